@@ -1,0 +1,355 @@
+"""The command line: names, options and words; the work is done by the modules it calls."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+import traceback
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import numpy as np
+
+from pixcodec import __version__, container, files, image
+from pixcodec.errors import (
+    DigestError,
+    MissingDependencyError,
+    OutputError,
+    PixcodecError,
+)
+from pixcodec.progress import Talk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+INTERNAL_ERROR = 70  # EX_SOFTWARE
+
+
+class _Commands(click.Group):
+    """Ends every failure with one line on standard error and the exit code of docs/errors.md."""
+
+    def main(self, *args: Any, **extra: Any) -> None:  # type: ignore[override]  # noqa: ANN401
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(*args, **extra)
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        except PixcodecError as error:
+            _complain(error)
+            code = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("pixcodec: interrupted", err=True)
+            code = INTERRUPTED
+        except MemoryError:
+            click.echo("pixcodec: not enough memory for this image", err=True)
+            code = INTERNAL_ERROR
+        except Exception as error:  # noqa: BLE001  the last resort: a mistake of ours must not look like a crash
+            if "-v" in sys.argv or "--verbose" in sys.argv:
+                traceback.print_exc()
+            reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+            click.echo(f"pixcodec: internal error ({reason}); please report it, with the output of -v", err=True)
+            code = INTERNAL_ERROR
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's own signature
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read our output has had enough. Python would complain once more when it closes the stream, and
+            # click would end with 1.
+            sys.stdout = io.TextIOWrapper(io.BytesIO())
+            sys.exit(BROKEN_PIPE)
+        return result
+
+
+def _complain(error: PixcodecError) -> None:
+    name = f"{error.file}: " if error.file else ""
+    click.echo(f"pixcodec: {name}{error}", err=True)
+
+
+def _options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+_talking = _options(
+    click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Say where the time goes."),
+)
+_computing = _options(
+    click.option("--device", type=click.Choice(["cpu"]), default="cpu", expose_value=False, help="Where it runs."),
+    click.option("--backend", metavar="NAME", help="Matrix products by this back end (see `models verify`)."),
+    click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: one a core."),
+)
+_writing = _options(
+    click.option(
+        "-o", "--output", metavar="FILE", help="Default: the input's name with the other suffix; - is stdout."
+    ),
+    click.option("-f", "--force", is_flag=True, help="Overwrite the output."),
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pixcodec")
+def main() -> None:
+    """Lossless image compression with a PixelCNN in exact integers."""
+
+
+@main.command()
+@click.argument("source", metavar="IMAGE")
+@_writing
+@click.option("--model", metavar="NAME", help="Default: photo, or its gray sibling for gray images.")
+@_computing
+@click.option(
+    "--verify/--no-verify", default=True, help="Decode what was written before success is reported (default)."
+)
+@_talking
+def encode(
+    source: str,
+    output: str | None,
+    model: str | None,
+    *,
+    force: bool,
+    verify: bool,
+    quiet: bool,
+    verbose: bool,
+    **computing: Any,  # noqa: ANN401
+) -> None:
+    """Compress IMAGE (PNG, WebP, BMP, TIFF, PPM, JPEG; - is stdin) to a .pxc file, exactly."""
+    from pixcodec import codec
+
+    talk = Talk(quiet=quiet, verbose=verbose)
+    target = _target(source, output, ".pxc", force=force)
+    if not force:
+        with files.named(target):
+            files.refuse_existing(target)
+    with files.named(source):
+        picture = image.read(sys.stdin.buffer if source == files.STREAM else source)
+        began = time.perf_counter()
+        with talk.bar(f"encoding {files.display(source)}") as bar:
+            encoded = codec.encode(picture.planes, picture.mode, progress=bar, **_given(computing | {"model": model}))
+        seconds = time.perf_counter() - began
+    check = partial(_compare, picture, talk=talk, name=source, computing=computing) if verify else None
+    with files.named(target):
+        files.write(target, encoded.data, check)
+    if picture.dropped:
+        talk.say(f"{files.display(source)}: not kept in this version: {', '.join(picture.dropped)}")
+    size = len(encoded.data)
+    talk.say(
+        f"{files.display(source)} -> {target}: {size} bytes, {8 * size / picture.planes.size:.3f} bits per sub-pixel"
+        + (", verified" if verify else "")
+    )
+    talk.stages(encoded.seconds, encoded.steps, picture.planes.shape, seconds)
+
+
+@main.command()
+@click.argument("source", metavar="FILE")
+@_writing
+@_computing
+@_talking
+def decode(
+    source: str,
+    output: str | None,
+    *,
+    force: bool,
+    quiet: bool,
+    verbose: bool,
+    **computing: Any,  # noqa: ANN401
+) -> None:
+    """Decode a .pxc FILE (- is stdin) to PNG, or to lossless WebP, BMP, TIFF or PPM by the output's suffix."""
+    from pixcodec import codec
+
+    talk = Talk(quiet=quiet, verbose=verbose)
+    target = _target(source, output, ".png", force=force)
+    suffix = ".png" if target == files.STREAM or not files.is_regular(target) else Path(target).suffix.lower()
+    if suffix not in image.WRITE_FORMATS:
+        message = f"{suffix or 'a name without suffix'} is no format that keeps every pixel; expected one of "
+        raise click.UsageError(message + ", ".join(image.WRITE_FORMATS))
+    with files.named(source):
+        data = files.read_container(source)
+        header = container.read_header(data)
+    there = None if force or not files.exists(target) else _there(target, header)
+    with files.named(source):
+        began = time.perf_counter()
+        with talk.bar(f"decoding {files.display(source)}") as bar:
+            decoded = codec.decode(data, progress=bar, **_given(computing))
+        seconds = time.perf_counter() - began
+    if there is not None and np.array_equal(there.planes, decoded.planes):
+        talk.say(f"{target} holds exactly these pixels already: left as it is")
+    else:
+        with files.named(target):
+            if there is not None:
+                files.refuse_existing(target)
+            stream = io.BytesIO()
+            image.write(decoded.planes, decoded.mode, stream, image.WRITE_FORMATS[suffix][0])
+            files.write(target, stream.getvalue())
+        talk.say(f"{files.display(source)} -> {target}: {header.width}x{header.height} {header.mode}")
+    talk.stages(decoded.seconds, decoded.steps, decoded.planes.shape, seconds)
+
+
+@main.command()
+@click.argument("sources", metavar="FILE...", nargs=-1, required=True)
+@_computing
+@_talking
+def verify(sources: tuple[str, ...], *, quiet: bool, verbose: bool, **computing: Any) -> None:  # noqa: ANN401
+    """Decode each .pxc FILE and compare it with the digest of the pixels that were encoded; write nothing."""
+    from pixcodec import codec
+
+    talk = Talk(quiet=quiet, verbose=verbose)
+    code = 0
+    for source in sources:
+        try:
+            with files.named(source):
+                data = files.read_container(source)
+                with talk.bar(f"verifying {files.display(source)}") as bar:
+                    decoded = codec.decode(data, progress=bar, **_given(computing))
+        except PixcodecError as error:
+            _complain(error)
+            code = code or error.exit_code
+            continue
+        height, width, _ = decoded.planes.shape
+        if not quiet:
+            click.echo(f"{files.display(source)}: sound, {width}x{height} {decoded.mode}")
+        talk.stages(decoded.seconds, decoded.steps, decoded.planes.shape)
+    sys.exit(code)
+
+
+@main.command()
+@click.argument("source", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def info(source: str, *, as_json: bool) -> None:
+    """Say what a .pxc FILE holds without decoding it, also when its tiles are damaged."""
+    with files.named(source):
+        data = files.read_container(source)
+        header, tiles = container.inspect(data)
+    payload = sum(min(tile.stop, len(data)) - min(tile.start, len(data)) for tile in tiles)
+    facts = {
+        "file": files.display(source),
+        "bytes": len(data),
+        "version": container.VERSION,
+        "width": header.width,
+        "height": header.height,
+        "mode": header.mode,
+        "model_id": header.model_id.hex(),
+        "settings": header.settings,
+        "tile_width": header.tile_width,
+        "tile_height": header.tile_height,
+        "tiles": len(tiles),
+        "damaged_tiles": [index for index, tile in enumerate(tiles) if not tile.sound],
+        "payload_bytes": payload,
+        "bits_per_dim": 8 * len(data) / (header.width * header.height * header.channels),
+        "digest": header.digest.hex(),
+    }
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        shown = f"{value:.4f}" if isinstance(value, float) else value
+        click.echo(f"{name.replace('_', ' '):14} {shown if shown != [] else 'none'}")
+
+
+@main.group()
+def models() -> None:
+    """List and check the models that are installed."""
+
+
+@models.command("list")
+def list_models() -> None:
+    """Name every model that files can be encoded with."""
+    from pixcodec import models as shipped
+
+    for model in shipped.available():
+        click.echo(f"{model.name:12} {model.id[:16]}  {model.channels} channels  {model.folder}")
+
+
+@models.command("verify")
+@click.argument("name", metavar="[NAME]", required=False)
+def verify_models(name: str | None) -> None:
+    """Prove every model's bounds anew (or one's), compare its id, and run every back end's known-answer test."""
+    from pixcodec import models as shipped
+
+    for line in shipped.verify(name):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("recipe", metavar="RECIPE")
+@click.option("--data", metavar="DIR", multiple=True, required=True, help="Folder of photographs; may be repeated.")
+@click.option("--out", metavar="DIR", required=True, help="Folder for checkpoints, log and weights.")
+@click.option("--cache", metavar="DIR", help="Folder for predictor planes (default: cache in --out).")
+@click.option("--init", metavar="FILE", help="Weights to start from.")
+@click.option("--resume", is_flag=True, help="Go on exactly from the checkpoint in --out.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Length (default: the recipe's pixels).")
+@click.option("--device", metavar="NAME", default="cpu", show_default=True, help="Where torch computes.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: one a core.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def train(recipe: str, data: tuple[str, ...], out: str, *, quiet: bool, **options: Any) -> None:  # noqa: ANN401
+    """Train a model by RECIPE: a JSON file, or the name of one that comes with pixcodec (photo, photo_gray)."""
+    if find_spec("torch") is None:
+        message = "training needs torch, which is not installed: pip install 'pixcodec[train]'"
+        raise MissingDependencyError(message)
+    from pixcodec.training import loop
+
+    shipped = Path(loop.__file__).parent / "recipes" / f"{recipe}.json"
+    path = shipped if shipped.is_file() and not Path(recipe).is_file() else Path(recipe)
+    loop.run(path, data, out, say=Talk(quiet=quiet, verbose=False).say, **options)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that the user gave; the others keep the codec's defaults."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _target(source: str, output: str | None, suffix: str, *, force: bool) -> str:
+    target = files.output_name(source, output, suffix)
+    if files.is_same(source, target):
+        message = f"{source} would be written over itself; give -o with another name"
+        raise click.UsageError(message)
+    if target == files.STREAM and sys.stdout.isatty() and not force:
+        message = "the output is binary and would go to the terminal; give -o FILE, or -f if you mean it"
+        raise click.UsageError(message)
+    with files.named(target):
+        if target != files.STREAM and Path(target).is_dir():
+            message = "is a folder; expected a file's name"
+            raise OutputError(message)
+    return target
+
+
+def _there(target: str, header: container.Header) -> image.Picture:
+    """Return what the target holds; refuse at once, before anything is decoded, what cannot be these pixels."""
+    with files.named(target):
+        try:
+            there = image.read(target)
+        except PixcodecError:
+            files.refuse_existing(target)
+            raise
+        if there.mode != header.mode or there.planes.shape[:2] != (header.height, header.width):
+            files.refuse_existing(target)
+    return there
+
+
+def _compare(picture: image.Picture, data: bytes, *, talk: Talk, name: str, computing: dict[str, Any]) -> None:
+    """Decode what was written and compare every sample; the file is not kept when one differs."""
+    from pixcodec import codec
+
+    with files.named(name):
+        with talk.bar(f"verifying {files.display(name)}") as bar:
+            decoded = codec.decode(data, progress=bar, **_given(computing))
+        if decoded.mode != picture.mode or not np.array_equal(decoded.planes, picture.planes):
+            message = "decoding gives other pixels than were encoded, so nothing was written; please report it"
+            raise DigestError(message)

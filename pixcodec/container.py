@@ -1,0 +1,267 @@
+r"""The ``.pxc`` file, version 0: bytes <-> header, tiles, checksums. No torch, no numba (docs/format.md).
+
+::
+
+    offset size            field, little endian
+    0      8               signature 89 50 58 43 0D 0A 1A 0A ("\x89PXC\r\n\x1a\n")
+    8      1               version, 0
+    9      1               mode: 0 = L, 1 = RGB
+    10     1               settings, 0
+    11     4               width in pixels
+    15     4               height in pixels
+    19     2               tile width in units of 16 pixels
+    21     2               tile height in units of 16 pixels
+    23     8               model id, first 8 bytes
+    31     16              digest of the decoded pixels
+    47     4 (n - 1)       length of every tile but the last, whose length is the rest of the file
+    43+4n  4 n             CRC-32 of each tile's bytes
+    43+8n  4               CRC-32 of everything before it
+    47+8n  ...             the tiles, in raster order
+
+One tile costs 55 bytes over its payload. A reader MUST check the header before it believes a number in it, and MUST NOT
+reserve memory by a number it has not compared with the file's length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pixcodec.errors import ContainerError, DamagedTileError, UnsupportedImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+SIGNATURE = b"\x89PXC\r\n\x1a\n"
+VERSION = 0
+MODES = {"L": 0, "RGB": 1}
+CHANNELS = {"L": 1, "RGB": 3}
+TILE_UNIT = 16
+MAX_TILE_UNITS = 2**16 - 1
+MAX_PIXELS = 2**31
+MODEL_ID_BYTES = 8
+DIGEST_BYTES = 16
+
+_FIXED = struct.Struct(f"<8sBBBIIHH{MODEL_ID_BYTES}s{DIGEST_BYTES}s")
+_U32 = struct.Struct("<I")
+_MAX_U32 = 2**32 - 1
+_MODE_NAMES = {code: name for name, code in MODES.items()}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about its image before any tile is read.
+
+    Args:
+        width: image width in pixels.
+        height: image height in pixels.
+        mode: "L" or "RGB", 8 bits a channel.
+        model_id: the first 8 bytes of the model's SHA-256.
+        settings: optional parts of the codec that were on; 0 in this version.
+        tile_width: in pixels, a multiple of 16; the last tile of a row may be narrower. May exceed the image.
+        tile_height: in pixels, a multiple of 16; the last row of tiles may be lower.
+        digest: of the decoded pixels, see `digest`.
+    """
+
+    width: int
+    height: int
+    mode: str
+    model_id: bytes
+    settings: int
+    tile_width: int
+    tile_height: int
+    digest: bytes
+
+    @property
+    def channels(self) -> int:
+        """Planes an image of this mode has: 1 or 3."""
+        return CHANNELS[self.mode]
+
+    @property
+    def columns(self) -> int:
+        """Tiles side by side."""
+        return -(-self.width // self.tile_width)
+
+    @property
+    def rows(self) -> int:
+        """Tiles one above the other."""
+        return -(-self.height // self.tile_height)
+
+    @property
+    def tile_count(self) -> int:
+        """Tiles in the file."""
+        return self.columns * self.rows
+
+    def tile_box(self, index: int) -> tuple[int, int, int, int]:
+        """Return (left, top, right, bottom) of a tile in pixels; ``planes[top:bottom, left:right]`` are its samples."""
+        row, column = divmod(index, self.columns)
+        left, top = column * self.tile_width, row * self.tile_height
+        return left, top, min(left + self.tile_width, self.width), min(top + self.tile_height, self.height)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Where one tile lies in the file and whether its bytes are what was written."""
+
+    start: int
+    stop: int
+    crc: int
+    sound: bool
+
+
+def digest(planes: NDArray[np.uint8], mode: str) -> bytes:
+    """Return the 16 byte BLAKE2b of (mode u8, width u32, height u32, samples) of planes uint8[H, W, C]."""
+    height, width, _ = planes.shape
+    state = hashlib.blake2b(struct.pack("<BII", MODES[mode], width, height), digest_size=DIGEST_BYTES)
+    state.update((planes if planes.flags.c_contiguous else planes.copy(order="C")).data)
+    return state.digest()
+
+
+def pack(header: Header, tiles: Sequence[bytes]) -> bytes:
+    """Return the file of a header and its tiles' payloads in raster order.
+
+    Raises:
+        UnsupportedImageError: the image or a tile is larger than the format can say.
+        ValueError: the header contradicts itself or the number of tiles; the caller is wrong, not the file.
+    """
+    _check_geometry(header.width, header.height, header.tile_width, header.tile_height, UnsupportedImageError)
+    if len(header.model_id) != MODEL_ID_BYTES or len(header.digest) != DIGEST_BYTES:
+        message = f"expected {MODEL_ID_BYTES} bytes of model id and {DIGEST_BYTES} of digest"
+        raise ValueError(message)
+    if header.tile_width % TILE_UNIT or header.tile_height % TILE_UNIT:
+        message = f"tile sides must be multiples of {TILE_UNIT}, not {header.tile_width}x{header.tile_height}"
+        raise ValueError(message)
+    if len(tiles) != header.tile_count:
+        message = f"expected {header.tile_count} tiles, found {len(tiles)}"
+        raise ValueError(message)
+    if max(map(len, tiles)) > _MAX_U32:
+        message = f"a tile's payload exceeds {_MAX_U32} bytes; use smaller tiles"
+        raise UnsupportedImageError(message)
+    parts = [
+        _FIXED.pack(
+            SIGNATURE,
+            VERSION,
+            MODES[header.mode],
+            header.settings,
+            header.width,
+            header.height,
+            header.tile_width // TILE_UNIT,
+            header.tile_height // TILE_UNIT,
+            header.model_id,
+            header.digest,
+        )
+    ]
+    parts += [_U32.pack(len(tile)) for tile in tiles[:-1]]
+    parts += [_U32.pack(zlib.crc32(tile)) for tile in tiles]
+    head = b"".join(parts)
+    return b"".join([head, _U32.pack(zlib.crc32(head)), *tiles])
+
+
+def unpack(data: bytes) -> tuple[Header, list[bytes]]:
+    """Return the header and every tile's payload, all checksums verified.
+
+    Raises:
+        ContainerError: no ``.pxc``, an unknown version, a damaged header, or a file cut before its last tile.
+        DamagedTileError: a tile's bytes are not those that were written; ``tile`` says which.
+    """
+    header, tiles = inspect(data)
+    for index, tile in enumerate(tiles):
+        if tile.stop > len(data):
+            message = (
+                f"the file is cut: tile {index} should end at byte {tile.stop}, the file has {len(data)}; fetch it anew"
+            )
+            raise ContainerError(message)
+        if not tile.sound:
+            message = (
+                f"tile {index} of {len(tiles)} is damaged: its checksum does not match its bytes; fetch the file anew"
+            )
+            raise DamagedTileError(message, index)
+    return header, [bytes(data[tile.start : tile.stop]) for tile in tiles]
+
+
+def inspect(data: bytes) -> tuple[Header, list[Tile]]:
+    """Return the header and the place and state of every tile, also of a file whose tiles are damaged or cut.
+
+    Raises:
+        ContainerError: the header cannot be believed.
+    """
+    header = read_header(data)
+    count = header.tile_count
+    lengths = _U32.iter_unpack(data[_FIXED.size : _FIXED.size + 4 * (count - 1)])
+    crcs = _U32.iter_unpack(data[_FIXED.size + 4 * (count - 1) : _FIXED.size + 4 * (2 * count - 1)])
+    tiles = []
+    start = _directory_end(count) + 4
+    view = memoryview(data)
+    for index, (crc,) in enumerate(crcs):
+        stop = start + next(lengths)[0] if index < count - 1 else max(len(data), start)
+        tiles.append(Tile(start, stop, crc, stop <= len(data) and zlib.crc32(view[start:stop]) == crc))
+        start = stop
+    return header, tiles
+
+
+def read_header(data: bytes) -> Header:
+    """Return the header alone; ``data`` may be the whole file or any beginning that holds the tile directory.
+
+    Raises:
+        ContainerError: no ``.pxc``, an unknown version, or a header whose checksum or numbers are wrong.
+    """
+    _check_signature(data)
+    if len(data) < _FIXED.size:
+        message = f"the file is cut: a header has {_FIXED.size} bytes, the file {len(data)}; fetch it anew"
+        raise ContainerError(message)
+    _, version, mode, settings, width, height, units_x, units_y, model_id, pixels = _FIXED.unpack_from(data)
+    if version != VERSION:
+        message = f"version {version} of the format is unknown to this pixcodec (it reads {VERSION}); update pixcodec"
+        raise ContainerError(message)
+    _check_geometry(width, height, units_x * TILE_UNIT, units_y * TILE_UNIT, ContainerError)
+    header = Header(
+        width, height, _MODE_NAMES.get(mode, "L"), model_id, settings, units_x * TILE_UNIT, units_y * TILE_UNIT, pixels
+    )
+    end = _directory_end(header.tile_count)
+    if len(data) < end + 4:
+        message = f"the file is cut or its header damaged: {header.tile_count} tiles need a header of {end + 4} bytes, "
+        raise ContainerError(message + f"the file has {len(data)}; fetch it anew")
+    if zlib.crc32(memoryview(data)[:end]) != _U32.unpack_from(data, end)[0]:
+        message = "the header is damaged: its checksum does not match its bytes; fetch the file anew"
+        raise ContainerError(message)
+    if mode not in _MODE_NAMES or settings != 0:
+        message = f"mode {mode} with settings {settings} is unknown to this pixcodec; update pixcodec"
+        raise ContainerError(message)
+    return header
+
+
+def _directory_end(count: int) -> int:
+    return _FIXED.size + 4 * (2 * count - 1)
+
+
+def _check_signature(data: bytes) -> None:
+    if data[: len(SIGNATURE)] == SIGNATURE:
+        return
+    if not data:
+        message = "expected a .pxc file, found no bytes at all"
+    elif SIGNATURE.startswith(data):
+        message = f"the file is cut: it ends after {len(data)} bytes, inside the signature; fetch it anew"
+    elif data[1:4] == SIGNATURE[1:4]:
+        # PNG's trick: the signature holds a byte above 127 and both line ends, which a text-mode transfer changes.
+        message = "the signature is damaged, as by a transfer in text mode; copy the file again as binary"
+    else:
+        message = "expected a .pxc file, found something else (the signature is not there)"
+    raise ContainerError(message)
+
+
+def _check_geometry(
+    width: int, height: int, tile_width: int, tile_height: int, error: type[ContainerError | UnsupportedImageError]
+) -> None:
+    if not (width > 0 and height > 0 and width * height <= MAX_PIXELS):
+        message = f"expected an image of 1 to {MAX_PIXELS} pixels, found {width}x{height}"
+        raise error(message)
+    limit = MAX_TILE_UNITS * TILE_UNIT
+    if not (0 < tile_width <= limit and 0 < tile_height <= limit):
+        message = f"expected tiles of {TILE_UNIT} to {limit} pixels a side, found {tile_width}x{tile_height}"
+        raise error(message)

@@ -1,0 +1,215 @@
+"""The frozen network: int8 weights, int32 biases, binary32 scales; its form, its bound, its identity.
+
+What the numbers mean is drawn in `docs/format.md`; `reference/network.py` is the definition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pixcodec.errors import ModelError
+from pixcodec.exact.predict import REACH, Parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BOUND = 1 << 24  # sums stay below it, so that they are exact in binary32 in any order
+STREAM_LIMIT = 32767  # of the residual stream and of logits
+LOGIT_UNIT = 1024  # logits count 1/1024 of a bit
+SYMBOLS = 256
+
+
+@dataclass(frozen=True)
+class Product:
+    """One matrix product with its rescaling: clamp(rint((bias + sum over taps of x W) * scale)).
+
+    weight: int8[taps, inputs, outputs]; bias: int32[outputs]; scale: float32[outputs].
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    scale: np.ndarray
+
+    def bound(self) -> int:
+        """Largest 256 * sum|w| + |bias| over the outputs; it must be below 2^24."""
+        sums = 256 * np.abs(self.weight.astype(np.int64)).sum(axis=(0, 1)) + np.abs(self.bias.astype(np.int64))
+        return int(sums.max())
+
+
+@dataclass(frozen=True)
+class Block:
+    """A residual block: the stream to 8 bits by `alpha`, a masked convolution, a 1x1 product back to the stream."""
+
+    alpha: np.float32
+    conv: Product
+    pointwise: Product
+
+
+@dataclass(frozen=True)
+class Head:
+    """A channel's head: a product over (trunk features, input codes), a hidden one, and the logits."""
+
+    input: Product
+    hidden: Product
+    output: Product
+
+
+@dataclass(frozen=True)
+class Network:
+    """A frozen PixelCNN and the predictors that it goes with.
+
+    Attributes:
+        card: the JSON card; "channels", "network" and "predictors" belong to the identity.
+        parameters: of the predictors.
+        first_taps, taps: (dy, dx) for the pixel at (y - dy, x + dx), of the first layer and of the blocks.
+        first, blocks, alpha, heads: the products in order; alpha takes the last stream to 8 bits.
+        identity: SHA-256 of all that decides a coded bit.
+    """
+
+    card: dict[str, Any]
+    parameters: Parameters
+    first_taps: tuple[tuple[int, int], ...]
+    taps: tuple[tuple[int, int], ...]
+    first: Product
+    blocks: tuple[Block, ...]
+    alpha: np.float32
+    heads: tuple[Head, ...]
+    identity: bytes
+
+    @property
+    def channels(self) -> int:
+        """Channels of the planes that it codes."""
+        return self.parameters.channels
+
+    @property
+    def features(self) -> int:
+        """Width of the trunk."""
+        return int(self.first.bias.size)
+
+    def class_of_residual(self) -> np.ndarray:
+        """int16[511]: the class of the residual r = symbol - centre, at index r + 255."""
+        return residual_classes(self.card["network"])
+
+    @classmethod
+    def build(cls, card: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> Network:
+        """A network from its card and tensors; `ModelError` unless all is in place and the bound holds."""
+        try:
+            network = cls._assemble(card, tensors)
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            raise ModelError(f"the model's card and tensors do not fit together ({problem}); fetch the model anew") from None
+        network.check()
+        return network
+
+    @classmethod
+    def _assemble(cls, card: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> Network:
+        form = card["network"]
+        parameters = Parameters.load(card["predictors"])
+
+        def tensor(name: str, dtype: type, *shape: int) -> np.ndarray:
+            array = tensors[name]
+            if array.dtype != dtype or array.shape != shape:
+                raise ValueError(f"{name}: expected {np.dtype(dtype)}{shape}, found {array.dtype}{array.shape}")
+            return array
+
+        def product(name: str, outputs: int, **weights: tuple[int, ...]) -> Product:
+            parts = [tensor(f"{name}.{part}", np.int8, *shape, outputs) for part, shape in weights.items()]
+            parts = [part if part.ndim == 3 else part[None] for part in parts]
+            return Product(
+                np.ascontiguousarray(np.concatenate(parts, axis=1)),
+                tensor(f"{name}.bias", np.int32, outputs),
+                tensor(f"{name}.scale", np.float32, outputs),
+            )
+
+        first_taps = tuple((int(dy), int(dx)) for dy, dx in form["first_taps"])
+        taps = tuple((int(dy), int(dx)) for dy, dx in form["taps"])
+        h, d, classes = int(form["features"]), int(form["head"]), int(form["classes"])
+        if int(residual_classes(form).max()) + 1 != classes:
+            raise ValueError(f"{classes} outputs do not match the classes of the residuals")
+        channels, count = parameters.channels, parameters.count
+        blocks = tuple(
+            Block(
+                tensor(f"blocks.{i}.alpha", np.float32, 1)[0],
+                product(f"blocks.{i}.conv", h, weight=(len(taps), h)),
+                product(f"blocks.{i}.pointwise", h, weight=(h,)),
+            )
+            for i in range(int(form["blocks"]))
+        )
+        heads = tuple(
+            Head(
+                product(f"heads.{c}.input", d, features=(h,), codes=(head_inputs(count, c),)),
+                product(f"heads.{c}.hidden", d, weight=(d,)),
+                product(f"heads.{c}.output", classes, weight=(d,)),
+            )
+            for c in range(channels)
+        )
+        first = product("first", h, weight=(len(first_taps), channels * (1 + count)))
+        return cls(
+            card, parameters, first_taps, taps, first, blocks, tensor("alpha", np.float32, 1)[0], heads,
+            identity(card, tensors),
+        )  # fmt: skip
+
+    def products(self) -> dict[str, Product]:
+        """All products by name."""
+        named = {"first": self.first}
+        for i, block in enumerate(self.blocks):
+            named |= {f"blocks.{i}.conv": block.conv, f"blocks.{i}.pointwise": block.pointwise}
+        for c, head in enumerate(self.heads):
+            named |= {f"heads.{c}.input": head.input, f"heads.{c}.hidden": head.hidden, f"heads.{c}.output": head.output}
+        return named
+
+    def check(self) -> None:
+        """Prove the bound of every output; raise `ModelError` where it fails or a tap is not causal."""
+        for taps, least in ((self.first_taps, 1), (self.taps, 0)):
+            for dy, dx in taps:
+                if not 0 <= dy <= REACH or 2 * dy - dx < least:
+                    raise ModelError(f"tap ({dy}, {dx}) is out of reach or not known in time; fetch the model anew")
+        for name, product in self.products().items():
+            if product.bound() >= BOUND or product.weight.min(initial=0) < -127:
+                raise ModelError(f"sums of {name} may reach {product.bound()}, above {BOUND}; freeze the model anew")
+            if not (np.isfinite(product.scale) & (product.scale > 0)).all():
+                raise ModelError(f"scales of {name} must be finite and positive; freeze the model anew")
+        alphas = [self.alpha, *(block.alpha for block in self.blocks)]
+        if not (np.isfinite(alphas) & (np.array(alphas) > 0)).all():
+            raise ModelError("scales of the stream must be finite and positive; freeze the model anew")
+
+
+def head_inputs(count: int, channel: int) -> int:
+    """Input codes of a channel's head: differences to the centre, its fraction and level, known channels' residuals."""
+    return (count - 1) + 2 + channel * count
+
+
+def residual_classes(form: Mapping[str, Any]) -> np.ndarray:
+    """int16[511]: class of each residual -255..255, ascending.
+
+    With the output "residual" |r| below the first edge have one each and farther ones are in bins, each side; with the
+    output "raw" the centre is 0 and each symbol has its own.
+    """
+    if form["output"] == "raw":
+        return np.maximum(np.arange(-255, 256), 0).astype(np.int16)
+    edges = [int(edge) for edge in form["edges"]]
+    if form["output"] != "residual" or not edges or edges != sorted(set(edges)) or not 1 <= edges[0] <= edges[-1] <= 255:
+        raise ValueError(f"output {form['output']!r} with edges {edges}: expected raw, or residual with edges in 1..255")
+    exact = edges[0] - 1
+    middle = len(edges) + exact
+    residuals = np.arange(-255, 256)
+    bins = np.searchsorted(edges, np.abs(residuals), side="right")
+    far = middle + np.sign(residuals) * (exact + bins)
+    return np.where(bins > 0, far, middle + residuals).astype(np.int16)
+
+
+def identity(card: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
+    """SHA-256 of the card's deciding parts and of all tensors, in little-endian order by name."""
+    digest = hashlib.sha256()
+    deciding = {key: card[key] for key in ("channels", "network", "predictors")}
+    digest.update(json.dumps(deciding, sort_keys=True, separators=(",", ":")).encode())
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        little = array.astype(array.dtype.newbyteorder("<"))
+        digest.update(f"{name} {array.dtype.name} {list(array.shape)}".encode())
+        digest.update(little.tobytes())
+    return digest.digest()

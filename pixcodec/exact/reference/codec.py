@@ -1,0 +1,37 @@
+"""The stages put together: the counts by which every pixel and channel of a picture is coded (the definition).
+
+The coder takes pixels by ascending x + 2 y, those of one step channel by channel, and in a channel by ascending y.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pixcodec.exact.reference import frequencies, network, predict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pixcodec.exact.network import Network
+
+
+def counts(model: Network, planes: np.ndarray) -> np.ndarray:
+    """int64[H, W, C, 256], each row of sum 2^24 - 256, of a known picture uint8[H, W, C]."""
+    predictions = predict.predictions(planes, model.parameters)
+    logits, centres = network.logits(model, planes, predictions)
+    result = np.empty((*planes.shape, frequencies.SYMBOLS), np.int64)
+    for place in np.ndindex(planes.shape):
+        classes = frequencies.symbol_classes(model.card["network"], int(centres[place]))
+        result[place] = frequencies.counts(logits[place].tolist(), classes)
+    return result
+
+
+def order(height: int, width: int, channels: int) -> Iterator[tuple[int, int, int]]:
+    """(y, x, channel) of every symbol in the coder's order."""
+    for step in range(width + 2 * (height - 1)):
+        rows = [y for y in range(height) if 0 <= step - 2 * y < width]
+        for channel in range(channels):
+            for y in rows:
+                yield y, step - 2 * y, channel

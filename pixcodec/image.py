@@ -1,0 +1,217 @@
+"""Image files and PIL images <-> planes of samples; whatever would not come back exactly is refused by name."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from pixcodec.container import CHANNELS, MAX_PIXELS
+from pixcodec.errors import ImageReadError, UnsupportedImageError
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from numpy.typing import NDArray
+
+READ_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+# Formats that give back the pixels they are given, by suffix, with the options that make them do so.
+WRITE_FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".png": ("PNG", {}),
+    ".webp": ("WEBP", {"lossless": True, "exact": True}),
+    ".bmp": ("BMP", {}),
+    ".tif": ("TIFF", {}),
+    ".tiff": ("TIFF", {}),
+    ".ppm": ("PPM", {}),
+    ".pgm": ("PPM", {}),
+}
+_SUFFIX_OF = {"PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ORIENTATION = 0x0112
+# Keys of Image.info that carry something a viewer or a person may miss, and what we call it.
+_METADATA = {
+    "icc_profile": "ICC profile",
+    "xmp": "XMP",
+    "XML:com.adobe.xmp": "XMP",
+    "comment": "comment",
+    "photoshop": "IPTC",
+    "gamma": "gamma",
+    "chromaticity": "chromaticities",
+    "srgb": "sRGB intent",
+    "dpi": "resolution",
+}
+_pillow_globals = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The samples of one image.
+
+    Args:
+        planes: uint8[H, W, C], C-contiguous, C = 3 for RGB and 1 for L.
+        mode: "RGB" or "L".
+        dropped: metadata that the source has and ``.pxc`` does not keep yet, by name.
+    """
+
+    planes: NDArray[np.uint8]
+    mode: str
+    dropped: tuple[str, ...] = ()
+
+
+def read(source: str | PathLike[str] | IO[bytes]) -> Picture:
+    """Read an image file.
+
+    Args:
+        source: a path or a binary stream, read to its end.
+
+    Raises:
+        ImageReadError: not there, not an image, damaged or cut.
+        UnsupportedImageError: an image of a kind that would not come back exactly.
+    """
+    try:
+        data = Path(source).read_bytes() if not hasattr(source, "read") else source.read()
+    except OSError as error:
+        message = f"cannot be read ({error.strerror or error})"
+        raise ImageReadError(message) from error
+    if not data:
+        message = "expected an image, found no bytes at all"
+        raise ImageReadError(message)
+    if data.startswith(_PNG_SIGNATURE):
+        _check_png(data)
+    with _open(data) as image:
+        return from_pil(image)
+
+
+def from_pil(image: Image.Image) -> Picture:
+    """Take the samples of an open PIL image.
+
+    Raises:
+        ImageReadError: the file behind it is damaged or cut.
+        UnsupportedImageError: an image of a kind that would not come back exactly.
+    """
+    if image.width < 1 or image.height < 1 or image.width * image.height > MAX_PIXELS:
+        message = f"expected an image of 1 to {MAX_PIXELS} pixels, found {image.width}x{image.height}"
+        raise UnsupportedImageError(message)
+    # Before anything is loaded: once it is, Pillow no longer says that it reduced the samples.
+    _refuse_reduced(image)
+    if image.mode not in CHANNELS:
+        message = f"mode {image.mode} is not kept in this version; expected RGB or L with 8 bits a channel, convert it"
+        raise UnsupportedImageError(message)
+    try:
+        frames = getattr(image, "n_frames", 1)
+        image.load()
+    # Pillow's decoders raise nearly anything on damaged files, struct.error and SyntaxError among others.
+    except Exception as error:
+        message = f"the image is damaged or cut ({str(error).strip() or type(error).__name__})"
+        raise ImageReadError(message) from error
+    if frames > 1:
+        message = f"{frames} pictures in one file are not kept in this version; expected one, extract them first"
+        raise UnsupportedImageError(message)
+    if "transparency" in image.info:
+        message = "a transparent colour (tRNS) is not kept in this version; expected an opaque image, remove it"
+        raise UnsupportedImageError(message)
+    planes = np.array(image, dtype=np.uint8, order="C").reshape(image.height, image.width, CHANNELS[image.mode])
+    return Picture(planes, image.mode, _metadata(image))
+
+
+def to_pil(planes: NDArray[np.uint8], mode: str) -> Image.Image:
+    """Return the PIL image of planes uint8[H, W, C]."""
+    return Image.fromarray(np.ascontiguousarray(planes if mode == "RGB" else planes[:, :, 0]))
+
+
+def write(planes: NDArray[np.uint8], mode: str, target: IO[bytes], format: str = "PNG") -> None:  # noqa: A002
+    """Write planes to a binary stream in a format that keeps every pixel: PNG, WEBP, BMP, TIFF or PPM.
+
+    Raises:
+        UnsupportedImageError: the format is none of these, or cannot hold an image of this size.
+    """
+    if format not in _SUFFIX_OF:
+        message = f"{format} does not keep every pixel; expected one of {', '.join(_SUFFIX_OF)}"
+        raise UnsupportedImageError(message)
+    options = WRITE_FORMATS[_SUFFIX_OF[format]][1]
+    try:
+        to_pil(planes, mode).save(target, format, **options)
+    except (ValueError, OverflowError) as error:
+        message = f"{format} cannot hold this image ({str(error).strip()}); choose .png"
+        raise UnsupportedImageError(message) from error
+
+
+def _check_png(data: bytes) -> None:
+    """Check what Pillow does not: 16-bit samples, every critical chunk's checksum, and that the file has an end."""
+    position = len(_PNG_SIGNATURE)
+    while True:
+        length, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
+        stop = position + 8 + length
+        if len(name) < 4 or stop + 4 > len(data):  # noqa: PLR2004  a chunk's name has four bytes
+            message = f"the PNG is cut: it ends after {len(data)} bytes without its IEND chunk"
+            raise ImageReadError(message)
+        # Lower case marks ancillary chunks, whose damage does not touch the pixels.
+        if name[:1].isupper() and zlib.crc32(data[position + 4 : stop]) != int.from_bytes(data[stop : stop + 4], "big"):
+            message = f"the PNG is damaged: the checksum of a {name.decode('latin-1')!r} chunk is wrong"
+            raise ImageReadError(message)
+        if name == b"IHDR" and data[position + 16 : position + 17] == b"\x10":
+            message = "a PNG with 16-bit channels is not kept in this version; expected 8 bits a channel, convert it"
+            raise UnsupportedImageError(message)
+        if name == b"IEND":
+            return
+        position = stop + 4
+
+
+def _refuse_reduced(image: Image.Image) -> None:
+    """Refuse files whose samples Pillow would rescale to 8 bits without a word.
+
+    The raw mode says so: "RGB;16B" in a PNG, "RGB;16L" in a TIFF, and for PPM the largest value beside it.
+    """
+    for tile in getattr(image, "tile", ()):
+        arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        for argument in arguments:
+            if isinstance(argument, str) and ";16" in argument and image.format != "BMP":
+                message = f"a {image.format} with 16-bit channels is not kept in this version; convert it to 8 bits"
+                raise UnsupportedImageError(message)
+        if tile[0] in {"ppm", "ppm_plain"} and arguments[-1] != 255 and image.mode != "1":  # noqa: PLR2004
+            message = f"a PPM with the largest value {arguments[-1]} is not kept in this version; expected 255"
+            raise UnsupportedImageError(message)
+
+
+def _metadata(image: Image.Image) -> tuple[str, ...]:
+    names = [name for key, name in _METADATA.items() if image.info.get(key) not in {None, b"", ""}]
+    if getattr(image, "text", None):
+        names.append("text")
+    try:
+        with _pillow_globals, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # A TIFF's EXIF holds its layout too, so that it is never empty.
+            exif = image.getexif() if "exif" in image.info else {}
+        if exif:
+            names.append("EXIF")
+            if exif.get(_ORIENTATION, 1) != 1:
+                names.append(f"orientation {exif[_ORIENTATION]} (viewers turned the picture by it)")
+    # Damaged EXIF must not stop an image whose pixels are sound.
+    except Exception:  # noqa: BLE001
+        names.append("EXIF")
+    return tuple(dict.fromkeys(names))
+
+
+def _open(data: bytes) -> Image.Image:
+    # Pillow's decompression-bomb limit is lower than ours and a warning; ours is checked in `from_pil`, before
+    # anything is loaded. The limit is a global of Pillow, hence the lock.
+    with _pillow_globals, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(data), formats=READ_FORMATS)
+        except UnidentifiedImageError as error:
+            message = f"expected an image ({', '.join(READ_FORMATS)}), found something else or a damaged beginning"
+            raise ImageReadError(message) from error
+        except Exception as error:
+            message = f"the image is damaged or cut ({str(error).strip() or type(error).__name__})"
+            raise ImageReadError(message) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = before

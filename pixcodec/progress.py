@@ -1,0 +1,124 @@
+"""What the command line says while it works, on standard error: lines, and a bar with the time left."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+SHOW_ABOVE_SECONDS = 2.0
+_DECIDE_AFTER_SECONDS = 0.3
+_REDRAW_SECONDS = 0.1
+_BAR_CELLS = 24
+
+
+class ProgressBar:
+    """A bar that appears when the whole will take over two seconds and standard error is a terminal.
+
+    Calls come from any thread: ``bar(done, total)``. Used as a context manager it wipes itself at the end.
+    """
+
+    def __init__(self, label: str, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._enabled = not quiet and self._stream.isatty()
+        self._label = label
+        self._lock = threading.Lock()
+        self._began: float | None = None
+        self._drawn = 0.0
+        self._last = (0, 0)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take note that ``done`` of ``total`` steps are finished."""
+        if not self._enabled or total <= 0:
+            return
+        with self._lock:
+            now = time.monotonic()
+            if self._began is None or total != self._last[1] or done < self._last[0]:
+                self._began = now  # the first call, or another stage
+            self._last = (done, total)
+            elapsed = now - self._began
+            if done <= 0 or elapsed < _DECIDE_AFTER_SECONDS or now - self._drawn < _REDRAW_SECONDS:
+                return
+            left = elapsed * (total - done) / done
+            if self._drawn or elapsed + left > SHOW_ABOVE_SECONDS:
+                self._drawn = now
+                self._draw(done / total, left)
+
+    def __enter__(self) -> Self:
+        """Return the bar itself, to be called."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Wipe the bar, so that the next line starts on a clean one."""
+        with self._lock:
+            if self._drawn:
+                self._write("\r\x1b[K")
+            self._enabled = False
+
+    def _draw(self, share: float, left: float) -> None:
+        filled = round(share * _BAR_CELLS)
+        tail = (
+            f"  [{'#' * filled}{'.' * (_BAR_CELLS - filled)}] {share:4.0%}  {int(left) // 60}:{int(left) % 60:02} left"
+        )
+        room = shutil.get_terminal_size().columns - len(tail) - 1
+        label = self._label if len(self._label) <= room else ".." + self._label[-max(room - 2, 1) :]
+        self._write(f"\r{label}{tail}\x1b[K")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._enabled = False  # the terminal is gone; the work is not
+
+
+@dataclass(frozen=True)
+class Talk:
+    """How much a command says; all of it goes to standard error, since standard output may be the file itself."""
+
+    quiet: bool
+    verbose: bool
+
+    def say(self, line: str) -> None:
+        """Say a line unless told to be quiet."""
+        if not self.quiet:
+            print(line, file=sys.stderr)  # noqa: T201
+
+    def bar(self, label: str) -> ProgressBar:
+        """Return a progress bar for one task."""
+        return ProgressBar(label, quiet=self.quiet)
+
+    def stages(
+        self, seconds: Mapping[str, float], steps: int, shape: tuple[int, ...], total: float | None = None
+    ) -> None:
+        """With -v, say where the time went: by stage, in pixels a second, steps of the wavefront, peak memory."""
+        if not self.verbose:
+            return
+        for stage, spent in seconds.items():
+            print(f"  {stage:12} {spent:8.3f} s", file=sys.stderr)  # noqa: T201
+        pixels = shape[0] * shape[1]
+        spent = sum(seconds.values()) if total is None else total
+        rate = f"{pixels / spent:.0f} pixels a second" if spent > 0 else "too fast to time"
+        line = f"  {pixels} pixels in {steps} steps, {spent:.3f} s, {rate}"
+        print(line + _peak_memory(), file=sys.stderr)  # noqa: T201
+
+
+def _peak_memory() -> str:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return ""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in kilobytes, macOS in bytes.
+    return f", peak memory {peak / (2**20 if sys.platform == 'darwin' else 2**10):.0f} MB"

@@ -1,0 +1,1 @@
+"""Training: pictures to batches (`data`), batches to float weights (`loop`), those to exact integers (`freeze`)."""

@@ -1,0 +1,123 @@
+"""What training keeps: checkpoints to go on from exactly, and float weights with their card to start anew from.
+
+`checkpoint.pt` holds everything (weights, optimiser, generator, the number of the next batch); `float.safetensors`
+holds the weights in 16 bits and `float.json` what they are: small enough to be committed.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from pixcodec.errors import TrainingError
+from pixcodec.exact.predict import Parameters
+from pixcodec.nets.pixelcnn import Configuration, PixelCNN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+CHECKPOINT = "checkpoint.pt"
+WEIGHTS, CARD = "float.safetensors", "float.json"
+
+
+def load_recipe(path: Path) -> dict[str, Any]:
+    """A recipe from its JSON file.
+
+    Raises:
+        TrainingError: it cannot be read, or does not describe predictors and a network that fit.
+    """
+    try:
+        recipe: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        parts(recipe)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise TrainingError(
+            f"{path} must be a recipe in JSON (predictors, network, data, optimiser, pixels), found {problem!r}; correct it"
+        ) from None
+    return recipe
+
+
+def parts(recipe: Mapping[str, Any]) -> tuple[Parameters, Configuration]:
+    """The predictors and the network of a recipe or card; `ValueError` and `KeyError` where they are not there."""
+    parameters = Parameters.load(recipe["predictors"])
+    return parameters, Configuration.load(recipe["network"], parameters.channels, parameters.count)
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write the checkpoint whole or not at all; `TrainingError` where it cannot be written."""
+    temporary = folder / f"{CHECKPOINT}.tmp"
+    try:
+        torch.save(dict(state), temporary)
+        temporary.replace(folder / CHECKPOINT)
+    except OSError as problem:
+        raise TrainingError(f"{folder} must be a folder with room for checkpoints, found {problem}") from None
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any]:
+    """The checkpoint of a folder; `TrainingError` where there is none or it is damaged."""
+    path = folder / CHECKPOINT
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as problem:  # noqa: BLE001 - torch raises what its readers do: pickle, zip, runtime errors
+        raise TrainingError(
+            f"--resume needs a checkpoint at {path}, found {problem}; start without --resume"
+        ) from None
+    return state
+
+
+def save_weights(folder: Path, network: PixelCNN, card: Mapping[str, Any]) -> None:
+    """Write the weights as float16, with their card; `TrainingError` where they cannot be written."""
+    tensors = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in network.named_parameters()}
+    temporary = folder / f"{WEIGHTS}.tmp"
+    try:
+        save_file(tensors, temporary)
+        temporary.replace(folder / WEIGHTS)
+        (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    except OSError as problem:
+        raise TrainingError(f"{folder} must be a folder with room for weights, found {problem}") from None
+
+
+def load_weights(path: Path, network: PixelCNN) -> None:
+    """Take over weights that `save_weights` wrote.
+
+    Args:
+        path: the safetensors file, or the folder with it.
+        network: of the same shape.
+
+    Raises:
+        TrainingError: the file is missing, damaged, or of another shape of network.
+    """
+    path = path / WEIGHTS if path.is_dir() else path
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as problem:
+        raise TrainingError(f"{path} must hold float weights in safetensors, found {problem}; give another") from None
+    own = dict(network.named_parameters())
+    different = sorted(n for n in own.keys() | tensors.keys() if n not in own or n not in tensors or own[n].shape != tensors[n].shape)
+    if different:
+        raise TrainingError(
+            f"{path} must fit the recipe's network, found {len(different)} tensors that do not, {different[0]} first; "
+            "give weights that were trained with this recipe"
+        )
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(tensors[name].to(parameter.dtype))
+
+
+def load_network(folder: Path) -> tuple[PixelCNN, dict[str, Any]]:
+    """Float network and card from a folder that `save_weights` wrote.
+
+    Raises:
+        TrainingError: the folder holds no such network.
+    """
+    try:
+        card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        network = PixelCNN(parts(card)[1])
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise TrainingError(f"{folder / CARD} must be the card of float weights, found {problem!r}; train first") from None
+    load_weights(folder / WEIGHTS, network)
+    return network, card

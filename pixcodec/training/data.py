@@ -1,0 +1,319 @@
+"""Batches of crops: predictor planes computed once and cached, turned into int8 codes while training goes on.
+
+A version of a picture (a dihedral transform, cut to at most so many pixels) is two files in the cache, named by the
+digest of everything they depend on: planes uint8[H, W, C] and predictions int16[H, W, C, P].  Both are mapped into
+memory; a loader thread cuts crops out of them.  Batch number n depends on the recipe's seed and n alone, so that
+training resumes exactly by its number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+
+from pixcodec.errors import TrainingError
+from pixcodec.exact.predict import COMPAND, LIMIT, UNIT, Parameters, predictions
+from pixcodec.training.sources import Picture, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+CACHE_FORMAT = 1
+VALIDATION_WINDOW = 192  # side of what is measured of each validation picture
+_WARM_UP = 96  # rows and columns before it on which its predictors learn
+_MAXIMUM_CODE = 127
+
+
+@dataclass(frozen=True)
+class Version:
+    """One transform of one picture: `turn` 0..7 of the square's symmetries, `pixels` at most."""
+
+    picture: Picture
+    turn: int
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """A version's planes uint8[H, W, C] and predictions int16[H, W, C, P], mapped from the cache."""
+
+    version: Version
+    planes: np.ndarray
+    predictions: np.ndarray
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops: trunk int8[N, H, W, trunk codes], heads int8[N, H, W, head codes], centre and values uint8[N, H, W, C]."""
+
+    trunk: np.ndarray
+    heads: np.ndarray
+    centre: np.ndarray
+    values: np.ndarray
+
+
+@njit(nogil=True, cache=True)
+def _fill_codes(planes, predictions, centres, compand, trunk, heads, centre):  # type: ignore[no-untyped-def]
+    height, width, channels, count = predictions.shape
+    for y in range(height):
+        for x in range(width):
+            k = 0
+            for c in range(channels):
+                trunk[y, x, c * (1 + count)] = max(np.int64(planes[y, x, c]) - 128, -_MAXIMUM_CODE)
+                value = np.int64(planes[y, x, c]) * UNIT
+                for p in range(count):
+                    trunk[y, x, c * (1 + count) + 1 + p] = compand[value - predictions[y, x, c, p] + LIMIT]
+                middle = np.int64(predictions[y, x, c, centres[c]])
+                for p in range(count):
+                    if p != centres[c]:
+                        heads[y, x, k] = compand[predictions[y, x, c, p] - middle + LIMIT]
+                        k += 1
+                q = (middle + UNIT // 2) // UNIT
+                centre[y, x, c] = q
+                heads[y, x, k] = 8 * (middle - UNIT * q)
+                heads[y, x, k + 1] = max(q - 128, -_MAXIMUM_CODE)
+                k += 2
+                for j in range(c):
+                    for p in range(count):
+                        heads[y, x, k] = trunk[y, x, j * (1 + count) + 1 + p]
+                        k += 1
+
+
+def codes(planes: np.ndarray, predicted: np.ndarray, parameters: Parameters) -> Batch:
+    """The network's inputs for one picture or crop.
+
+    Args:
+        planes: uint8[H, W, C].
+        predicted: int16[H, W, C, P] in sixteenths, `exact.predict.predictions`.
+        parameters: whose centres are used.
+
+    Returns:
+        A batch of one.
+    """
+    batch = _empty(1, *planes.shape[:2], parameters)
+    batch.values[0] = planes
+    _fill(batch, 0, planes, predicted, parameters)
+    return batch
+
+
+def _empty(crops: int, height: int, width: int, parameters: Parameters) -> Batch:
+    channels, count = parameters.channels, parameters.count
+    shape = (crops, height, width)
+    return Batch(
+        np.empty((*shape, channels * (1 + count)), np.int8),
+        np.empty((*shape, sum(count + 1 + c * count for c in range(channels))), np.int8),
+        np.empty((*shape, channels), np.uint8),
+        np.empty((*shape, channels), np.uint8),
+    )
+
+
+def _fill(batch: Batch, n: int, planes: np.ndarray, predicted: np.ndarray, parameters: Parameters) -> None:
+    centres = np.array(parameters.centre)
+    _fill_codes(planes, predicted, centres, COMPAND, batch.trunk[n], batch.heads[n], batch.centre[n])
+
+
+def turned(planes: np.ndarray, turn: int) -> np.ndarray:
+    """One of the square's eight symmetries: quarter turns by `turn` % 4, mirrored from 4 on."""
+    planes = np.rot90(planes, turn % 4)
+    return np.ascontiguousarray(planes[:, ::-1] if turn >= 4 else planes)  # noqa: PLR2004 - half of eight
+
+
+def cut(planes: np.ndarray, pixels: int) -> np.ndarray:
+    """The middle of a picture, of its own proportions, with at most so many pixels."""
+    height, width = planes.shape[:2]
+    if height * width <= pixels:
+        return planes
+    factor = (pixels / (height * width)) ** 0.5
+    rows, columns = max(int(height * factor), 1), max(int(width * factor), 1)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return np.ascontiguousarray(planes[top : top + rows, left : left + columns])
+
+
+def validation_part(planes: np.ndarray) -> np.ndarray:
+    """The middle square that is measured, with what its predictors learn on above and beside it."""
+    height, width = planes.shape[:2]
+    rows, columns = min(height, VALIDATION_WINDOW + _WARM_UP), min(width, VALIDATION_WINDOW + 2 * _WARM_UP)
+    top = max(min((height - VALIDATION_WINDOW) // 2 - _WARM_UP, height - rows), 0)
+    left = (width - columns) // 2
+    return np.ascontiguousarray(planes[top : top + rows, left : left + columns])
+
+
+def window(planes: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of a validation part that are measured."""
+    height, width = planes.shape[:2]
+    side = min(width, VALIDATION_WINDOW)
+    left = (width - side) // 2
+    return slice(max(height - VALIDATION_WINDOW, 0), height), slice(left, left + side)
+
+
+def versions(pictures: Sequence[Picture], data: Mapping[str, Any]) -> list[Version]:
+    """The versions of each training picture that a recipe's `data` part asks for, and one of each validation picture.
+
+    Turns are chosen by the seed and the picture's name: different ones for one picture.
+    """
+    result = []
+    counts: Mapping[str, int] = data.get("versions", {})
+    for picture in pictures:
+        if picture.validates:
+            result.append(Version(picture, 0, 0))
+            continue
+        number = min(int(counts.get(picture.kind, counts.get("default", 1))), 8)
+        seed = hashlib.blake2b(f"{data.get('seed', 0)} {picture.name}".encode(), digest_size=8).digest()
+        turns = np.random.default_rng(int.from_bytes(seed, "little")).permutation(8)[:number]
+        result += [Version(picture, int(turn), int(data.get("max_pixels", 1 << 20))) for turn in turns]
+    return result
+
+
+def _key(version: Version, parameters: Parameters) -> str:
+    picture = version.picture
+    about = [CACHE_FORMAT, parameters.save(), picture.scale, version.turn, version.pixels]
+    if picture.validates:
+        about.append([VALIDATION_WINDOW, _WARM_UP])
+    digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
+    digest.update(picture.path.read_bytes())
+    return digest.hexdigest()
+
+
+def _prepare(version: Version, parameters: Parameters, cache: Path) -> tuple[Path, Path]:
+    """Make a version's files unless they are there; the second one is written last."""
+    key = _key(version, parameters)
+    names = cache / f"{key}.planes.npy", cache / f"{key}.predictions.npy"
+    if not all(name.is_file() for name in names):
+        planes = read(version.picture, parameters.channels)
+        if version.picture.validates:
+            planes = validation_part(planes)
+        else:
+            planes = turned(cut(planes, version.pixels), version.turn)
+        for name, array in zip(names, (planes, predictions(planes, parameters)), strict=True):
+            temporary = name.with_suffix(f".{os.getpid()}.tmp")
+            with temporary.open("wb") as stream:
+                np.save(stream, array)
+            temporary.replace(name)
+    return names
+
+
+def prepare(
+    wanted: Sequence[Version],
+    parameters: Parameters,
+    cache: Path,
+    *,
+    processes: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Item]:
+    """Planes and predictions of all versions, computed in parallel where the cache has none.
+
+    Args:
+        wanted: the versions.
+        parameters: the predictors.
+        cache: a folder, made if it is missing.
+        processes: how many compute at once.
+        progress: is told how many of how many are done.
+
+    Raises:
+        TrainingError: a picture cannot be read, or the cache not be written.
+    """
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        # Large ones first, so that no process ends with one; fresh processes, since torch's threads do not survive a fork.
+        order = sorted(range(len(wanted)), key=lambda k: -wanted[k].picture.path.stat().st_size)
+        paths: list[tuple[Path, Path] | None] = [None] * len(wanted)
+        with ProcessPoolExecutor(max(processes, 1), get_context("spawn")) as pool:
+            futures = [(k, pool.submit(_prepare, wanted[k], parameters, cache)) for k in order]
+            for done, (k, future) in enumerate(futures, 1):
+                paths[k] = future.result()
+                if progress is not None:
+                    progress(done, len(wanted))
+    except OSError as problem:
+        raise TrainingError(f"the cache {cache} must be a folder with room, found {problem}; give another") from None
+    return [
+        Item(version, *(np.load(name, mmap_mode="r") for name in names))
+        for version, names in zip(wanted, paths, strict=True)
+        if names is not None
+    ]
+
+
+def weights(items: Sequence[Item], boost: Mapping[str, float]) -> np.ndarray:
+    """How often each item is drawn: sources by the root of their pixels times their kind's boost, items by theirs."""
+    pixels = np.array([item.planes[:, :, 0].size for item in items], float)
+    total: dict[str, float] = {}
+    for item, count in zip(items, pixels, strict=True):
+        source = item.version.picture.source
+        total[source] = total.get(source, 0.0) + count
+    result = np.empty(len(items))
+    for k, item in enumerate(items):
+        picture = item.version.picture
+        result[k] = pixels[k] / total[picture.source] ** 0.5 * float(boost.get(picture.kind, 1.0))
+    return result / result.sum()
+
+
+class Batches:
+    """An endless, numbered series of batches, made ahead by a thread."""
+
+    def __init__(self, items: Sequence[Item], parameters: Parameters, data: Mapping[str, Any]) -> None:
+        """Prepare to draw `data["batch"]` crops of side `data["crop"]` at a time."""
+        side = int(data.get("crop", 96))
+        self.items = [item for item in items if min(item.planes.shape[:2]) >= side]
+        if not self.items:
+            raise TrainingError(f"crops of {side} pixels need pictures as large, found none; add larger pictures")
+        self.parameters, self.side, self.count = parameters, side, int(data.get("batch", 3))
+        self.seed = int(data.get("seed", 0))
+        self._limits = np.cumsum(weights(self.items, data.get("boost", {})))
+
+    @property
+    def pixels(self) -> int:
+        """Pixels in a batch."""
+        return self.count * self.side**2
+
+    def make(self, number: int) -> Batch:
+        """Batch `number`, always the same one."""
+        draw = np.random.default_rng([self.seed, number])
+        batch = _empty(self.count, self.side, self.side, self.parameters)
+        for n in range(self.count):
+            chosen = int(np.searchsorted(self._limits, draw.random() * self._limits[-1], side="right"))
+            item = self.items[min(chosen, len(self.items) - 1)]
+            top, left = (int(draw.integers(0, size - self.side + 1)) for size in item.planes.shape[:2])
+            part = slice(top, top + self.side), slice(left, left + self.side)
+            batch.values[n] = item.planes[part]
+            _fill(batch, n, batch.values[n], np.ascontiguousarray(item.predictions[part]), self.parameters)
+        return batch
+
+    def run(self, first: int, ahead: int = 6) -> Iterator[Batch]:
+        """Batches from number `first` on, `ahead` of them made in advance."""
+        made: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
+        stop = threading.Event()
+
+        def work() -> None:
+            number = first
+            while not stop.is_set():
+                try:
+                    result: Batch | BaseException = self.make(number)
+                except BaseException as problem:  # noqa: BLE001 - raised again where the batch is wanted
+                    result = problem
+                while not stop.is_set():
+                    try:
+                        made.put(result, timeout=0.2)
+                        break
+                    except queue.Full:
+                        continue
+                number += 1
+
+        threading.Thread(target=work, daemon=True, name="loader").start()
+        try:
+            while True:
+                batch = made.get()
+                if isinstance(batch, BaseException):
+                    raise batch
+                yield batch
+        finally:
+            stop.set()

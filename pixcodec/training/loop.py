@@ -1,0 +1,365 @@
+"""The training loop: `pixcodec train RECIPE --data DIR... --out DIR`, or `python -m pixcodec.training.loop`.
+
+A recipe is JSON: predictors, network, data, optimiser, and how many pixels to see.  The rate is constant after a short
+warm-up and falls to nothing as a cosine over the last part of the pixels or, with `minutes`, of the time, which counts
+on through `resume`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import math
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from pixcodec.errors import PixcodecError, TrainingError
+from pixcodec.nets.heads import BITS
+from pixcodec.nets.pixelcnn import PixelCNN
+from pixcodec.training import checkpoint, data, sources
+from pixcodec.training.evaluate import Bits, tensors, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+LOG = "log.jsonl"
+_REPORT_SECONDS = 30.0
+_MATMUL = (4096, 4096, 512)  # the product whose rate training is compared with
+
+
+@dataclass
+class Position:
+    """How far training has come."""
+
+    step: int = 0  # the number of the next batch
+    pixels: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Trainer:
+    """A network, its optimiser, and where they stand.
+
+    Attributes:
+        recipe: as `checkpoint.load_recipe` gives it.
+        device: where to compute.
+        minutes: the schedule's length in time, or None: in pixels.
+    """
+
+    recipe: Mapping[str, Any]
+    device: torch.device
+    minutes: float | None = None
+    position: Position = field(default_factory=Position)
+
+    def __post_init__(self) -> None:
+        """Make the network with the weights that the recipe's seed gives, and the optimiser."""
+        self.parameters, self.configuration = checkpoint.parts(self.recipe)
+        torch.manual_seed(int(self.recipe["data"].get("seed", 0)))
+        self.network = PixelCNN(self.configuration).to(self.device).to(memory_format=torch.channels_last)
+        self.settings: Mapping[str, Any] = self.recipe["optimiser"]
+        self.optimiser = make_optimiser(self.network, self.settings)
+
+    @property
+    def progress(self) -> float:
+        """The share of the schedule that is done, 0 to 1."""
+        if self.minutes is not None:
+            return min(self.position.seconds / (60 * self.minutes), 1.0)
+        return min(self.position.pixels / float(self.recipe["pixels"]), 1.0)
+
+    def rate(self) -> float:
+        """The learning rate now."""
+        warm = min((self.position.step + 1) / max(int(self.settings.get("warm_up", 1)), 1), 1.0)
+        decay = float(self.settings.get("decay", 0.35))
+        late = max(self.progress - (1 - decay), 0.0) / decay if decay > 0 else 0.0
+        return float(self.settings["rate"]) * warm * 0.5 * (1 + math.cos(math.pi * min(late, 1.0)))
+
+    def step(self, batch: data.Batch) -> torch.Tensor:
+        """Learn from one batch; its mean bits per sub-pixel, not yet waited for."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            loss = self.network.nats(*tensors(batch, self.device)).mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), float(self.settings.get("clip", 1.0)))
+        self.optimiser.step()
+        self.position.step += 1
+        self.position.pixels += batch.values[..., 0].size
+        return loss.detach() * BITS
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs to go on as if nothing had happened."""
+        return {
+            "recipe": json.dumps(self.recipe, sort_keys=True),
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": torch.get_rng_state(),
+            "position": vars(self.position).copy(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            TrainingError: it is of another network or other data; a recipe's schedule may differ.
+        """
+        before = json.loads(state["recipe"])
+        for part in ("predictors", "network", "data"):
+            if before.get(part) != json.loads(json.dumps(self.recipe[part])):
+                raise TrainingError(f"--resume needs the recipe that the checkpoint began with, found other {part}; start anew")
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["generator"])
+        self.position = Position(**state["position"])
+
+
+def make_optimiser(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """AdamW, or RMSProp as the paper has it (section 5.2); weights of products decay, biases do not."""
+    decay = float(settings.get("weight_decay", 0.0))
+    groups = [
+        {"params": [p for p in network.parameters() if p.dim() > 1], "weight_decay": decay},
+        {"params": [p for p in network.parameters() if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    rate = float(settings["rate"])
+    if settings["name"] == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, betas=tuple(settings.get("betas", (0.9, 0.98))), fused=True)
+    if settings["name"] == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=rate, alpha=float(settings.get("alpha", 0.95)))
+    raise TrainingError(f'the optimiser must be "adamw" or "rmsprop", found {settings["name"]!r}; correct the recipe')
+
+
+def keep_memory() -> None:
+    """Have glibc keep freed memory: handing it back and fetching it anew costs a tenth of a step's time."""
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, top_pad, mmap_max = -1, -2, -4
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(top_pad, 500_000_000)
+
+
+def matmul_rate(device: torch.device, seconds: float = 0.4) -> float:
+    """Multiply-adds a second of a large bfloat16 product on this device, the best of a few."""
+    m, k, n = _MATMUL
+    a, b = torch.ones(m, k, dtype=torch.bfloat16, device=device), torch.ones(k, n, dtype=torch.bfloat16, device=device)
+    best, end = math.inf, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        begin = time.perf_counter()
+        float((a @ b)[0, 0])
+        best = min(best, time.perf_counter() - begin)
+    return m * k * n / best
+
+
+def training_multiply_adds(configuration: Any) -> int:  # noqa: ANN401 - a Configuration
+    """Multiply-adds a pixel, forward and backward: thrice the forward ones, but codes want no gradient."""
+    c = configuration
+    codes = len(c.first_taps) * c.trunk_codes * c.features + sum(c.head_codes) * c.head
+    return 3 * int(c.multiply_adds) - codes
+
+
+def run(
+    recipe: str | Path,
+    data_folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    cache: str | Path | None = None,
+    minutes: float | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    init: str | Path | None = None,
+    threads: int | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Bits:
+    """Train a recipe's network and write `float.safetensors` and `float.json` into `out`.
+
+    Args:
+        recipe: a recipe's JSON file.
+        data_folders: pictures (`sources.find`).
+        out: folder of checkpoints, log and result.
+        cache: folder of predictor planes; by default `cache` in `out`.
+        minutes: the schedule's length in time instead of the recipe's pixels; counts on through `resume`.
+        device: "cpu", "cuda", ...
+        resume: go on from the checkpoint in `out`.
+        init: 16-bit weights to start from.
+        threads: of torch and of preparing the data; all cores by default.
+        say: takes lines about progress; standard error by default.
+
+    Returns:
+        Bits of the validation pictures at the end.
+
+    Raises:
+        TrainingError: recipe, data, checkpoint or weights cannot be used.
+    """
+    say = say or _say
+    keep_memory()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    out = Path(out)
+    trainer = Trainer(checkpoint.load_recipe(Path(recipe)), torch.device(device), minutes)
+    out.mkdir(parents=True, exist_ok=True)
+    if resume:
+        trainer.restore(checkpoint.load_checkpoint(out))
+    elif init is not None:
+        checkpoint.load_weights(Path(init), trainer.network)
+    cache = out / "cache" if cache is None else Path(cache)
+    items = _items(trainer, data_folders, cache, torch.get_num_threads(), say)
+    return _Run(trainer, items, out, say).go()
+
+
+def _items(
+    trainer: Trainer, folders: Sequence[str | Path], cache: Path, processes: int, say: Callable[[str], None]
+) -> list[data.Item]:
+    wanted = data.versions(sources.find(folders), trainer.recipe["data"])
+    began = last = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > _REPORT_SECONDS / 3 or (done == total and last > began):
+            last = now
+            say(f"predictor planes: {done} of {total} pictures, {_clock((now - began) * (total - done) / done)} left")
+
+    return data.prepare(wanted, trainer.parameters, cache, processes=processes, progress=progress)
+
+
+class _Run:
+    """One run of a trainer over its data, with reports, validation and checkpoints in their time."""
+
+    def __init__(self, trainer: Trainer, items: Sequence[data.Item], out: Path, say: Callable[[str], None]) -> None:
+        self.trainer, self.out, self.say = trainer, out, say
+        self.validation = [item for item in items if item.version.picture.validates]
+        training = [item for item in items if not item.version.picture.validates]
+        self.batches = data.Batches(training, trainer.parameters, trainer.recipe["data"])
+        pixels = sum(item.planes[:, :, 0].size for item in training)
+        say(f"{len(training)} pictures, {pixels / 1e6:.1f} megapixels; {len(self.validation)} for validation")
+        per_pixel = trainer.configuration.multiply_adds
+        self.matmul = matmul_rate(trainer.device)
+        say(f"{per_pixel} multiply-adds a pixel forward; bfloat16 products {self.matmul / 1e9:.0f} G a second")
+
+    def go(self) -> Bits:
+        """Train to the schedule's end."""
+        trainer, recipe = self.trainer, self.trainer.recipe
+        before = trainer.position.seconds
+        began = time.monotonic()
+        reported, saved, validated = began, began, began
+        sums, steps, busy = torch.zeros((), device=trainer.device), 0, began
+        bits: Bits | None = None
+        batches = self.batches.run(trainer.position.step)
+        try:
+            while trainer.progress < 1:
+                sums += trainer.step(next(batches))
+                steps += 1
+                now = time.monotonic()
+                trainer.position.seconds = before + now - began
+                if now - reported > _REPORT_SECONDS:
+                    self._report(float(sums) / steps, steps * self.batches.pixels / (now - busy))
+                    reported = now
+                    sums.zero_()
+                    steps = 0
+                    if now - validated > 60 * float(recipe.get("validate_minutes", 6)):
+                        bits = self._validate()
+                        validated = time.monotonic()
+                    if now - saved > 60 * float(recipe.get("checkpoint_minutes", 5)):
+                        self._save(bits)
+                        saved = time.monotonic()
+                    busy = time.monotonic()
+        except KeyboardInterrupt:
+            checkpoint.save_checkpoint(self.out, trainer.state())
+            self.say("interrupted; --resume goes on from here")
+            raise
+        finally:
+            batches.close()
+        bits = self._validate()
+        self._save(bits)
+        return bits
+
+    def _report(self, bits: float, speed: float) -> None:
+        trainer = self.trainer
+        share = speed * training_multiply_adds(trainer.configuration) / self.matmul
+        if trainer.minutes is not None:
+            left = 60 * trainer.minutes - trainer.position.seconds
+        else:
+            left = (float(trainer.recipe["pixels"]) - trainer.position.pixels) / speed
+        self.say(
+            f"{_clock(trainer.position.seconds)}  {trainer.position.pixels / 1e6:.1f} M pixels  {bits:.4f} bits per sub-pixel"
+            f"  rate {trainer.rate():.2g}  {speed / 1e3:.0f} K pixels a second ({share:.2f} of the products' rate)"
+            f"  {_clock(left)} left"
+        )
+        self._log({"training": round(bits, 5), "pixels_per_second": round(speed), "rate": trainer.rate()})
+
+    def _validate(self) -> Bits:
+        self.trainer.network.eval()
+        bits = validate(self.trainer.network, self.validation, self.trainer.parameters, self.trainer.device)
+        self.trainer.network.train()
+        self.say(f"validation {bits.line()}")
+        self._log({"validation": round(bits.total, 5), "sources": {k: round(v, 5) for k, v in bits.sources.items()}})
+        return bits
+
+    def _log(self, entry: Mapping[str, Any]) -> None:
+        position = self.trainer.position
+        about = {"seconds": round(position.seconds, 1), "pixels": position.pixels, "step": position.step}
+        with (self.out / LOG).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({**about, **entry}) + "\n")
+
+    def _save(self, bits: Bits | None) -> None:
+        trainer = self.trainer
+        checkpoint.save_checkpoint(self.out, trainer.state())
+        training: dict[str, Any] = {
+            "pixels": trainer.position.pixels,
+            "steps": trainer.position.step,
+            "minutes": round(trainer.position.seconds / 60, 1),
+        }
+        if bits is not None:
+            training["validation"] = {"all": round(bits.total, 5), **{k: round(v, 5) for k, v in bits.sources.items()}}
+        card = {
+            "name": trainer.recipe.get("name", "unnamed"),
+            "channels": trainer.parameters.channels,
+            "predictors": trainer.parameters.save(),
+            "network": trainer.configuration.save(),
+            "training": {**training, "recipe": dict(trainer.recipe)},
+        }
+        checkpoint.save_weights(self.out, trainer.network, card)
+
+
+def _clock(seconds: float) -> str:
+    whole = max(int(seconds), 0)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress belongs on the terminal
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of this module; an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m pixcodec.training.loop", description="Train a recipe's network.")
+    parser.add_argument("recipe", type=Path, help="JSON file")
+    parser.add_argument("--data", dest="data_folders", nargs="+", required=True, help="folders of pictures")
+    parser.add_argument("--out", required=True, type=Path, help="folder for checkpoints, log and weights")
+    parser.add_argument("--cache", type=Path, help="folder for predictor planes (default: cache in --out)")
+    parser.add_argument("--minutes", type=float, help="length of the schedule (default: the recipe's pixels)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--init", type=Path, help="16-bit weights to start from")
+    try:
+        run(**vars(parser.parse_args(arguments)))
+    except PixcodecError as error:
+        _say(f"error: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""The same bits whatever processor numba compiles for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import random_networks as nets
+
+from pixcodec.exact import kernels, torch_backend
+from pixcodec.exact.frequencies import EXP2, class_intervals, counts_of_logits
+from pixcodec.exact.predict import predictions
+
+PROCESSORS = {
+    "generic": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
+    "haswell": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
+}
+
+
+def digests() -> list[str]:
+    """Of predictions, logits and counts of pictures on which binary32 is easy and on which it breaks first."""
+    found = []
+    for parameters in (nets.SMALL, nets.FAR, nets.recipe("photo")):
+        network = nets.random_network(parameters, features=16, blocks=2, extreme=True)
+        backend = nets.back_end("vector", network)
+        starts, ends = class_intervals(network.class_of_residual())
+        digest = hashlib.sha256()
+        for kind in nets.KINDS:
+            planes = nets.picture(kind, 21, 37, parameters.channels)
+            guesses, logits = nets.wavefront_logits(network, planes, backend)
+            counts = np.empty((logits[..., 0].size, 256), np.float32)
+            centres = (guesses[..., 0].astype(np.int32).ravel() + 8) // 16
+            counts_of_logits(logits.reshape(-1, logits.shape[-1]), centres, starts, ends, EXP2, counts)
+            for array in (guesses, logits, counts):
+                digest.update(array.tobytes())
+        found.append(digest.hexdigest())
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine().lower() not in {"x86_64", "amd64"}, reason="the processors are x86 ones")
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_other_processors_give_the_same_bits(name: str) -> None:
+    environment = {**os.environ, **PROCESSORS[name], "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    script = "import test_processors as t; from pixcodec.exact import kernels; print(kernels.product_kind(), *t.digests())"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment)
+    kind, *found = done.stdout.split()
+    assert kind == {"generic": "plain", "haswell": "madd256"}[name]
+    assert kernels.product_kind() != kind or name == "haswell"
+    assert found == digests()
+
+
+@pytest.mark.slow
+def test_a_thousand_active_lanes_agree_with_torch() -> None:
+    """Too many pixels for the reference: 1,040 lanes are active at once."""
+    pytest.importorskip("torch")
+    network = nets.random_network(nets.SMALL_GRAY, features=8, blocks=1, head=8)
+    planes = nets.picture("smooth", 1040, 2100, 1)
+    guesses, logits = nets.wavefront_logits(network, planes, nets.back_end("vector", network))
+    np.testing.assert_array_equal(guesses, predictions(planes, network.parameters))
+    for _, rows, part in torch_backend.strips(network, planes[None], guesses[None]):
+        np.testing.assert_array_equal(logits[rows], part[0].numpy())

@@ -1,0 +1,135 @@
+"""benchmarks/vs_png.py, with the stand-in codec: what it reports is what was measured, and what it lacks it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+PIXELS = np.random.default_rng(3).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def vs_png(stand_in: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:  # noqa: ARG001
+    monkeypatch.syspath_prepend(str(FOLDER))
+    for name in ("vs_png", "other_codecs", "pictures"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module("vs_png")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "some"
+    folder.mkdir()
+    Image.fromarray(PIXELS).save(folder / "noise.png")
+    Image.fromarray(PIXELS[:, :, 0]).save(folder / "gray.png")
+    Image.new("RGBA", (2, 2)).save(folder / "unsupported.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def results(folder: Path, name: str) -> dict:
+    return json.loads((folder / f"vs_png_{name}.json").read_text())
+
+
+def test_a_folder_gives_a_table_and_json(
+    vs_png: ModuleType, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert vs_png.main([str(pictures), "--results", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    record = results(tmp_path, "some")
+    assert [each["name"] for each in record["pictures"]] == ["gray", "noise"]
+    assert any("unsupported: mode RGBA is not kept" in each for each in record["skipped"])
+    assert "skipped: unsupported: mode RGBA" in shown
+    noise = record["pictures"][1]
+    png = (pictures / "noise.png").stat().st_size
+    ours = noise["codecs"]["pixcodec"]
+    assert ours["bits_per_dim"] == pytest.approx(8 * ours["bytes"] / PIXELS.size)
+    assert noise["codecs"]["PNG"]["bytes"] == pytest.approx(png, rel=0.05)
+    assert noise["payload_bytes"] == ours["bytes"] - 55
+    total = record["total"]["pixcodec"]
+    assert total["bytes"] == sum(each["codecs"]["pixcodec"]["bytes"] for each in record["pictures"])
+    assert total["of_png"] == pytest.approx(total["bytes"] / record["total"]["PNG"]["bytes"])
+    assert str(tmp_path) not in json.dumps(record)
+    assert record["command"].startswith("python benchmarks/vs_png.py some")
+
+
+def test_it_runs_with_the_core_packages_alone(
+    vs_png: ModuleType,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("imagecodecs", "matplotlib", "torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert vs_png.main([str(pictures / "noise.png"), "--results", str(tmp_path), "--name", "bare"]) == 0
+    shown = capsys.readouterr().out
+    assert "JPEG XL is left out" in shown
+    assert "no picture: pip install" in shown
+    record = results(tmp_path, "bare")
+    assert set(record["total"]) <= {"PNG", "WebP", "pixcodec"}
+    assert record["total"]["pixcodec"]["of_jxl_9"] is None
+
+
+def test_a_payload_over_the_ideal_length_is_an_error(
+    vs_png: ModuleType, stand_in: ModuleType, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = stand_in.encode(PIXELS, "RGB")
+    monkeypatch.setattr(
+        vs_png.codec, "encode", lambda *_, **__: dataclasses.replace(whole, ideal_bits=8 * (len(whole.data) - 55) - 33)
+    )
+    monkeypatch.setattr(vs_png, "OVERHEAD", 1.0)
+    assert vs_png.main([str(pictures / "noise.png"), "--results", str(tmp_path)]) == 1
+    assert results(tmp_path, "noise")["pictures"][0]["payload_within_bound"] is False
+
+
+def test_other_pixels_are_never_reported(
+    vs_png: ModuleType, stand_in: ModuleType, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vs_png.codec, "decode", lambda *_, **__: stand_in.Decoded(PIXELS + 1, "RGB"))
+    with pytest.raises(Exception, match="pixcodec gives other pixels back"):
+        vs_png.main([str(pictures / "noise.png"), "--results", str(tmp_path)])
+
+
+def test_a_list_of_photographs_is_reduced_and_summed_by_source(
+    vs_png: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["# kind\tpackage\tpath\tname\twidth\theight\tsplit\tscale\tentropy"]
+    for source, name, split, scale in [("a", "x", "val", 2), ("a", "y", "train", 1), ("b", "z", "val", 1)]:
+        (tmp_path / source).mkdir(exist_ok=True)
+        Image.fromarray(PIXELS).save(tmp_path / source / f"{name}.png")
+        lines.append(f"deb\tpackage\tusr/{name}\t{source}/{name}.png\t32\t24\t{split}\t{scale}\t4.0")
+    (tmp_path / "photos.txt").write_text("\n".join(lines) + "\n")
+    arguments = ["--photos-list", str(tmp_path / "photos.txt"), "--split", "val", "--results", str(tmp_path)]
+    assert vs_png.main(arguments) == 0
+    record = results(tmp_path, "photos_val")
+    assert [(each["name"], each["width"], each["height"]) for each in record["pictures"]] == [
+        ("x", 16, 12),
+        ("z", 32, 24),
+    ]
+    assert set(record["sources"]) == {"a", "b"}
+    shown = capsys.readouterr().out
+    assert "\na: 1 pictures" in shown
+    assert "\ntotal: 2 pictures" in shown
+
+
+def test_without_arguments_it_takes_scikit_images_lossless_photographs(vs_png: ModuleType) -> None:
+    pytest.importorskip("skimage")
+    samples, name = vs_png.chosen(vs_png.parse([]))
+    assert name == "scikit-image"
+    assert {"astronaut", "coffee", "camera"} <= {sample.name for sample in samples}
+    assert {sample.name for sample in samples if sample.was_jpeg} == {"chelsea", "ihc", "coins", "grass"}
+    planes, mode = samples[0].load()
+    assert (planes.shape, mode) == ((512, 512, 3), "RGB")

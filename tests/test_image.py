@@ -1,0 +1,223 @@
+"""Images in and out: what is kept comes back exactly, what would not is refused by name."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pixcodec import image
+from pixcodec.errors import ImageReadError, UnsupportedImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RANDOM = np.random.default_rng(9)
+SAMPLES = {
+    "RGB": RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8),
+    "L": RANDOM.integers(0, 256, (5, 7, 1), dtype=np.uint8),
+}
+# Smooth, so that JPEG and WebP have something to predict.
+RAMP = np.add.outer(np.arange(40), np.arange(3 * 30)).reshape(40, 30, 3).astype(np.uint8)
+
+
+def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def png(width: int, height: int, bits: int, colour: int, rows: bytes, *more: tuple[bytes, bytes]) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), *more, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(name, data) for name, data in chunks)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("RGB", kind) for kind in ("PNG", "WEBP", "BMP", "TIFF", "PPM")]
+    + [("L", kind) for kind in ("PNG", "BMP", "TIFF", "PPM")],  # WebP has no gray
+)
+def test_what_is_written_is_read(mode: str, kind: str) -> None:
+    stream = io.BytesIO()
+    image.write(SAMPLES[mode], mode, stream, kind)
+    picture = image.read(io.BytesIO(stream.getvalue()))
+    assert picture.mode == mode
+    assert np.array_equal(picture.planes, SAMPLES[mode])
+
+
+@given(st.sampled_from(["RGB", "L"]), st.integers(1, 9), st.integers(1, 9), st.randoms())
+def test_planes_and_pil_images_are_the_same(mode: str, width: int, height: int, random) -> None:  # noqa: ANN001
+    channels = len(mode)
+    planes = np.frombuffer(random.randbytes(width * height * channels), np.uint8).reshape(height, width, channels)
+    picture = image.from_pil(image.to_pil(planes, mode))
+    assert (picture.mode, picture.planes.shape, picture.planes.dtype) == (mode, planes.shape, np.uint8)
+    assert picture.planes.flags.c_contiguous
+    assert np.array_equal(picture.planes, planes)
+    assert picture.dropped == ()
+
+
+def test_planes_keep_the_order_of_rows_columns_and_colours() -> None:
+    picture = Image.new("RGB", (3, 2))
+    picture.putpixel((2, 1), (10, 20, 30))
+    assert image.from_pil(picture).planes[1, 2].tolist() == [10, 20, 30]
+
+
+def test_a_path_is_read_like_a_stream(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(saved(Image.fromarray(RAMP), "PNG"))
+    assert np.array_equal(image.read(tmp_path / "a.png").planes, RAMP)
+    assert np.array_equal(image.read(str(tmp_path / "a.png")).planes, RAMP)
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "P", "LA", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16"]
+)
+def test_every_other_mode_is_refused_by_name(mode: str) -> None:
+    with pytest.raises(UnsupportedImageError, match=f"mode {mode} is not kept"):
+        image.from_pil(Image.new(mode, (2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("RGBA", "PNG"), ("P", "PNG"), ("LA", "PNG"), ("1", "PNG"), ("CMYK", "JPEG")]
+)
+def test_files_of_other_modes_are_refused_by_name(mode: str, kind: str) -> None:
+    with pytest.raises(UnsupportedImageError, match=f"mode {mode} is not kept"):
+        image.read(io.BytesIO(saved(Image.new(mode, (2, 2)), kind)))
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_a_png_with_16_bit_channels_is_refused(colour: int, channels: int) -> None:
+    rows = (b"\0" + RANDOM.bytes(4 * 2 * channels)) * 3
+    with pytest.raises(UnsupportedImageError, match="16-bit"):
+        image.read(io.BytesIO(png(4, 3, 16, colour, rows)))
+
+
+def test_an_open_png_with_16_bit_channels_is_refused() -> None:
+    with (
+        Image.open(io.BytesIO(png(4, 3, 16, 2, (b"\0" + bytes(24)) * 3))) as picture,
+        pytest.raises(UnsupportedImageError, match="16-bit"),
+    ):
+        image.from_pil(picture)
+
+
+def test_a_tiff_with_16_bit_channels_is_refused() -> None:
+    deep = bytearray(saved(Image.fromarray(RAMP), "TIFF"))
+    at = deep.index(struct.pack("<HHH", 8, 8, 8))
+    deep[at : at + 6] = struct.pack("<HHH", 16, 16, 16)
+    with pytest.raises(UnsupportedImageError, match="16-bit"):
+        image.read(io.BytesIO(bytes(deep)))
+
+
+@pytest.mark.parametrize("largest", [100, 65535])
+def test_a_ppm_whose_values_pillow_would_rescale_is_refused(largest: int) -> None:
+    samples = bytes(6 if largest < 256 else 12)
+    with pytest.raises(UnsupportedImageError, match=f"largest value {largest}"):
+        image.read(io.BytesIO(b"P6 2 1 %d\n" % largest + samples))
+
+
+def test_a_transparent_colour_is_refused() -> None:
+    rows = (b"\0" + bytes(6)) * 2
+    with pytest.raises(UnsupportedImageError, match="transparent"):
+        image.read(io.BytesIO(png(2, 2, 8, 2, rows, (b"tRNS", bytes(6)))))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_several_pictures_in_one_file_are_refused(kind: str) -> None:
+    frames = [Image.new("RGB", (4, 4), (shade, 0, 0)) for shade in (0, 200, 90)]
+    data = saved(frames[0], kind, save_all=True, append_images=frames[1:])
+    with pytest.raises(UnsupportedImageError, match="3 pictures"):
+        image.read(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM"])
+def test_a_cut_file_is_an_error_or_the_whole_picture(kind: str) -> None:
+    data = saved(Image.fromarray(RAMP), kind, **({"lossless": True} if kind == "WEBP" else {}))
+    whole = image.read(io.BytesIO(data)).planes
+    errors = 0
+    for length in range(len(data)):
+        try:
+            planes = image.read(io.BytesIO(data[:length])).planes
+        except (ImageReadError, UnsupportedImageError):  # a PPM cut in "255" says that its largest value is 2
+            errors += 1
+        else:
+            assert np.array_equal(planes, whole), f"cut at {length} of {len(data)}"
+    assert errors > 0.9 * len(data)
+
+
+def test_a_flipped_bit_in_a_png_never_gives_other_pixels() -> None:
+    data = saved(Image.fromarray(RAMP), "PNG")
+    for position in range(len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 1
+        with pytest.raises(ImageReadError):
+            image.read(io.BytesIO(bytes(damaged)))
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", bytes(1000)])
+def test_what_is_no_image_is_said_to_be_none(data: bytes) -> None:
+    with pytest.raises(ImageReadError):
+        image.read(io.BytesIO(data))
+
+
+@given(
+    st.binary(max_size=60), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"P6 ", b"GIF89a", b"RIFF"])
+)
+def test_arbitrary_bytes_give_our_errors(junk: bytes, beginning: bytes) -> None:
+    with pytest.raises((ImageReadError, UnsupportedImageError)):
+        image.read(io.BytesIO(beginning + junk))
+
+
+def test_a_missing_file_is_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ImageReadError, match="No such file"):
+        image.read(tmp_path / "none.png")
+    with pytest.raises(ImageReadError, match="directory"):
+        image.read(tmp_path)
+
+
+def test_a_picture_over_the_limit_is_refused_before_memory_is_taken() -> None:
+    with pytest.raises(UnsupportedImageError, match="65536x65536"):
+        image.read(io.BytesIO(png(2**16, 2**16, 8, 2, b"")))
+
+
+def test_pillows_own_limit_neither_warns_nor_stays_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert image.read(io.BytesIO(saved(Image.fromarray(RAMP), "PNG"))).planes.shape == (40, 30, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_metadata_that_is_not_kept_is_named() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(Image.fromarray(RAMP), "JPEG", exif=exif, icc_profile=b"profile", comment=b"hello", dpi=(72, 72))
+    dropped = image.read(io.BytesIO(data)).dropped
+    assert {"ICC profile", "EXIF", "comment", "resolution"} <= set(dropped)
+    assert any("orientation 6" in name for name in dropped)
+    assert image.read(io.BytesIO(saved(Image.fromarray(RAMP), "PNG"))).dropped == ()
+
+
+def test_png_text_is_named_among_what_is_not_kept() -> None:
+    data = png(2, 2, 8, 2, (b"\0" + bytes(6)) * 2, (b"tEXt", b"Author\0someone"))
+    assert image.read(io.BytesIO(data)).dropped == ("text",)
+
+
+def test_a_format_that_loses_pixels_is_not_written() -> None:
+    with pytest.raises(UnsupportedImageError, match="JPEG does not keep"):
+        image.write(RAMP, "RGB", io.BytesIO(), "JPEG")
+
+
+def test_a_picture_too_wide_for_webp_is_refused() -> None:
+    with pytest.raises(UnsupportedImageError, match="WEBP cannot hold"):
+        image.write(np.zeros((1, 20000, 3), np.uint8), "RGB", io.BytesIO(), "WEBP")
