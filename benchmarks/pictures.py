@@ -112,12 +112,9 @@ def from_list(list_path: Path, split: str, root: Path) -> Iterator[Sample]:
 
 def circumstances(script: str, arguments: Sequence[str]) -> dict[str, object]:
     """Return what a result depends on: machine, versions, command (of its paths only the last part)."""
+    installed = {each.name.lower(): each.version for each in metadata.distributions()}
     versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+    versions |= {name: installed[name] for name in PACKAGES if name in installed}
     shown = [Path(word).name if "/" in word else word for word in arguments]
     return {
         "machine": {

@@ -92,7 +92,9 @@ _talking = _options(
     click.option("-v", "--verbose", is_flag=True, help="Say where the time goes."),
 )
 _computing = _options(
-    click.option("--device", type=click.Choice(["cpu"]), default="cpu", expose_value=False, help="Where it runs."),
+    click.option(
+        "--device", metavar="NAME", help="Run the network by torch there: cpu, cuda, ... (default: no torch)."
+    ),
     click.option("--backend", metavar="NAME", help="Matrix products by this back end (see `models verify`)."),
     click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: one a core."),
 )
@@ -147,6 +149,7 @@ def encode(
     check = partial(_compare, picture, talk=talk, name=source, computing=computing) if verify else None
     with files.named(target):
         files.write(target, encoded.data, check)
+    talk.note(encoded.note)
     if picture.dropped:
         talk.say(f"{files.display(source)}: not kept in this version: {', '.join(picture.dropped)}")
     size = len(encoded.data)
@@ -189,6 +192,7 @@ def decode(
         with talk.bar(f"decoding {files.display(source)}") as bar:
             decoded = codec.decode(data, progress=bar, **_given(computing))
         seconds = time.perf_counter() - began
+    talk.note(decoded.note)
     if there is not None and np.array_equal(there.planes, decoded.planes):
         talk.say(f"{target} holds exactly these pixels already: left as it is")
     else:
@@ -223,6 +227,7 @@ def verify(sources: tuple[str, ...], *, quiet: bool, verbose: bool, **computing:
             code = code or error.exit_code
             continue
         height, width, _ = decoded.planes.shape
+        talk.note(decoded.note)
         if not quiet:
             click.echo(f"{files.display(source)}: sound, {width}x{height} {decoded.mode}")
         talk.stages(decoded.seconds, decoded.steps, decoded.planes.shape)

@@ -21,8 +21,8 @@ from pixcodec.errors import ContainerError, DamagedTileError, DigestError, Unsup
 from pixcodec.exact import matmul
 from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, counts_of_logits
 from pixcodec.exact.network import SYMBOLS
-from pixcodec.exact.predict import Predictors
-from pixcodec.exact.steps import number_of_steps
+from pixcodec.exact.predict import Predictors, predictions, rounded_centres
+from pixcodec.exact.steps import active_lanes, number_of_steps
 from pixcodec.exact.wavefront import Wavefront
 
 if TYPE_CHECKING:
@@ -41,22 +41,27 @@ PROGRESS_STEPS = 16
 
 @dataclass(frozen=True)
 class Encoded:
-    """A file and how it came about: seconds by stage (summed over threads), steps of the wavefront, ideal code length."""
+    """A file and how it came about: seconds by stage (summed over threads), steps of the wavefront, ideal code length.
+
+    `note` says, where the fastest products had to be given up, why.
+    """
 
     data: bytes
     seconds: dict[str, float]
     steps: int
     ideal_bits: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Planes uint8[H, W, C] with their mode, seconds by stage (summed over threads), steps of the wavefront."""
+    """Planes uint8[H, W, C] with their mode, seconds by stage (summed over threads), steps of the wavefront, a note."""
 
     planes: NDArray[np.uint8]
     mode: str
     seconds: dict[str, float]
     steps: int
+    note: str = ""
 
 
 @dataclass
@@ -103,7 +108,7 @@ class _Clock:
 def _code_tile(run: _Run, height: int, width: int, code: Code, helper: ThreadPoolExecutor | None) -> None:
     """Run a tile's steps; `code(channel, rows, columns, counts)` gives the symbols of a step's pixels.
 
-    With a helper thread the predictors' regressions are solved while the trunk is computed: both see earlier steps only.
+    With a helper thread the predictors' regressions are solved while the trunk is computed: both see past steps only.
     """
     network = run.network
     predictors = Predictors(network.parameters, height, width)
@@ -145,6 +150,40 @@ def _code_tile(run: _Run, height: int, width: int, code: Code, helper: ThreadPoo
     run.spend(clock.seconds)
 
 
+def _code_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, code: Code) -> None:
+    """Code a known tile with the same counts as `_code_tile`: the network by torch over all pixels at once.
+
+    The logits of the whole tile are kept, 2 bytes a class and sub-pixel: 342 bytes a pixel with 57 classes.
+    """
+    from pixcodec.exact import torch_backend
+
+    network, clock = run.network, _Clock()
+    height, width = planes.shape[:2]
+    predicted = predictions(planes, network.parameters)
+    clock.stop("predict")
+    products = run.backend.name.removeprefix("torch-")
+    logits = torch_backend.logits(network, planes[None], predicted[None], device, products)[0].cpu().numpy()
+    centres = rounded_centres(predicted, network.parameters)
+    if network.raw:
+        centres[:] = 0
+    clock.stop("network")
+    starts, ends = class_intervals(network.class_of_residual())
+    counts = np.zeros((min(height, (width + 1) // 2), SYMBOLS), np.float32)
+    for step in range(number_of_steps(height, width)):
+        first, last = active_lanes(step, height, width)
+        rows = np.arange(first, last + 1)
+        columns = step - 2 * rows
+        frequencies = counts[: rows.size]
+        for channel in range(network.channels if rows.size else 0):
+            own, around = logits[rows, columns, channel], centres[rows, columns, channel]
+            counts_of_logits(own, around, starts, ends, EXP2, frequencies)
+            clock.stop("frequencies")
+            code(channel, rows, columns, frequencies)
+            clock.stop("code")
+        run.step(1)
+    run.spend(clock.seconds)
+
+
 def _tiles(height: int, width: int, tile_height: int, tile_width: int) -> list[tuple[slice, slice]]:
     """Rows and columns of each tile in raster order."""
     return [
@@ -161,7 +200,15 @@ def _tile_side(length: int, longest: int) -> int:
     return -(-length // (parts * unit)) * unit
 
 
-def _prepare(network: Network, backend: str | None, sizes: Sequence[tuple[slice, slice]], progress: Progress | None) -> _Run:
+def _prepare(
+    network: Network,
+    backend: str | None,
+    device: str | None,
+    sizes: Sequence[tuple[slice, slice]],
+    progress: Progress | None,
+) -> _Run:
+    if device is not None:
+        backend = f"{backend or 'torch-float32'}:{device}"
     chosen, note = matmul.choose(backend, models.shapes(network))
     total = sum(number_of_steps(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in sizes)
     return _Run(network, chosen, note, progress, total)
@@ -187,6 +234,7 @@ def encode(
     model: str | None = None,
     threads: int | None = None,
     backend: str | None = None,
+    device: str | None = None,
     tile: int | None = None,
     progress: Progress | None = None,
 ) -> Encoded:
@@ -198,6 +246,8 @@ def encode(
         model: name or folder; by default the shipped model for the mode.
         threads: how many may work; by default one a core.
         backend: for products, see `exact.matmul`; by default the fastest that is exact here.
+        device: of torch ("cpu", "cuda", ...), which then evaluates the network over whole tiles at once; by default
+            it is evaluated step by step by compiled kernels, without torch.
         tile: longest side of a tile.
         progress: called with (steps done, steps in all), from any thread.
 
@@ -207,16 +257,26 @@ def encode(
         BackendError: the back end asked for is not exact here.
     """
     channels = container.CHANNELS.get(mode)
-    if channels is None or planes.dtype != np.uint8 or planes.ndim != 3 or planes.shape[2] != channels or not planes.size:
-        raise UnsupportedImageError(f"expected uint8 planes [H, W, C] of mode RGB or L, found {planes.dtype}{planes.shape} {mode}")
+    if (
+        channels is None
+        or planes.dtype != np.uint8
+        or planes.ndim != 3
+        or planes.shape[2] != channels
+        or not planes.size
+    ):
+        raise UnsupportedImageError(
+            f"expected uint8 planes [H, W, C] of mode RGB or L, found {planes.dtype}{planes.shape} {mode}"
+        )
     network = models.load(model or models.DEFAULTS[mode])
     if network.channels != channels:
-        raise UnsupportedImageError(f"the model codes {network.channels} channels, the image has {channels}; choose another model")
+        raise UnsupportedImageError(
+            f"the model codes {network.channels} channels, the image has {channels}; choose another model"
+        )
     height, width = planes.shape[:2]
     longest = max(container.TILE_UNIT, tile or TILE_SIDE)
     tile_height, tile_width = _tile_side(height, longest), _tile_side(width, longest)
     tiles = _tiles(height, width, tile_height, tile_width)
-    run = _prepare(network, backend, tiles, progress)
+    run = _prepare(network, backend, device, tiles, progress)
 
     def work(index: int, helper: ThreadPoolExecutor | None) -> tuple[bytes, float]:
         part = planes[tiles[index]]
@@ -231,10 +291,13 @@ def encode(
             bits += code_length(counts, symbols)
             return symbols
 
-        _code_tile(run, part.shape[0], part.shape[1], code, helper)
+        if device is None:
+            _code_tile(run, part.shape[0], part.shape[1], code, helper)
+        else:
+            _code_known_tile(run, np.ascontiguousarray(part), device, code)
         return encoder.payload(), bits
 
-    results: list[tuple[bytes, float]] = _all_tiles(work, len(tiles), threads)  # type: ignore[assignment]
+    results: list[tuple[bytes, float]] = _all_tiles(work, len(tiles), threads if device is None else 1)  # type: ignore[assignment]
     header = container.Header(
         width=width,
         height=height,
@@ -246,15 +309,20 @@ def encode(
         digest=container.digest(planes, mode),
     )
     data = container.pack(header, [payload for payload, _ in results])
-    return Encoded(data, run.seconds, run.total, sum(bits for _, bits in results))
+    return Encoded(data, run.seconds, run.total, sum(bits for _, bits in results), run.note)
 
 
 def decode(
-    data: bytes, *, threads: int | None = None, backend: str | None = None, progress: Progress | None = None
+    data: bytes,
+    *,
+    threads: int | None = None,
+    backend: str | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
 ) -> Decoded:
     """A .pxc file to its planes, proved by the digest of the pixels that were encoded.
 
-    Args: see `encode`.
+    Args: see `encode`; with a `device` only the products of each step are computed there.
 
     Raises:
         ContainerError: the bytes are not a .pxc file that this version knows, or are cut or damaged.
@@ -264,14 +332,18 @@ def decode(
     """
     header, payloads = container.unpack(data)
     if header.settings != 0:
-        raise ContainerError(f"the file uses settings {header.settings}, this version knows 0; install a newer pixcodec")
+        raise ContainerError(
+            f"the file uses settings {header.settings}, this version knows 0; install a newer pixcodec"
+        )
     network = models.load_by_id(header.model_id)
     channels = container.CHANNELS[header.mode]
     if network.channels != channels:
-        raise ContainerError(f"the file's mode has {channels} channels, its model {network.channels}; fetch the file anew")
+        raise ContainerError(
+            f"the file's mode has {channels} channels, its model {network.channels}; fetch the file anew"
+        )
     tiles = _tiles(header.height, header.width, header.tile_height, header.tile_width)
     planes = np.zeros((header.height, header.width, channels), np.uint8)
-    run = _prepare(network, backend, tiles, progress)
+    run = _prepare(network, backend, device, tiles, progress)
 
     def work(index: int, helper: ThreadPoolExecutor | None) -> None:
         part, decoder = planes[tiles[index]], Decoder(payloads[index])
@@ -293,4 +365,4 @@ def decode(
     _all_tiles(work, len(tiles), threads)
     if container.digest(planes, header.mode) != header.digest:
         raise DigestError("the decoded pixels are not those that were encoded; fetch the file and the model anew")
-    return Decoded(planes, header.mode, run.seconds, run.total)
+    return Decoded(planes, header.mode, run.seconds, run.total, run.note)

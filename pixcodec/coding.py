@@ -43,7 +43,8 @@ class Decoder:
         """Start at the first word; `DamagedTileError` unless `payload` is whole words."""
         if len(payload) % WORD_BYTES:
             raise DamagedTileError(
-                f"a tile's payload must be whole words of {WORD_BYTES} bytes, found {len(payload)} bytes; fetch the file anew"
+                f"a tile's payload must be whole words of {WORD_BYTES} bytes, found {len(payload)} bytes; "
+                "fetch the file anew"
             )
         self._coder = constriction.stream.queue.RangeDecoder(np.frombuffer(payload, "<u4").astype(np.uint32))
 

@@ -149,7 +149,7 @@ def _check_png(data: bytes) -> None:
     while True:
         length, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         stop = position + 8 + length
-        if len(name) < 4 or stop + 4 > len(data):  # noqa: PLR2004  a chunk's name has four bytes
+        if len(name) < 4 or stop + 4 > len(data):
             message = f"the PNG is cut: it ends after {len(data)} bytes without its IEND chunk"
             raise ImageReadError(message)
         # Lower case marks ancillary chunks, whose damage does not touch the pixels.
@@ -175,7 +175,7 @@ def _refuse_reduced(image: Image.Image) -> None:
             if isinstance(argument, str) and ";16" in argument and image.format != "BMP":
                 message = f"a {image.format} with 16-bit channels is not kept in this version; convert it to 8 bits"
                 raise UnsupportedImageError(message)
-        if tile[0] in {"ppm", "ppm_plain"} and arguments[-1] != 255 and image.mode != "1":  # noqa: PLR2004
+        if tile[0] in {"ppm", "ppm_plain"} and arguments[-1] != 255 and image.mode != "1":
             message = f"a PPM with the largest value {arguments[-1]} is not kept in this version; expected 255"
             raise UnsupportedImageError(message)
 

@@ -81,7 +81,8 @@ def _load(folder: Path) -> Network:
     network = Network.build(card, tensors)
     if card.get("id") != network.identity.hex():
         raise ModelError(
-            f"{folder} must hold model {str(card.get('id'))[:16]}, found integers of {network.identity.hex()[:16]}; fetch the model anew"
+            f"{folder} must hold model {str(card.get('id'))[:16]}, found integers of {network.identity.hex()[:16]}; "
+            "fetch the model anew"
         )
     return network
 

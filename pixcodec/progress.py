@@ -95,6 +95,11 @@ class Talk:
         if not self.quiet:
             print(line, file=sys.stderr)  # noqa: T201
 
+    def note(self, text: str) -> None:
+        """Say what the user should know though all went well; nothing where `text` is empty."""
+        if text:
+            self.say(f"pixcodec: {text}")
+
     def bar(self, label: str) -> ProgressBar:
         """Return a progress bar for one task."""
         return ProgressBar(label, quiet=self.quiet)

@@ -25,6 +25,7 @@ class Encoded:
     steps: int = 7
     ideal_bits: float = 1e12
     seconds: dict[str, float] = field(default_factory=lambda: {"zlib": 0.25})
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Decoded:
     mode: str
     steps: int = 7
     seconds: dict[str, float] = field(default_factory=lambda: {"zlib": 0.25})
+    note: str = ""
 
 
 def encode(
@@ -42,6 +44,7 @@ def encode(
     model: str | None = None,
     threads: int | None = None,  # noqa: ARG001
     backend: str | None = None,
+    device: str | None = None,  # noqa: ARG001
     tile: int | None = None,
     progress: Progress | None = None,
 ) -> Encoded:
@@ -65,6 +68,7 @@ def decode(
     *,
     threads: int | None = None,  # noqa: ARG001
     backend: str | None = None,
+    device: str | None = None,  # noqa: ARG001
     progress: Progress | None = None,  # noqa: ARG001
 ) -> Decoded:
     _refuse(backend)

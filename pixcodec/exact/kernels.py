@@ -34,8 +34,8 @@ INTS = ir.VectorType(I32, LANES)
 
 
 def specialise(function: Callable[..., Any], name: str, **intrinsics: Any) -> Callable[..., Any]:
-    """Compile `function` under `name`, with `intrinsics` as globals; cached on disk by name, source file and processor."""
-    replaced = {"co_name": name}
+    """Compile `function` under `name`, with `intrinsics` as globals; cached on disk by name, source and processor."""
+    replaced: dict[str, Any] = {"co_name": name}
     if hasattr(function.__code__, "co_qualname"):
         replaced["co_qualname"] = name
     copy = FunctionType(function.__code__.replace(**replaced), {**function.__globals__, **intrinsics}, name)
@@ -308,9 +308,13 @@ def _product_tile(form: ProductForm, rows: int) -> Any:
 
             def multiply(total: ir.Value, x: ir.Value, w: ir.Value) -> ir.Value:
                 if terms == 4:
-                    return builder.call(vector_function(builder, form.name, sums, [sums, operand, operand]), [total, x, w])
+                    return builder.call(
+                        vector_function(builder, form.name, sums, [sums, operand, operand]), [total, x, w]
+                    )
                 if terms == 2:
-                    return add(total, builder.call(vector_function(builder, form.name, sums, [operand, operand]), [x, w]))
+                    return add(
+                        total, builder.call(vector_function(builder, form.name, sums, [operand, operand]), [x, w])
+                    )
                 return add(total, mul(builder.sext(x, sums), builder.sext(w, sums)))
 
             cells = [(r, j) for r in range(rows) for j in range(vectors)]
@@ -353,7 +357,7 @@ def _product_tile(form: ProductForm, rows: int) -> Any:
 
 def _convolve(source, slots, starts, rows, weight, bias, out):  # type: ignore[no-untyped-def]
     """Sums of `rows` lanes over taps, panels of outputs at a time; see `matmul.Backend.convolve`."""
-    panels, taps, steps, width, terms = weight.shape
+    panels, taps, steps, width, _ = weight.shape
     columns = out.shape[1]
     stride = source.shape[2] * source.itemsize
     for m in range(rows):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -131,20 +131,17 @@ class NumpyBackend:
             target += source[slot, start : start + rows, : weight.shape[0]] @ weight
 
 
-def _torch_backend(name: str) -> Callable[[], Backend]:
-    def make() -> Backend:
-        from pixcodec.exact import torch_backend
+def _torch(name: str, device: str = "cpu") -> Backend:
+    from pixcodec.exact import torch_backend
 
-        return torch_backend.products(name)
-
-    return make
+    return torch_backend.products(name, device)
 
 
-_BACKENDS: dict[str, Callable[[], Backend]] = {
+_BACKENDS: dict[str, Callable[..., Any]] = {
     "vector": VectorBackend,
     "numpy": NumpyBackend,
-    "torch-int8": _torch_backend("torch-int8"),
-    "torch-float32": _torch_backend("torch-float32"),
+    "torch-int8": partial(_torch, "torch-int8"),
+    "torch-float32": partial(_torch, "torch-float32"),
 }
 NAMES = tuple(_BACKENDS)
 ENVIRONMENT = "PIXCODEC_BACKEND"
@@ -181,23 +178,32 @@ def known_answer(backend: Backend, taps: int, inputs: int, outputs: int) -> bool
                 low, high = (-128, 127) if signed else (0, 255)
                 codes = random.integers(low, high + 1, (taps, rows + 3, inputs))
                 codes[:, ::2] = high
-                product = Product(weight, random.integers(-99, 100, outputs).astype(np.int32), np.ones(outputs, np.float32))
-                stored = np.zeros((taps, rows + 3, padded(inputs, TERMS)), backend.stored)
+                product = Product(
+                    weight, random.integers(-99, 100, outputs).astype(np.int32), np.ones(outputs, np.float32)
+                )
+                stored: np.ndarray = np.zeros((taps, rows + 3, padded(inputs, TERMS)), backend.stored)
                 stored[:, :, :inputs] = codes + (backend.signed_offset if signed else backend.unsigned_offset)
-                out = np.empty((rows, padded(outputs, OUTPUTS)), backend.sums)
+                out: np.ndarray = np.empty((rows, padded(outputs, OUTPUTS)), backend.sums)
                 packed = pack(backend, product, np.full(inputs, signed))
                 backend.convolve(stored, slots, starts, rows, packed, out)
-                if not np.array_equal(out[:, :outputs].astype(np.int64), _expected(codes, slots, starts, rows, product)):
+                if not np.array_equal(
+                    out[:, :outputs].astype(np.int64), _expected(codes, slots, starts, rows, product)
+                ):
                     return False
     return True
 
 
 @cache
 def backend(name: str) -> Backend:
-    """The back end called `name`; `BackendError` for a name that is none."""
-    if name not in _BACKENDS:
-        raise BackendError(f"there is no back end {name!r}; choose one of {', '.join(NAMES)}")
-    return _BACKENDS[name]()
+    """The back end called `name`, or `name:device` for torch's; `BackendError` for one that is not here."""
+    kind, _, device = name.partition(":")
+    if kind not in _BACKENDS:
+        raise BackendError(f"there is no back end {kind!r}; choose one of {', '.join(NAMES)}")
+    if device and not kind.startswith("torch-"):
+        raise BackendError(
+            f"back end {kind} knows no device {device!r}; choose torch-int8 or torch-float32, or no device"
+        )
+    return _BACKENDS[kind](device) if device else _BACKENDS[kind]()
 
 
 @lru_cache(maxsize=256)

@@ -91,6 +91,11 @@ class Network:
         """Width of the trunk."""
         return int(self.first.bias.size)
 
+    @property
+    def raw(self) -> bool:
+        """Whether logits are of values, as in the paper, and not of residuals around the centre."""
+        return bool(self.card["network"]["output"] == "raw")
+
     def class_of_residual(self) -> np.ndarray:
         """int16[511]: the class of the residual r = symbol - centre, at index r + 255."""
         return residual_classes(self.card["network"])
@@ -101,7 +106,9 @@ class Network:
         try:
             network = cls._assemble(card, tensors)
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
-            raise ModelError(f"the model's card and tensors do not fit together ({problem}); fetch the model anew") from None
+            raise ModelError(
+                f"the model's card and tensors do not fit together ({problem}); fetch the model anew"
+            ) from None
         network.check()
         return network
 
@@ -159,7 +166,11 @@ class Network:
         for i, block in enumerate(self.blocks):
             named |= {f"blocks.{i}.conv": block.conv, f"blocks.{i}.pointwise": block.pointwise}
         for c, head in enumerate(self.heads):
-            named |= {f"heads.{c}.input": head.input, f"heads.{c}.hidden": head.hidden, f"heads.{c}.output": head.output}
+            named |= {
+                f"heads.{c}.input": head.input,
+                f"heads.{c}.hidden": head.hidden,
+                f"heads.{c}.output": head.output,
+            }
         return named
 
     def check(self) -> None:
@@ -192,8 +203,15 @@ def residual_classes(form: Mapping[str, Any]) -> np.ndarray:
     if form["output"] == "raw":
         return np.maximum(np.arange(-255, 256), 0).astype(np.int16)
     edges = [int(edge) for edge in form["edges"]]
-    if form["output"] != "residual" or not edges or edges != sorted(set(edges)) or not 1 <= edges[0] <= edges[-1] <= 255:
-        raise ValueError(f"output {form['output']!r} with edges {edges}: expected raw, or residual with edges in 1..255")
+    if (
+        form["output"] != "residual"
+        or not edges
+        or edges != sorted(set(edges))
+        or not 1 <= edges[0] <= edges[-1] <= 255
+    ):
+        raise ValueError(
+            f"output {form['output']!r} with edges {edges}: expected raw, or residual with edges in 1..255"
+        )
     exact = edges[0] - 1
     middle = len(edges) + exact
     residuals = np.arange(-255, 256)

@@ -164,8 +164,9 @@ class Parameters:
 @_compiled
 def _fixed(value: np.float32) -> np.int16:
     """A prediction in sixteenths: clamped (NaN to 0), then rounded half to even."""
-    value = value if value > np.float32(0) else np.float32(0)
-    value = value if value < np.float32(255) else np.float32(255)
+    # Comparisons in this form take NaN to 0; min and max would not say what they do with it.
+    value = value if value > np.float32(0) else np.float32(0)  # noqa: FURB136
+    value = value if value < np.float32(255) else np.float32(255)  # noqa: FURB136
     return np.int16((value * np.float32(UNIT) + _ROUND) - _ROUND)
 
 
@@ -256,7 +257,7 @@ def _stack_predict(base, out, fixed, first, last):  # type: ignore[no-untyped-de
 
 @_compiled
 def _differences(values, bases, unit, f, first, last):  # type: ignore[no-untyped-def]
-    """f = values - bases * unit, for every channel; `unit` is a power of two."""
+    """F = values - bases * unit, for every channel; `unit` is a power of two."""
     for c in range(values.shape[0]):
         for y in range(first + 1, last + 2):
             f[c, y] = values[c, y] - np.float32(bases[c, y]) * unit
@@ -298,7 +299,9 @@ class Predictors:
         self._rows = 6 if channels == 3 else 1
         columns = 1 + (height + LANES - 1) // LANES * LANES
         memories, orders, inputs = len(parameters.memories), len(parameters.orders), parameters.stacked
-        self._solve, self._learn = regression_kernels(unknowns, channels, tuple(o * channels for o in parameters.orders))
+        self._solve, self._learn = regression_kernels(
+            unknowns, channels, tuple(o * channels for o in parameters.orders)
+        )
         self._solve_stack, self._learn_stack = regression_kernels(inputs, 1, (inputs,))
 
         def zeros(*shape: int) -> np.ndarray:
@@ -396,3 +399,10 @@ def predictions(planes: np.ndarray, parameters: Parameters) -> np.ndarray:
             result[rows, columns, c] = predictors.fixed[c, :, first + 1 : last + 2].T
         predictors.learn()
     return result
+
+
+def rounded_centres(predicted: np.ndarray, parameters: Parameters) -> np.ndarray:
+    """Each channel's centre as a level, rounded half up: int32[H, W, C] from `predictions`."""
+    channels = range(parameters.channels)
+    own = np.stack([predicted[:, :, c, parameters.centre[c]] for c in channels], axis=2).astype(np.int32)
+    return (own + UNIT // 2) // UNIT

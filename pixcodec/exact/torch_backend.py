@@ -150,9 +150,14 @@ class TorchBackend:
         np.add(sums.cpu().numpy(), packed.bias, out=out[:rows])
 
 
-def products(name: str) -> TorchBackend:
-    """The back end "torch-int8" or "torch-float32" on the CPU; `matmul.choose` asks for its known answers."""
-    return TorchBackend(name.removeprefix("torch-"))
+def products(name: str, device: str = "cpu") -> TorchBackend:
+    """The back end "torch-int8" or "torch-float32" on a device; `matmul.choose` asks for its known answers."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as problem:  # an AssertionError where torch was built without the device
+        reason = str(problem).split("\n", 1)[0]
+        raise BackendError(f"torch has no device {device!r} here ({reason}); choose another, or no device") from None
+    return TorchBackend(name.removeprefix("torch-"), device)
 
 
 @lru_cache(maxsize=256)

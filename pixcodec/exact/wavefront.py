@@ -140,11 +140,13 @@ class Wavefront:
         widest = padded(network.heads[-1].input.weight.shape[1], TERMS)
         self._head_input = self._full((1, lanes, widest), 0)
         outputs = max(product.bias.size for product in network.products().values())
-        self._sums = {n: np.zeros((lanes, n), backend.sums) for n in range(OUTPUTS, padded(outputs, OUTPUTS) + 1, OUTPUTS)}
+        self._sums: dict[int, np.ndarray] = {
+            n: np.zeros((lanes, n), backend.sums) for n in range(OUTPUTS, padded(outputs, OUTPUTS) + 1, OUTPUTS)
+        }
         self._stream = np.zeros((lanes, features), np.int16)
         self._logits = np.zeros((lanes, network.heads[0].output.bias.size), np.int16)
         self.centres = np.zeros(lanes, np.int32)
-        self._raw = network.card["network"]["output"] == "raw"
+        self._raw = network.raw
         self._zero = np.zeros(1, np.int64)
         unsigned, signed = np.zeros(features, bool), np.ones(inputs, bool)
         self._first = pack(backend, network.first, signed)

@@ -36,7 +36,8 @@ def load_recipe(path: Path) -> dict[str, Any]:
         parts(recipe)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise TrainingError(
-            f"{path} must be a recipe in JSON (predictors, network, data, optimiser, pixels), found {problem!r}; correct it"
+            f"{path} must be a recipe in JSON (predictors, network, data, optimiser, pixels), found {problem!r}; "
+            "correct it"
         ) from None
     return recipe
 
@@ -63,9 +64,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as problem:  # noqa: BLE001 - torch raises what its readers do: pickle, zip, runtime errors
-        raise TrainingError(
-            f"--resume needs a checkpoint at {path}, found {problem}; start without --resume"
-        ) from None
+        raise TrainingError(f"--resume needs a checkpoint at {path}, found {problem}; start without --resume") from None
     return state
 
 
@@ -97,7 +96,9 @@ def load_weights(path: Path, network: PixelCNN) -> None:
     except (OSError, SafetensorError) as problem:
         raise TrainingError(f"{path} must hold float weights in safetensors, found {problem}; give another") from None
     own = dict(network.named_parameters())
-    different = sorted(n for n in own.keys() | tensors.keys() if n not in own or n not in tensors or own[n].shape != tensors[n].shape)
+    different = sorted(
+        n for n in own.keys() | tensors.keys() if n not in own or n not in tensors or own[n].shape != tensors[n].shape
+    )
     if different:
         raise TrainingError(
             f"{path} must fit the recipe's network, found {len(different)} tensors that do not, {different[0]} first; "
@@ -118,6 +119,8 @@ def load_network(folder: Path) -> tuple[PixelCNN, dict[str, Any]]:
         card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
         network = PixelCNN(parts(card)[1])
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise TrainingError(f"{folder / CARD} must be the card of float weights, found {problem!r}; train first") from None
+        raise TrainingError(
+            f"{folder / CARD} must be the card of float weights, found {problem!r}; train first"
+        ) from None
     load_weights(folder / WEIGHTS, network)
     return network, card

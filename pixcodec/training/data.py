@@ -16,7 +16,6 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +26,8 @@ from pixcodec.exact.predict import COMPAND, LIMIT, UNIT, Parameters, predictions
 from pixcodec.training.sources import Picture, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
+    from pathlib import Path
 
 CACHE_FORMAT = 1
 VALIDATION_WINDOW = 192  # side of what is measured of each validation picture
@@ -101,7 +101,8 @@ def codes(planes: np.ndarray, predicted: np.ndarray, parameters: Parameters) -> 
     Returns:
         A batch of one.
     """
-    batch = _empty(1, *planes.shape[:2], parameters)
+    height, width, _ = planes.shape
+    batch = _empty(1, height, width, parameters)
     batch.values[0] = planes
     _fill(batch, 0, planes, predicted, parameters)
     return batch
@@ -126,7 +127,7 @@ def _fill(batch: Batch, n: int, planes: np.ndarray, predicted: np.ndarray, param
 def turned(planes: np.ndarray, turn: int) -> np.ndarray:
     """One of the square's eight symmetries: quarter turns by `turn` % 4, mirrored from 4 on."""
     planes = np.rot90(planes, turn % 4)
-    return np.ascontiguousarray(planes[:, ::-1] if turn >= 4 else planes)  # noqa: PLR2004 - half of eight
+    return np.ascontiguousarray(planes[:, ::-1] if turn >= 4 else planes)
 
 
 def cut(planes: np.ndarray, pixels: int) -> np.ndarray:
@@ -225,7 +226,7 @@ def prepare(
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        # Large ones first, so that no process ends with one; fresh processes, since torch's threads do not survive a fork.
+        # Large ones first, so that no process ends with one; fresh processes: torch's threads do not survive a fork.
         order = sorted(range(len(wanted)), key=lambda k: -wanted[k].picture.path.stat().st_size)
         paths: list[tuple[Path, Path] | None] = [None] * len(wanted)
         with ProcessPoolExecutor(max(processes, 1), get_context("spawn")) as pool:
@@ -288,7 +289,7 @@ class Batches:
             _fill(batch, n, batch.values[n], np.ascontiguousarray(item.predictions[part]), self.parameters)
         return batch
 
-    def run(self, first: int, ahead: int = 6) -> Iterator[Batch]:
+    def run(self, first: int, ahead: int = 6) -> Generator[Batch]:
         """Batches from number `first` on, `ahead` of them made in advance."""
         made: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
         stop = threading.Event()

@@ -30,7 +30,9 @@ class Bits:
 
     def line(self) -> str:
         """For the terminal."""
-        return f"{self.total:.4f} (" + " ".join(f"{name} {bits:.3f}" for name, bits in sorted(self.sources.items())) + ")"
+        return (
+            f"{self.total:.4f} (" + " ".join(f"{name} {bits:.3f}" for name, bits in sorted(self.sources.items())) + ")"
+        )
 
 
 def crop(item: Item, parameters: Parameters) -> tuple[Batch, tuple[slice, slice]]:
@@ -39,7 +41,9 @@ def crop(item: Item, parameters: Parameters) -> tuple[Batch, tuple[slice, slice]
     top, left = max(rows.start - MARGIN, 0), max(columns.start - MARGIN, 0)
     part = slice(top, rows.stop), slice(left, columns.stop + MARGIN)
     inside = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
-    return codes(np.ascontiguousarray(item.planes[part]), np.ascontiguousarray(item.predictions[part]), parameters), inside
+    return codes(
+        np.ascontiguousarray(item.planes[part]), np.ascontiguousarray(item.predictions[part]), parameters
+    ), inside
 
 
 def summary(items: Sequence[Item], parameters: Parameters, nats: Callable[[Batch], np.ndarray]) -> Bits:

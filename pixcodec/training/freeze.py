@@ -24,7 +24,6 @@ from torch import nn
 from pixcodec.errors import PixcodecError, TrainingError
 from pixcodec.exact.network import Network, identity
 from pixcodec.nets.heads import BITS
-from pixcodec.nets.pixelcnn import PixelCNN
 from pixcodec.training import checkpoint, data, sources
 from pixcodec.training.evaluate import Bits, summary, tensors
 from pixcodec.training.loop import keep_memory
@@ -32,6 +31,8 @@ from pixcodec.training.quantise import IntegerProduct, Quantised, calibrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from pixcodec.nets.pixelcnn import PixelCNN
 
 CARD, WEIGHTS = "card.json", "model.safetensors"
 CARD_FORMAT = 0
@@ -242,7 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="folder with float.safetensors and float.json")
     parser.add_argument("--data", dest="data_folders", nargs="+", required=True, help="folders of pictures")
     parser.add_argument("--out", required=True, type=Path, help="the model's folder")
-    parser.add_argument("--cache", type=Path, help="folder for predictor planes (default: cache in the weights' folder)")
+    parser.add_argument(
+        "--cache", type=Path, help="folder for predictor planes (default: cache in the weights' folder)"
+    )
     parser.add_argument("--minutes", type=float, default=0.0, help="of fine-tuning under fake quantisation")
     parser.add_argument("--rate", type=float, default=_TUNING_RATE, help="learning rate of fine-tuning")
     parser.add_argument("--threads", type=int)

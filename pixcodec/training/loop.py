@@ -11,7 +11,9 @@ import argparse
 import ctypes
 import json
 import math
+import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +115,9 @@ class Trainer:
         before = json.loads(state["recipe"])
         for part in ("predictors", "network", "data"):
             if before.get(part) != json.loads(json.dumps(self.recipe[part])):
-                raise TrainingError(f"--resume needs the recipe that the checkpoint began with, found other {part}; start anew")
+                raise TrainingError(
+                    f"--resume needs the recipe that the checkpoint began with, found other {part}; start anew"
+                )
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["generator"])
@@ -231,6 +235,23 @@ def _items(
     return data.prepare(wanted, trainer.parameters, cache, processes=processes, progress=progress)
 
 
+def _ask_on_signals() -> tuple[list[int], Callable[[], None]]:
+    """A list that holds an entry once SIGINT or SIGTERM has come, and a function that ends this.
+
+    Training stops between two steps then, never inside of one, so that it resumes exactly.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        return asked, lambda: None
+    before = {number: signal.signal(number, lambda n, _: asked.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    return asked, restore
+
+
 class _Run:
     """One run of a trainer over its data, with reports, validation and checkpoints in their time."""
 
@@ -253,6 +274,7 @@ class _Run:
         reported, saved, validated = began, began, began
         sums, steps, busy = torch.zeros((), device=trainer.device), 0, began
         bits: Bits | None = None
+        asked, restore_signals = _ask_on_signals()
         batches = self.batches.run(trainer.position.step)
         try:
             while trainer.progress < 1:
@@ -272,12 +294,13 @@ class _Run:
                         self._save(bits)
                         saved = time.monotonic()
                     busy = time.monotonic()
-        except KeyboardInterrupt:
-            checkpoint.save_checkpoint(self.out, trainer.state())
-            self.say("interrupted; --resume goes on from here")
-            raise
+                if asked:
+                    checkpoint.save_checkpoint(self.out, trainer.state())
+                    self.say("interrupted; --resume goes on from here")
+                    raise KeyboardInterrupt
         finally:
             batches.close()
+            restore_signals()
         bits = self._validate()
         self._save(bits)
         return bits
@@ -290,7 +313,8 @@ class _Run:
         else:
             left = (float(trainer.recipe["pixels"]) - trainer.position.pixels) / speed
         self.say(
-            f"{_clock(trainer.position.seconds)}  {trainer.position.pixels / 1e6:.1f} M pixels  {bits:.4f} bits per sub-pixel"
+            f"{_clock(trainer.position.seconds)}  {trainer.position.pixels / 1e6:.1f} M pixels"
+            f"  {bits:.4f} bits per sub-pixel"
             f"  rate {trainer.rate():.2g}  {speed / 1e3:.0f} K pixels a second ({share:.2f} of the products' rate)"
             f"  {_clock(left)} left"
         )

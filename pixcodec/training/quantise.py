@@ -17,12 +17,12 @@ from torch import nn
 from torch.nn import functional
 
 from pixcodec.exact.network import BOUND, LOGIT_UNIT, STREAM_LIMIT
-from pixcodec.nets.masked import MaskedConv2d
 from pixcodec.nets.pixelcnn import CODE_UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pixcodec.nets.masked import MaskedConv2d
     from pixcodec.nets.pixelcnn import Block, PixelCNN
 
 LARGEST_WEIGHT, LARGEST_CODE = 127, 255
@@ -105,7 +105,9 @@ def calibrate(network: PixelCNN, batches: Iterable[tuple[torch.Tensor, torch.Ten
         stream,
         alphas,
         tuple(ranges(f"hidden {i}") / LARGEST_CODE for i in range(count)),
-        tuple((ranges(f"input {c}") / LARGEST_CODE, ranges(f"head {c}") / LARGEST_CODE) for c in range(len(network.heads))),
+        tuple(
+            (ranges(f"input {c}") / LARGEST_CODE, ranges(f"head {c}") / LARGEST_CODE) for c in range(len(network.heads))
+        ),
     )
 
 

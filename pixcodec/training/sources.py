@@ -101,8 +101,8 @@ def read(picture: Picture, channels: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes and metadata; what is listed is trusted
-            with Image.open(picture.path) as image:
-                image = image.convert("RGB")
+            with Image.open(picture.path) as opened:
+                image = opened.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError) as problem:
         raise TrainingError(f"{picture.path} must be a picture, found {problem}; remove or replace it") from None
     if picture.scale > 1:

@@ -38,7 +38,13 @@ def card(channels: int, neighbours: Sequence[Sequence[int]], orders: Sequence[in
 
 # Few unknowns, MED as the base and each kind of centre.
 SMALL = card(
-    3, [(0, -1), (1, 1)], [1, 2], memories=[[0.4, 0.5, 3], [0.2, 0.1, 0.5]], stack=[0.5, 0.45, 4], base=5, centre=[4, 5, 0]
+    3,
+    [(0, -1), (1, 1)],
+    [1, 2],
+    memories=[[0.4, 0.5, 3], [0.2, 0.1, 0.5]],
+    stack=[0.5, 0.45, 4],
+    base=5,
+    centre=[4, 5, 0],
 )
 SMALL_GRAY = card(1, [(0, -1)], [1], memories=[[0.49, 0.5, 1]], stack=[0.4, 0.5, 9], base=0, centre=[1])
 # Neighbours at the end of the reach, memories that forget all, forget nothing above or left, have a ridge next to none.
@@ -52,7 +58,13 @@ FAR = card(
     centre=[13],
 )
 FAR_COLOUR = card(
-    3, [(3, 3), (0, -1), (3, -3)], [1, 3], memories=[[0.5, 0.4999, 1e-6]], stack=[0.6, 0.3, 1e-3], base=0, centre=[2, 3, 2]
+    3,
+    [(3, 3), (0, -1), (3, -3)],
+    [1, 3],
+    memories=[[0.5, 0.4999, 1e-6]],
+    stack=[0.6, 0.3, 1e-3],
+    base=0,
+    centre=[2, 3, 2],
 )
 
 KINDS = ("random", "smooth", "stripes", "checkers", "white", "black", "clipped")
@@ -64,17 +76,23 @@ def picture(kind: str, height: int, width: int, channels: int) -> np.ndarray:
     y, x, c = np.ogrid[:height, :width, :channels]
     planes = {
         "random": lambda: random.integers(0, 256, (height, width, channels)),
-        "smooth": lambda: 120 + 60 * np.sin(x / 5 + c) + 50 * np.cos(y / 7 - c) + random.normal(0, 2, (height, width, channels)),
+        "smooth": lambda: (
+            120 + 60 * np.sin(x / 5 + c) + 50 * np.cos(y / 7 - c) + random.normal(0, 2, (height, width, channels))
+        ),
         "stripes": lambda: 255 * (x // 2 % 2) + 0 * (y + c),
         "checkers": lambda: 255 * ((x + y + c) % 2),
         "white": lambda: 255 + 0 * (x + y + c),
         "black": lambda: 0 * (x + y + c),
-        "clipped": lambda: 255 * (x + y) / max(1, height + width - 2) * 2 - 128 + random.normal(0, 9, (height, width, 1)) + c,
+        "clipped": lambda: (
+            255 * (x + y) / max(1, height + width - 2) * 2 - 128 + random.normal(0, 9, (height, width, 1)) + c
+        ),
     }[kind]()
     return np.clip(planes, 0, 255).astype(np.uint8)
 
 
-def _product(random: np.random.Generator, shape: tuple[int, int, int], size: float, *, extreme: bool) -> dict[str, np.ndarray]:
+def _product(
+    random: np.random.Generator, shape: tuple[int, int, int], size: float, *, extreme: bool
+) -> dict[str, np.ndarray]:
     """Weights of a product whose rescaled sums are about `size`.
 
     The extreme ones are at the bound, 256 sum|w| + |bias| = 2^24 - 1, by weights as large as they may be: of random
@@ -160,7 +178,7 @@ def back_end(name: str, network: Network) -> matmul.Backend:
 
 
 def wavefront_logits(network: Network, planes: np.ndarray, backend: matmul.Backend) -> tuple[np.ndarray, np.ndarray]:
-    """What the fast path gives for a known picture: predictions int16[H, W, C, P] and logits int16[H, W, C, classes]."""
+    """What the fast path gives for a known picture: predictions int16[H, W, C, P], logits int16[H, W, C, classes]."""
     height, width, channels = planes.shape
     predictors = Predictors(network.parameters, height, width)
     wavefront = Wavefront(network, backend, height, width)

@@ -37,7 +37,11 @@ def rows(classes: int) -> np.ndarray:
     random = np.random.default_rng(classes)
     spread = [np.rint(random.normal(0, size, classes)) for size in (1, 300, 3000, 9000, 30000, 1e6)]
     flat = [np.full(classes, level) for level in (-LIMIT, 0, LIMIT)]
-    ends = [random.choice([-LIMIT, LIMIT], classes), np.linspace(-LIMIT, LIMIT, classes), np.linspace(LIMIT, -LIMIT, classes)]
+    ends = [
+        random.choice([-LIMIT, LIMIT], classes),
+        np.linspace(-LIMIT, LIMIT, classes),
+        np.linspace(LIMIT, -LIMIT, classes),
+    ]
     peaks = []
     for place in (0, classes // 2, classes - 1):
         for low, high in ((-LIMIT, LIMIT), (LIMIT, -LIMIT), (0, 1)):
@@ -49,7 +53,9 @@ def rows(classes: int) -> np.ndarray:
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 def test_counts_agree_with_the_reference_and_fill_the_total(form: dict[str, object]) -> None:
     logits = rows(int(residual_classes(form).max()) + 1)
-    centres = np.array([0, 1, 2, 20, 21, 127, 128, 200, 234, 254, 255]) if form["output"] == "residual" else np.array([0])
+    centres = (
+        np.array([0, 1, 2, 20, 21, 127, 128, 200, 234, 254, 255]) if form["output"] == "residual" else np.array([0])
+    )
     for q in centres.tolist():
         counts = fast(form, logits, np.full(len(logits), q))
         classes = reference.symbol_classes(form, q)
@@ -109,7 +115,10 @@ def test_classes_are_those_of_the_reference_and_every_class_has_a_residual(form:
 
 
 def test_exp2_is_the_pinned_table() -> None:
-    assert hashlib.sha256(EXP2.astype("<i8").tobytes()).hexdigest() == "b048c8a5de1f4588337697b5406ebacb59ecaf6b097e2f2a123832ded11d8367"
+    assert (
+        hashlib.sha256(EXP2.astype("<i8").tobytes()).hexdigest()
+        == "b048c8a5de1f4588337697b5406ebacb59ecaf6b097e2f2a123832ded11d8367"
+    )
 
 
 def test_exp2_is_the_rounded_power_of_two() -> None:

@@ -89,7 +89,7 @@ def test_a_weight_of_minus_128_is_refused() -> None:
     card, tensors = parts()
     tensors["heads.0.hidden.weight"][:, 0] = 0
     tensors["heads.0.hidden.weight"][0, 0], tensors["heads.0.hidden.bias"][0] = -128, 0
-    with pytest.raises(ModelError, match="heads.0.hidden"):
+    with pytest.raises(ModelError, match=r"heads\.0\.hidden"):
         Network.build(card, tensors)
 
 

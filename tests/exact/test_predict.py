@@ -128,7 +128,9 @@ def test_the_regression_is_a_least_squares() -> None:
     statistics, f = samples.T @ samples, random.normal(size=4)
     known = [np.float32(0.3), np.float32(-0.7)]
     ridge = np.float32(1e-3)
-    for order, regression in zip((2, 4), reference.regressions(statistics.astype(np.float32), ridge, f.astype(np.float32), (2, 4)), strict=True):
+    for order, regression in zip(
+        (2, 4), reference.regressions(statistics.astype(np.float32), ridge, f.astype(np.float32), (2, 4)), strict=True
+    ):
         for c in range(3):
             inputs = [*range(order), *range(4, 4 + c)]
             gram = statistics[np.ix_(inputs, inputs)] + ridge * np.eye(len(inputs))

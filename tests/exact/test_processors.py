@@ -47,8 +47,14 @@ def digests() -> list[str]:
 @pytest.mark.skipif(platform.machine().lower() not in {"x86_64", "amd64"}, reason="the processors are x86 ones")
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_other_processors_give_the_same_bits(name: str) -> None:
-    environment = {**os.environ, **PROCESSORS[name], "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    script = "import test_processors as t; from pixcodec.exact import kernels; print(kernels.product_kind(), *t.digests())"
+    environment = {
+        **os.environ,
+        **PROCESSORS[name],
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+    }
+    script = (
+        "import test_processors as t; from pixcodec.exact import kernels; print(kernels.product_kind(), *t.digests())"
+    )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment)
     kind, *found = done.stdout.split()
     assert kind == {"generic": "plain", "haswell": "madd256"}[name]

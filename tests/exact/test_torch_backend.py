@@ -35,7 +35,11 @@ def batch(network: object, height: int, width: int) -> tuple[np.ndarray, np.ndar
     channels, parameters = network.channels, network.parameters  # type: ignore[attr-defined]
     planes = np.stack([nets.picture(kind, height, width, channels) for kind in ("random", "smooth")])
     guesses = np.stack([predictions(each, parameters) for each in planes])
-    return planes, guesses, np.stack([reference.logits(network, *pair)[0] for pair in zip(planes, guesses, strict=True)])  # type: ignore[arg-type]
+    return (
+        planes,
+        guesses,
+        np.stack([reference.logits(network, *pair)[0] for pair in zip(planes, guesses, strict=True)]),
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("products", PRODUCTS)
@@ -94,16 +98,22 @@ def test_shortened_products_that_the_caller_allows_are_not_used_and_stay_allowed
 
 
 def test_full_precision_lasts_until_its_last_user_is_done() -> None:
-    precision, before = torch_backend._Precision(), torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+    precision = torch_backend._Precision()
+    switches = precision._switches()
+    if not switches:
+        pytest.skip("this torch has one switch for all, which cannot be read by back end")
+    before = [switch.fp32_precision for switch in switches]
     try:
+        for switch in switches:
+            switch.fp32_precision = "tf32"
         with precision.full():
             with precision.full():
-                assert torch.backends.cuda.matmul.allow_tf32 is False
-            assert torch.backends.cuda.matmul.allow_tf32 is False
-        assert torch.get_float32_matmul_precision() == "medium"
+                assert {switch.fp32_precision for switch in switches} == {"ieee"}
+            assert {switch.fp32_precision for switch in switches} == {"ieee"}
+        assert {switch.fp32_precision for switch in switches} == {"tf32"}
     finally:
-        torch.set_float32_matmul_precision(before)
+        for switch, value in zip(switches, before, strict=True):
+            switch.fp32_precision = value
 
 
 def test_unknown_products_are_refused() -> None:
@@ -152,7 +162,11 @@ for attempt in (
 @pytest.mark.parametrize("isa", ["AVX2", "DEFAULT"])
 def test_int8_products_are_exact_or_refused_whatever_the_processor_has(isa: str) -> None:
     """oneDNN can be held to older instructions, which saturate at 16 bits."""
-    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": isa, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    environment = {
+        **os.environ,
+        "ONEDNN_MAX_CPU_ISA": isa,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+    }
     done = subprocess.run(
         [sys.executable, "-c", _ON_OLDER_PROCESSORS], check=True, capture_output=True, text=True, env=environment
     )
