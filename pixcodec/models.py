@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from pixcodec.errors import BackendError, ModelError
+from pixcodec.errors import BackendError, ModelError, PixcodecError
 from pixcodec.exact import matmul
 from pixcodec.exact.network import Network
 
@@ -117,28 +117,26 @@ def shapes(network: Network) -> tuple[tuple[int, int, int], ...]:
     return tuple(sorted({product.weight.shape for product in network.products().values()}))
 
 
-def verify(name: str | None = None) -> list[str]:
+def verify(name: str | None = None) -> Iterator[str]:
     """Load every model (or one), prove its bound, run every back end's known-answer test; a line for each finding.
 
     Raises:
         ModelError: a model is not sound.
         BackendError: no back end is exact on this machine.
     """
-    names = [name] if name else [str(model.folder) for model in available()]
-    lines, exact = [], 0
+    names, exact = [name] if name else [str(model.folder) for model in available()], False
     for each in names:
         network = load(each)
         bound = max(product.bound() for product in network.products().values())
-        lines.append(f"{Path(each).name} {network.identity.hex()[:16]}: id matches, largest sum {bound} < 2^24")
+        yield f"{Path(each).name} {network.identity.hex()[:16]}: id matches, largest sum {bound} < 2^24"
         for candidate in matmul.NAMES:
             try:
                 backend = matmul.backend(candidate)
-            except Exception as problem:  # noqa: BLE001 - a missing package is a finding here, not a failure
-                lines.append(f"  {candidate}: not available ({problem})")
+            except PixcodecError as problem:  # a missing package is a finding here, not a failure
+                yield f"  {candidate}: not available ({problem})"
                 continue
             good = all(matmul.known_answer(backend, *shape) for shape in shapes(network))
-            exact += good
-            lines.append(f"  {candidate}: {'exact' if good else 'NOT exact on this machine, never used'}")
+            exact |= good
+            yield f"  {candidate}: {'exact' if good else 'NOT exact on this machine, never used'}"
     if names and not exact:
         raise BackendError("no back end multiplies exactly on this machine")
-    return lines

@@ -123,7 +123,7 @@ def _product(
     }
 
 
-def random_network(
+def random_card(
     parameters: Parameters,
     *,
     features: int = 12,
@@ -135,8 +135,8 @@ def random_network(
     output: str = "residual",
     extreme: bool = False,
     seed: int = 0,
-) -> Network:
-    """A network through `Network.build`, its bound proved there."""
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Card and tensors of a random network."""
     random = np.random.default_rng(seed)
     channels, count = parameters.channels, parameters.count
     form = {
@@ -169,7 +169,12 @@ def random_network(
         tensors[f"heads.{c}.input.features"], tensors[f"heads.{c}.input.codes"] = weight[:features], weight[features:]
         add(f"heads.{c}.hidden", (1, head, head), 120)
         add(f"heads.{c}.output", (1, head, classes), 5000)
-    return Network.build({"channels": channels, "network": form, "predictors": parameters.save()}, tensors)
+    return {"channels": channels, "network": form, "predictors": parameters.save()}, tensors
+
+
+def random_network(parameters: Parameters, **options: Any) -> Network:
+    """A network through `Network.build`, its bound proved there; options as of `random_card`."""
+    return Network.build(*random_card(parameters, **options))
 
 
 def back_end(name: str, network: Network) -> matmul.Backend:

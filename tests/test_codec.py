@@ -1,0 +1,219 @@
+"""The codec with small random networks: any picture comes back, by any path; damage never gives other pixels."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import random_networks as nets
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.numpy import save_file
+
+import pixcodec
+from pixcodec import codec, container, models
+from pixcodec.errors import (
+    BackendError,
+    ContainerError,
+    DamagedTileError,
+    DigestError,
+    ModelError,
+    PixcodecError,
+    UnsupportedImageError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHAPES = ((1, 1), (1, 2), (2, 1), (1, 40), (40, 1), (16, 16), (17, 33), (50, 19))
+
+
+def write_model(folder: Path, parameters: nets.Parameters, **options: object) -> None:
+    """Put a random network where `models` finds it."""
+    card, tensors = nets.random_card(parameters, **options)
+    network = nets.Network.build(card, tensors)
+    folder.mkdir(parents=True)
+    save_file(tensors, folder / models.WEIGHTS)
+    (folder / models.CARD).write_text(json.dumps({**card, "id": network.identity.hex()}))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random models under the names of the shipped ones, and one whose logits are of raw values."""
+    root = tmp_path_factory.mktemp("models")
+    write_model(root / "photo", nets.SMALL, features=8, blocks=1, head=8)
+    write_model(root / "photo_gray", nets.SMALL_GRAY, features=8, blocks=1, head=8)
+    write_model(root / "raw", nets.SMALL, features=8, blocks=1, head=8, output="raw", seed=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(models.ENVIRONMENT, str(root))
+        yield root
+
+
+def whole(planes: np.ndarray, **options: object) -> bytes:
+    """A file, proved to come back."""
+    data = codec.encode(planes, "RGB" if planes.shape[2] == 3 else "L", **options).data
+    np.testing.assert_array_equal(codec.decode(data).planes, planes)
+    return data
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_shape_and_kind_of_picture_comes_back(channels: int) -> None:
+    for kind in nets.KINDS:
+        for height, width in SHAPES:
+            whole(nets.picture(kind, height, width, channels))
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_any_samples_come_back(data: st.DataObject) -> None:
+    height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
+    channels = data.draw(st.sampled_from([1, 3]))
+    samples = data.draw(st.binary(min_size=height * width * channels, max_size=height * width * channels))
+    whole(
+        np.frombuffer(samples, np.uint8).reshape(height, width, channels), tile=data.draw(st.sampled_from([16, 2048]))
+    )
+
+
+def test_tiles_threads_back_ends_and_devices_give_the_same_bytes() -> None:
+    planes = nets.picture("smooth", 45, 70, 3)
+    for tile in (16, 32, 2048):
+        expected = whole(planes, tile=tile, threads=1)
+        assert whole(planes, tile=tile, threads=3) == expected
+        assert whole(planes, tile=tile, backend="numpy") == expected
+        pytest.importorskip("torch")
+        for products in ("torch-float32", "torch-int8"):
+            assert whole(planes, tile=tile, device="cpu", backend=products) == expected
+            assert codec.decode(expected, device="cpu", backend=products).planes.tobytes() == planes.tobytes()
+
+
+def test_the_papers_output_form_is_coded_by_every_path() -> None:
+    planes = nets.picture("smooth", 9, 14, 3)
+    data = whole(planes, model="raw")
+    assert data != whole(planes)
+    pytest.importorskip("torch")
+    assert whole(planes, model="raw", device="cpu") == data
+
+
+def test_a_picture_of_one_tile_costs_at_most_56_bytes_and_two_words_over_its_ideal_length() -> None:
+    for channels in (1, 3):
+        encoded = codec.encode(nets.picture("smooth", 60, 80, channels), "RGB" if channels == 3 else "L")
+        payload = container.unpack(encoded.data)[1][0]
+        assert len(encoded.data) - len(payload) <= 56
+        assert 8 * len(payload) <= encoded.ideal_bits * 1.001 + 32
+
+
+def test_pillow_images_go_in_and_out() -> None:
+    image = Image.fromarray(nets.picture("smooth", 21, 34, 3))
+    back = pixcodec.decode(pixcodec.encode(image))
+    assert (back.mode, back.size, back.tobytes()) == ("RGB", image.size, image.tobytes())
+
+
+def test_a_changed_bit_anywhere_is_an_error() -> None:
+    planes = nets.picture("smooth", 20, 33, 3)
+    data = bytearray(codec.encode(planes, "RGB", tile=16).data)
+    random = np.random.default_rng(5)
+    header = 8 * (47 + 8 * 6)
+    places = {*range(header), *random.integers(header, 8 * len(data), 300).tolist()}
+    for place in places:
+        data[place // 8] ^= 1 << place % 8
+        with pytest.raises((ContainerError, DamagedTileError)):
+            codec.decode(bytes(data))
+        data[place // 8] ^= 1 << place % 8
+    codec.decode(bytes(data))
+
+
+def test_a_cut_at_any_byte_is_an_error() -> None:
+    data = codec.encode(nets.picture("smooth", 12, 17, 3), "RGB").data
+    for length in range(len(data)):
+        with pytest.raises((ContainerError, DamagedTileError)):
+            codec.decode(data[:length])
+
+
+def test_words_that_no_checksum_betrays_are_caught_by_the_coder_or_the_digest() -> None:
+    """A forger can make checksums right, not the pixels."""
+    planes = nets.picture("smooth", 12, 17, 3)
+    header, (payload,) = container.unpack(codec.encode(planes, "RGB").data)
+    random = np.random.default_rng(6)
+    forged = [bytearray(payload) for _ in range(60)]
+    for each in forged:
+        each[random.integers(len(each))] ^= 1 << random.integers(8)
+    caught = 0
+    for each in (*forged, payload[:-4], payload + bytes(4)):
+        try:
+            decoded = codec.decode(container.pack(header, [bytes(each)])).planes
+        except (DamagedTileError, DigestError):
+            caught += 1
+            continue
+        np.testing.assert_array_equal(decoded, planes)  # the last word has bits to spare, and one more is not read
+    assert caught >= 55
+    for each in (b"", payload[:-1], payload[:-8], payload + bytes(8)):
+        with pytest.raises((DamagedTileError, DigestError)):
+            codec.decode(container.pack(header, [each]))
+
+
+def test_damage_in_a_tile_names_the_tile() -> None:
+    data = bytearray(codec.encode(nets.picture("smooth", 40, 16, 3), "RGB", tile=16).data)
+    data[-1] ^= 1
+    with pytest.raises(DamagedTileError, match="tile 2") as caught:
+        codec.decode(bytes(data))
+    assert caught.value.tile == 2
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_plain_error(data: bytes) -> None:
+    for start in (b"", container.SIGNATURE, container.SIGNATURE + b"\0\1\0"):
+        with pytest.raises(PixcodecError):
+            codec.decode(start + data)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    planes = nets.picture("smooth", 5, 6, 3)
+    for wrong, mode in ((planes, "L"), (planes, "RGBA"), (planes[:0], "RGB"), (planes.astype(np.uint16), "RGB")):
+        with pytest.raises(UnsupportedImageError):
+            codec.encode(wrong, mode)
+    with pytest.raises(UnsupportedImageError, match="the model codes 1"):
+        codec.encode(planes, "RGB", model="photo_gray")
+    with pytest.raises(ModelError, match="no model is called 'none'"):
+        codec.encode(planes, "RGB", model="none")
+    for options in ({"backend": "none"}, {"backend": "numpy", "device": "cpu"}):
+        with pytest.raises(BackendError):
+            codec.encode(planes, "RGB", **options)
+
+
+def test_a_device_that_is_not_here_is_named() -> None:
+    pytest.importorskip("torch")
+    for device in ("cuda:77", "nonsense"):
+        with pytest.raises(BackendError, match=device):
+            codec.encode(nets.picture("smooth", 5, 6, 3), "RGB", device=device)
+
+
+def test_products_that_are_not_exact_are_given_up_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pixcodec.exact import matmul
+
+    planes = nets.picture("smooth", 9, 8, 3)
+    expected = codec.encode(planes, "RGB")
+    monkeypatch.setattr(matmul, "_passes", lambda name, _: name != "vector")
+    encoded = codec.encode(planes, "RGB")
+    assert (expected.note, encoded.data) == ("", expected.data)
+    assert "vector products are not exact" in encoded.note
+    with pytest.raises(BackendError, match="not exact"):
+        codec.decode(expected.data, backend="vector")
+
+
+def test_a_file_says_which_model_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data = codec.encode(nets.picture("smooth", 5, 6, 3), "RGB", model="raw").data
+    monkeypatch.setenv(models.ENVIRONMENT, str(tmp_path))
+    with pytest.raises(ModelError, match=container.read_header(data).model_id.hex()):
+        codec.decode(data)
+
+
+def test_progress_counts_every_step_of_the_wavefront() -> None:
+    seen: list[tuple[int, int]] = []
+    planes = nets.picture("smooth", 20, 30, 3)
+    encoded = codec.encode(planes, "RGB", progress=lambda done, total: seen.append((done, total)))
+    assert encoded.steps == 30 + 2 * 19
+    assert seen[-1] == (encoded.steps, encoded.steps)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)

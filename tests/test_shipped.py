@@ -1,0 +1,114 @@
+"""The shipped models: whole, exact by every path, better than PNG, and usable where torch is not installed."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import random_networks as nets
+from PIL import Image
+
+from pixcodec import codec, models
+from pixcodec.exact import matmul
+from pixcodec.exact.reference import codec as reference_codec
+from pixcodec.exact.reference import network as reference
+
+FOLDER = Path(__file__).parent.parent / "models"
+MODES = {"RGB": "coffee.png", "L": "camera.png"}
+
+needs_models = pytest.mark.skipif(not (FOLDER / "photo").is_dir(), reason="no shipped model in this checkout")
+pytestmark = needs_models
+
+
+def photograph(mode: str, side: int) -> np.ndarray:
+    """The middle of a photograph of scikit-image's, uint8[side, side, C]."""
+    data = pytest.importorskip("skimage.data")
+    planes = np.asarray(Image.open(Path(data.__file__).parent / MODES[mode]))
+    planes = planes.reshape(*planes.shape[:2], -1)
+    top, left = (planes.shape[0] - side) // 2, (planes.shape[1] - side) // 2
+    return np.ascontiguousarray(planes[top : top + side, left : left + side])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_model_of_each_mode_is_whole_and_small_enough(mode: str) -> None:
+    folder = FOLDER / models.DEFAULTS[mode]
+    network = models.load(str(folder))
+    card = json.loads((folder / models.CARD).read_text())
+    assert card["id"] == network.identity.hex()
+    assert card["training"]["pixels"] > 0
+    assert (folder / "float.safetensors").stat().st_size < 6_000_000
+    assert "/" not in card["name"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_shipped_model_agrees_with_the_reference(mode: str) -> None:
+    network = models.load(models.DEFAULTS[mode])
+    planes = photograph(mode, 14)
+    for name in matmul.NAMES:
+        if name.startswith("torch"):
+            pytest.importorskip("torch")
+        predictions, logits = nets.wavefront_logits(network, planes, nets.back_end(name, network))
+        np.testing.assert_array_equal(logits, reference.logits(network, planes, predictions)[0], err_msg=name)
+    counts = reference_codec.counts(network, planes[:6, :8])
+    np.testing.assert_array_equal(counts.sum(axis=-1), (1 << 24) - 256)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_photograph_comes_back_from_far_fewer_bytes_than_png_needs(mode: str) -> None:
+    planes = photograph(mode, 160)
+    data = codec.encode(planes, mode).data
+    np.testing.assert_array_equal(codec.decode(data).planes, planes)
+    png = io.BytesIO()
+    Image.fromarray(planes if mode == "RGB" else planes[:, :, 0]).save(png, "PNG", optimize=True)
+    assert len(data) < 0.8 * len(png.getvalue())
+
+
+def test_whole_tiles_at_once_give_the_bytes_of_the_wavefront() -> None:
+    pytest.importorskip("torch")
+    planes = photograph("RGB", 96)
+    assert codec.encode(planes, "RGB", device="cpu").data == codec.encode(planes, "RGB").data
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+from pixcodec.cli import main
+sys.argv = ["pixcodec", *sys.argv[1:]]
+main()
+"""
+
+
+def test_the_command_line_needs_no_torch_and_says_so_where_it_would(tmp_path: Path) -> None:
+    planes = photograph("RGB", 48)
+    Image.fromarray(planes).save(tmp_path / "a.png")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", WITHOUT_TORCH, *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert run("encode", "a.png").returncode == 0
+    assert run("decode", "a.pxc", "-o", "b.png").returncode == 0
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "b.png")), planes)
+    assert run("info", "a.pxc", "--json").returncode == 0
+    for arguments in (
+        ("encode", "a.png", "-f", "--device", "cpu"),
+        ("train", "photo", "--data", ".", "--out", "out"),
+    ):
+        done = run(*arguments)
+        assert done.returncode == 10
+        assert "pip install 'pixcodec[train]'" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_neither_encoding_nor_info_imports_torch(tmp_path: Path) -> None:
+    Image.fromarray(photograph("RGB", 24)).save(tmp_path / "a.png")
+    script = "import sys; from pixcodec.cli import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    for arguments in (("encode", "a.png"), ("decode", "a.pxc"), ("info", "a.pxc")):
+        command = [sys.executable, "-c", script, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
