@@ -11,7 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
     Code = Callable[[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]], NDArray[np.int32]]
 
+T = TypeVar("T")
 TILE_SIDE = 2048  # tiles of about 4 megapixels at most: what is learned starts anew in each (docs/decisions)
 PROGRESS_STEPS = 16
 
@@ -105,11 +106,8 @@ class _Clock:
         self._last = now
 
 
-def _code_tile(run: _Run, height: int, width: int, code: Code, helper: ThreadPoolExecutor | None) -> None:
-    """Run a tile's steps; `code(channel, rows, columns, counts)` gives the symbols of a step's pixels.
-
-    With a helper thread the predictors' regressions are solved while the trunk is computed: both see past steps only.
-    """
+def _code_tile(run: _Run, height: int, width: int, code: Code) -> None:
+    """Run a tile's steps; `code(channel, rows, columns, counts)` gives the symbols of a step's pixels."""
     network = run.network
     predictors = Predictors(network.parameters, height, width)
     wavefront = Wavefront(network, run.backend, height, width)
@@ -117,15 +115,9 @@ def _code_tile(run: _Run, height: int, width: int, code: Code, helper: ThreadPoo
     counts = np.zeros((min(height, (width + 1) // 2), SYMBOLS), np.float32)
     clock = _Clock()
     for step in range(number_of_steps(height, width)):
-        if helper is None:
-            first, last = predictors.begin(step)
-            clock.stop("predict")
-            wavefront.trunk(step, first, last)
-        else:
-            begun = helper.submit(predictors.begin, step)
-            first, last = predictors.lanes(step)
-            wavefront.trunk(step, first, last)
-            begun.result()
+        first, last = predictors.begin(step)
+        clock.stop("predict")
+        wavefront.trunk(step, first, last)
         clock.stop("trunk")
         rows = np.arange(first, last + 1)
         columns = step - 2 * rows
@@ -214,17 +206,10 @@ def _prepare(
     return _Run(network, chosen, note, progress, total)
 
 
-def _all_tiles(
-    work: Callable[[int, ThreadPoolExecutor | None], object], count: int, threads: int | None
-) -> list[object]:
-    """Run `work(tile, helper)` for each tile: tiles side by side, and a helper thread where threads are left over."""
-    threads = threads or os.cpu_count() or 1
-    workers = min(threads, count)
-    with ThreadPoolExecutor(workers) as pool:
-        if threads < 2 * workers:
-            return list(pool.map(lambda tile: work(tile, None), range(count)))
-        with ThreadPoolExecutor(workers) as helper:
-            return list(pool.map(lambda tile: work(tile, helper), range(count)))
+def _all_tiles(work: Callable[[int], T], count: int, threads: int | None) -> list[T]:
+    """Run `work(tile)` for each tile, side by side on so many threads; what is compiled releases the lock."""
+    with ThreadPoolExecutor(min(threads or os.cpu_count() or 1, count)) as pool:
+        return list(pool.map(work, range(count)))
 
 
 def encode(
@@ -244,7 +229,7 @@ def encode(
         planes: uint8[H, W, C] with C = 3 for mode "RGB", 1 for "L".
         mode: "RGB" or "L".
         model: name or folder; by default the shipped model for the mode.
-        threads: how many may work; by default one a core.
+        threads: how many tiles may be coded side by side; by default one a core.
         backend: for products, see `exact.matmul`; by default the fastest that is exact here.
         device: of torch ("cpu", "cuda", ...), which then evaluates the network over whole tiles at once; by default
             it is evaluated step by step by compiled kernels, without torch.
@@ -278,7 +263,7 @@ def encode(
     tiles = _tiles(height, width, tile_height, tile_width)
     run = _prepare(network, backend, device, tiles, progress)
 
-    def work(index: int, helper: ThreadPoolExecutor | None) -> tuple[bytes, float]:
+    def work(index: int) -> tuple[bytes, float]:
         part = planes[tiles[index]]
         encoder, bits = Encoder(), 0.0
 
@@ -292,12 +277,12 @@ def encode(
             return symbols
 
         if device is None:
-            _code_tile(run, part.shape[0], part.shape[1], code, helper)
+            _code_tile(run, part.shape[0], part.shape[1], code)
         else:
             _code_known_tile(run, np.ascontiguousarray(part), device, code)
         return encoder.payload(), bits
 
-    results: list[tuple[bytes, float]] = _all_tiles(work, len(tiles), threads if device is None else 1)  # type: ignore[assignment]
+    results = _all_tiles(work, len(tiles), threads if device is None else 1)
     header = container.Header(
         width=width,
         height=height,
@@ -345,7 +330,7 @@ def decode(
     planes = np.zeros((header.height, header.width, channels), np.uint8)
     run = _prepare(network, backend, device, tiles, progress)
 
-    def work(index: int, helper: ThreadPoolExecutor | None) -> None:
+    def work(index: int) -> None:
         part, decoder = planes[tiles[index]], Decoder(payloads[index])
 
         def code(
@@ -356,7 +341,7 @@ def decode(
             return symbols
 
         try:
-            _code_tile(run, part.shape[0], part.shape[1], code, helper)
+            _code_tile(run, part.shape[0], part.shape[1], code)
             decoder.finish()
         except DamagedTileError as problem:
             problem.tile = index

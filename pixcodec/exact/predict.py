@@ -323,14 +323,10 @@ class Predictors:
         self._ring = np.full((self._depth, channels, height + TOP), OUTSIDE, np.float32)
         self._step, self._first, self._last = -1, 0, -1
 
-    def lanes(self, step: int) -> tuple[int, int]:
-        """First and last active lane of a step (last < first: none)."""
-        return active_lanes(step, self.height, self.width)
-
     def begin(self, step: int) -> tuple[int, int]:
         """Solve all regressions of a step; return its first and last active lane (last < first: none)."""
         self._step = step
-        self._first, self._last = first, last = self.lanes(step)
+        self._first, self._last = first, last = active_lanes(step, self.height, self.width)
         if last < first:
             return first, last
         self._slots = (step - self._delays) % self._depth

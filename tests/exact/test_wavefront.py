@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,8 +75,7 @@ def test_random_networks_are_lively_and_reach_their_bounds() -> None:
 
 
 @pytest.mark.parametrize("name", ["small", "at the bound", "far taps", "raw"])
-@pytest.mark.parametrize("threads", [0, 1])
-def test_the_codec_codes_with_the_counts_of_the_reference_in_its_order(name: str, threads: int) -> None:
+def test_the_codec_codes_with_the_counts_of_the_reference_in_its_order(name: str) -> None:
     network = NETWORKS[name]
     planes = nets.picture("smooth", 7, 10, network.channels)
     expected = reference_codec.counts(network, planes)
@@ -89,8 +87,7 @@ def test_the_codec_codes_with_the_counts_of_the_reference_in_its_order(name: str
         return planes[rows, columns, channel].astype(np.int32)
 
     run = codec._Run(network, nets.back_end("vector", network), "", None)
-    with ThreadPoolExecutor(1) as pool:
-        codec._code_tile(run, *planes.shape[:2], code, pool if threads else None)
+    codec._code_tile(run, *planes.shape[:2], code)
     assert order == list(reference_codec.order(*planes.shape))
 
 
