@@ -133,3 +133,12 @@ def test_without_arguments_it_takes_scikit_images_lossless_photographs(vs_png: M
     assert {sample.name for sample in samples if sample.was_jpeg} == {"chelsea", "ihc", "coins", "grass"}
     planes, mode = samples[0].load()
     assert (planes.shape, mode) == ((512, 512, 3), "RGB")
+
+
+def test_the_readmes_tables_are_made_from_the_committed_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    tables = importlib.import_module("readme_tables")
+    for path in (tables.README, *(tables.ROOT / "models").glob("*/README.md")):
+        text = path.read_text(encoding="utf-8")
+        assert tables.filled(text) == text, f"{path.name}: run python benchmarks/readme_tables.py"
+    assert text.count("<!-- end -->") >= 1

@@ -52,35 +52,37 @@ def class_intervals(classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @njit(nogil=True, cache=True, error_model="numpy")
 def counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: ignore[no-untyped-def]
     """Fill `counts`, float32[n, 256] holding integers of sum 2^24 - 256, from int16[n, classes] and centres int[n]."""
-    classes = starts.size
-    w = np.empty(classes, np.int64)
+    classes, lowest = starts.size, np.int64(-(1 << 15))
+    weight, number = np.empty(classes, np.int64), np.empty(classes, np.int64)
     for i in range(logits.shape[0]):
-        q = np.int64(centres[i])
-        low, high = 0, classes - 1
-        while ends[low] < -q:
-            low += 1
-        while starts[high] > 255 - q:
-            high -= 1
-        top = np.int64(logits[i, low])
-        for j in range(low + 1, high + 1):
-            top = max(top, np.int64(logits[i, j]))
+        q, row, out = np.int64(centres[i]), logits[i], counts[i]
+        top = lowest
+        for j in range(classes):
+            number[j] = max(min(ends[j], 255 - q) - max(starts[j], -q) + 1, 0)  # symbols of the class
+            top = max(top, np.int64(row[j]) if number[j] > 0 else lowest)
+        for j in range(classes):
+            d = max(top - np.int64(row[j]), 0)  # negative only where the class has no symbol
+            weight[j] = exp2[d & (LOGIT_UNIT - 1)] >> min(d // LOGIT_UNIT, 63)
         total = np.int64(0)
-        for j in range(low, high + 1):
-            d = top - np.int64(logits[i, j])
-            w[j] = exp2[d & (LOGIT_UNIT - 1)] >> min(d // LOGIT_UNIT, 63)
-            total += w[j] * (min(ends[j], 255 - q) - max(starts[j], -q) + 1)
+        for j in range(classes):
+            total += weight[j] * number[j]
         reciprocal = (np.int64(TOTAL) << SHIFT) // total
-        rest, largest, at = np.int64(TOTAL), np.int64(-1), 0
-        for j in range(low, high + 1):
-            count = (w[j] * reciprocal) >> SHIFT
-            begin, end = max(starts[j], -q) + q, min(ends[j], 255 - q) + q
-            rest -= count * (end - begin + 1)
-            if count > largest:
-                largest, at = count, begin
-            value = np.float32(count)
-            for v in range(begin, end + 1):
-                counts[i, v] = value
-        counts[i, at] = np.float32(largest + rest)
+        rest, largest = np.int64(TOTAL), np.int64(-1)
+        for j in range(classes):
+            weight[j] = (weight[j] * reciprocal) >> SHIFT
+            rest -= weight[j] * number[j]
+            largest = max(largest, weight[j] if number[j] > 0 else np.int64(-1))
+        v = 0
+        for j in range(classes):  # classes ascend, and so do their symbols
+            if number[j] == 1:
+                out[v] = np.float32(weight[j])
+            elif number[j] > 1:
+                out[v : v + number[j]] = np.float32(weight[j])
+            v += number[j]
+        j = 0
+        while number[j] == 0 or weight[j] != largest:
+            j += 1
+        out[max(starts[j], -q) + q] = np.float32(largest + rest)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
