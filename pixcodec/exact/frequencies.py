@@ -61,7 +61,7 @@ def counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: igno
             number[j] = max(min(ends[j], 255 - q) - max(starts[j], -q) + 1, 0)  # symbols of the class
             top = max(top, np.int64(row[j]) if number[j] > 0 else lowest)
         for j in range(classes):
-            d = max(top - np.int64(row[j]), 0)  # negative only where the class has no symbol
+            d = max(top - np.int64(row[j]), np.int64(0))  # negative only where the class has no symbol
             weight[j] = exp2[d & (LOGIT_UNIT - 1)] >> min(d // LOGIT_UNIT, 63)
         total = np.int64(0)
         for j in range(classes):

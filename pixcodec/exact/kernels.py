@@ -86,11 +86,39 @@ class _Lanes:
         self.builder.store(value, self.pointer(base, row, column), align=4)
 
 
+class _Statistics:
+    """The lower triangle of sixteen lanes' statistics, in binary32[1 + blocks of lanes, triangle, 16].
+
+    A block lies in one piece, so that it streams through the caches; block 0 is zeros, above the first lane.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, base: ir.Value, rows: int, y: ir.Value) -> None:
+        def block(lane: ir.Value) -> ir.Value:
+            return builder.add(base, builder.mul(lane, ir.Constant(base.type, 4 * rows)))
+
+        self.builder = builder
+        self._here, self._above = block(builder.add(y, ir.Constant(y.type, LANES))), block(y)
+        self._shift = ir.Constant(INTS, [I32(LANES - 1 + i) for i in range(LANES)])
+
+    def pointer(self, block: ir.Value, row: int) -> ir.Value:
+        place = self.builder.add(block, ir.Constant(block.type, 4 * LANES * row))
+        return self.builder.inttoptr(place, FLOATS.as_pointer())
+
+    def load(self, row: int) -> tuple[ir.Value, ir.Value]:
+        """S[y] and S[y-1] of the sixteen lanes."""
+        here = self.builder.load(self.pointer(self._here, row), align=4)
+        above = self.builder.load(self.pointer(self._above, row), align=4)
+        return here, self.builder.shuffle_vector(above, here, self._shift)
+
+    def store(self, value: ir.Value, row: int) -> None:
+        self.builder.store(value, self.pointer(self._here, row), align=4)
+
+
 def _regression(unknowns: int, channels: int, orders: tuple[int, ...]) -> Any:
     """Intrinsic: solve the local least squares of sixteen lanes for every order at once.
 
-    `state` holds the lower triangle of the statistics of `unknowns` features and then the `channels` values,
-    float32[triangle, stride]; column y + 1 belongs to lane y, column 0 is a row of zeros.  With P = a S[y] + b S[y-1] =
+    `state` holds the statistics of `unknowns` features and then the `channels` values (`_Statistics`); in the other
+    arrays column y + 1 belongs to lane y.  With P = a S[y] + b S[y-1] =
     L D L^T by rows, u = L^-1 f gives the prediction of the first channel by the first m features as
     sum_{j<m} L[unknowns, j] u_j: one factorisation serves all orders m and all channels (see `predict.py`).
 
@@ -105,14 +133,15 @@ def _regression(unknowns: int, channels: int, orders: tuple[int, ...]) -> Any:
         def emit(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> Any:
             state, features, out, stride, y, a, b, ridge = args
             lanes = _Lanes(builder, stride)
+            statistics = _Statistics(builder, state, triangle(unknowns + channels, 0), y)
             av, bv, rv = (splat(builder, v, FLOATS) for v in (a, b, ridge))
             half, one, zero = builder.fmul(rv, constant(0.5)), constant(1.0), constant(0.0)
             here = builder.add(y, ir.Constant(y.type, 1))
             mul, add, sub = builder.fmul, builder.fadd, builder.fsub
 
             def prior(i: int, j: int) -> ir.Value:
-                row = triangle(i, j)
-                return add(mul(av, lanes.load(state, row, here)), mul(bv, lanes.load(state, row, y)))
+                left, above = statistics.load(triangle(i, j))
+                return add(mul(av, left), mul(bv, above))
 
             def inverse_pivot(d: ir.Value) -> ir.Value:
                 return builder.fdiv(one, builder.select(builder.fcmp_ordered(">", d, half), d, rv))
@@ -184,6 +213,7 @@ def _accumulation(rows: int) -> Any:
         def emit(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> Any:
             state, f, stride, y, a, b, first, last = args
             lanes = _Lanes(builder, stride)
+            statistics = _Statistics(builder, state, triangle(rows, 0), y)
             av, bv = splat(builder, a, FLOATS), splat(builder, b, FLOATS)
             here = builder.add(y, ir.Constant(y.type, 1))
             lane = builder.add(
@@ -198,12 +228,12 @@ def _accumulation(rows: int) -> Any:
             for i in range(rows):
                 for j in range(i + 1):
                     row = triangle(i, j)
-                    old = lanes.load(state, row, here)
-                    prior = builder.fadd(builder.fmul(av, old), builder.fmul(bv, lanes.load(state, row, y)))
+                    old, above = statistics.load(row)
+                    prior = builder.fadd(builder.fmul(av, old), builder.fmul(bv, above))
                     new = builder.fadd(prior, builder.fmul(values[i], values[j]))
                     large = builder.fcmp_ordered(">", builder.call(fabs, [new]), constant(FLUSH))
                     new = builder.select(large, new, constant(0.0))
-                    lanes.store(builder.select(active, new, old), state, row, here)
+                    statistics.store(builder.select(active, new, old), row)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 4, types.float32, types.float32, types.intp, types.intp), emit
@@ -213,7 +243,7 @@ def _accumulation(rows: int) -> Any:
 
 def _solve(states, features, out, coefficients, first, last):  # type: ignore[no-untyped-def]
     """Regressions of lanes first..last (whole vectors of sixteen) for every memory."""
-    stride = states.shape[2]
+    stride = features.shape[1]
     for m in range(states.shape[0]):
         a, b, ridge = coefficients[m]
         for y in range(first // LANES * LANES, last + 1, LANES):
@@ -222,11 +252,16 @@ def _solve(states, features, out, coefficients, first, last):  # type: ignore[no
 
 def _learn(states, f, coefficients, first, last):  # type: ignore[no-untyped-def]
     """Statistics of lanes first..last of every memory take in this step's pixels."""
-    stride = states.shape[2]
+    stride = f.shape[1]
     for m in range(states.shape[0]):
         a, b, _ = coefficients[m]
         for y in range(last // LANES * LANES, first // LANES * LANES - 1, -LANES):
             accumulation(states[m].ctypes.data, f.ctypes.data, stride, y, a, b, first, last)  # type: ignore[name-defined] # noqa: F821
+
+
+def statistics(memories: int, rows: int, lanes: int) -> np.ndarray:
+    """No statistics yet of `rows` features and values: zeros, float32[memories, 1 + blocks, triangle, 16]."""
+    return np.zeros((memories, 1 + (lanes + LANES - 1) // LANES, triangle(rows, 0), LANES), np.float32)
 
 
 @lru_cache
@@ -241,9 +276,10 @@ def regression_kernels(
         orders: numbers of leading features to predict from, ascending, the last at most `unknowns`.
 
     Returns:
-        Functions on float32 arrays whose last axis is lanes: lane y is column y + 1, column 0 is zero, and the number
-        of columns is at least 1 + the lanes rounded up to a multiple of 16.  states and out have an axis of memories in
-        front, coefficients is float32[memories, 3] (a, b, ridge); f and features are shared.
+        Functions on float32 arrays.  states is [memories, 1 + blocks of sixteen lanes, triangle, 16], its first block
+        zeros (`statistics` makes it).  The last axis of the others is lanes: lane y is column y + 1, and there are
+        1 + 16 blocks of them.  out has an axis of memories in front, coefficients is [memories, 3] (a, b, ridge); f and
+        features are shared.
     """
     suffix = f"{unknowns}_{channels}_{'_'.join(map(str, orders))}"
     solve = specialise(_solve, f"solve_{suffix}", regression=_regression(unknowns, channels, orders))

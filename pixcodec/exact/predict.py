@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from pixcodec.exact.kernels import LANES, regression_kernels
+from pixcodec.exact.kernels import LANES, regression_kernels, statistics
 from pixcodec.exact.steps import active_lanes, number_of_steps
 
 if TYPE_CHECKING:
@@ -307,8 +307,8 @@ class Predictors:
         def zeros(*shape: int) -> np.ndarray:
             return np.zeros((*shape, columns), np.float32)
 
-        self._state = zeros(memories, (unknowns + channels) * (unknowns + channels + 1) // 2)
-        self._stack_state = zeros(channels, 1, (inputs + 1) * (inputs + 2) // 2)
+        self._state = statistics(memories, unknowns + channels, height)
+        self._stack_state = [statistics(1, inputs + 1, height) for _ in range(channels)]
         self._features = zeros(unknowns + channels)
         self._known = self._features[unknowns:]
         self._stack_features = zeros(channels, inputs + 1)
