@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from pixcodec import container, models
-from pixcodec.coding import Decoder, Encoder
+from pixcodec.coding import WORD_BYTES, Decoder, Encoder
 from pixcodec.errors import ContainerError, DamagedTileError, DigestError, UnsupportedImageError
 from pixcodec.exact import matmul
 from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, counts_of_logits
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TILE_SIDE = 2048  # tiles of about 4 megapixels at most: what is learned starts anew in each (docs/decisions)
 PROGRESS_STEPS = 16
+# A symbol's frequency is at most 2^24 - 255 of 2^24: 2.19e-5 bits, so that a byte holds at most 365,000 of them.
+MAX_SAMPLES_PER_BYTE = 365_000
 
 
 @dataclass(frozen=True)
@@ -188,8 +190,19 @@ def _tiles(height: int, width: int, tile_height: int, tile_width: int) -> list[t
 def _tile_side(length: int, longest: int) -> int:
     """Length of equal tiles, a multiple of the container's unit, at most `longest`."""
     unit = container.TILE_UNIT
-    parts = -(-length // longest)
+    parts = -(-length // (longest // unit * unit))
     return -(-length // (parts * unit)) * unit
+
+
+def _check_lengths(tiles: Sequence[tuple[slice, slice]], channels: int, payloads: Sequence[bytes]) -> None:
+    """Raise `DamagedTileError` where a tile has more samples than its words can hold, before memory is reserved."""
+    for index, ((rows, columns), payload) in enumerate(zip(tiles, payloads, strict=True)):
+        samples = (rows.stop - rows.start) * (columns.stop - columns.start) * channels
+        if samples > MAX_SAMPLES_PER_BYTE * (len(payload) + WORD_BYTES):
+            raise DamagedTileError(
+                f"tile {index} of {len(tiles)}: {len(payload)} bytes cannot hold {samples} samples; fetch it anew",
+                index,
+            )
 
 
 def _prepare(
@@ -327,25 +340,26 @@ def decode(
             f"the file's mode has {channels} channels, its model {network.channels}; fetch the file anew"
         )
     tiles = _tiles(header.height, header.width, header.tile_height, header.tile_width)
+    _check_lengths(tiles, channels, payloads)
     planes = np.zeros((header.height, header.width, channels), np.uint8)
     run = _prepare(network, backend, device, tiles, progress)
 
     def work(index: int) -> None:
-        part, decoder = planes[tiles[index]], Decoder(payloads[index])
-
-        def code(
-            channel: int, rows: NDArray[np.int64], columns: NDArray[np.int64], counts: NDArray[np.float32]
-        ) -> NDArray[np.int32]:
-            symbols = decoder.decode(counts)
-            part[rows, columns, channel] = symbols
-            return symbols
-
+        part = planes[tiles[index]]
         try:
+            decoder = Decoder(payloads[index])
+
+            def code(
+                channel: int, rows: NDArray[np.int64], columns: NDArray[np.int64], counts: NDArray[np.float32]
+            ) -> NDArray[np.int32]:
+                symbols = decoder.decode(counts)
+                part[rows, columns, channel] = symbols
+                return symbols
+
             _code_tile(run, part.shape[0], part.shape[1], code)
             decoder.finish()
         except DamagedTileError as problem:
-            problem.tile = index
-            raise
+            raise DamagedTileError(f"tile {index} of {len(tiles)}: {problem}", index) from None
 
     _all_tiles(work, len(tiles), threads)
     if container.digest(planes, header.mode) != header.digest:

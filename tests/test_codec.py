@@ -154,7 +154,27 @@ def test_words_that_no_checksum_betrays_are_caught_by_the_coder_or_the_digest() 
             codec.decode(container.pack(header, [each]))
 
 
+def test_a_header_that_promises_more_pixels_than_its_words_can_hold_reserves_nothing() -> None:
+    header = container.Header(40000, 50000, "RGB", models.load("photo").identity[:8], 0, 65520, 65520, bytes(16))
+    with pytest.raises(DamagedTileError, match="cannot hold 6000000000 samples"):
+        codec.decode(container.pack(header, [bytes(4)]))
+
+
+def test_tiles_are_at_most_as_long_as_asked_for() -> None:
+    for length in (1, 15, 16, 40, 100, 3000):
+        for longest in (16, 20, 47, 2048):
+            side = codec._tile_side(length, longest)
+            assert side % 16 == 0
+            assert side <= longest
+            assert -(-length // side) == -(-length // (longest // 16 * 16))
+
+
 def test_damage_in_a_tile_names_the_tile() -> None:
+    header, payloads = container.unpack(codec.encode(nets.picture("smooth", 40, 16, 3), "RGB", tile=16).data)
+    for bad in (payloads[1][:-1], payloads[1] + bytes(8)):
+        with pytest.raises(DamagedTileError, match="tile 1 of 3") as caught:
+            codec.decode(container.pack(header, [payloads[0], bad, payloads[2]]))
+        assert caught.value.tile == 1
     data = bytearray(codec.encode(nets.picture("smooth", 40, 16, 3), "RGB", tile=16).data)
     data[-1] ^= 1
     with pytest.raises(DamagedTileError, match="tile 2") as caught:

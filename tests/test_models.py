@@ -85,7 +85,7 @@ def edit_card(folder: Path, **changes: object) -> None:
         (lambda folder: (folder / models.CARD).write_text("{"), "must be a model's card"),
         (lambda folder: (folder / models.CARD).write_text("[]"), "must be a model's card"),
         (lambda folder: edit_card(folder, network={}), "do not fit together"),
-        (lambda folder: edit_card(folder, channels=3), "must hold model"),
+        (lambda folder: edit_card(folder, channels=3), "do not fit together"),
         (lambda folder: edit_card(folder, id="00"), "must hold model 00"),
     ],
 )

@@ -116,6 +116,8 @@ class Network:
     def _assemble(cls, card: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> Network:
         form = card["network"]
         parameters = Parameters.load(card["predictors"])
+        if card["channels"] != parameters.channels:
+            raise ValueError(f"{card['channels']} channels, predictors for {parameters.channels}")
 
         def tensor(name: str, dtype: type, *shape: int) -> np.ndarray:
             array = tensors[name]

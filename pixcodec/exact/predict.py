@@ -127,8 +127,9 @@ class Parameters:
         if not orders or list(orders) != sorted(set(orders)) or orders[0] < 1 or orders[-1] > len(self.neighbours):
             raise ValueError(f"orders must ascend within 1..{len(self.neighbours)}, found {orders}")
         for memory in (*self.memories, self.stack):
-            if not (0 <= memory.a < 1 and 0 <= memory.b < 1 and memory.a + memory.b < 1 and memory.ridge > 0):
-                raise ValueError(f"weights must be positive with a sum below 1 and the ridge positive, found {memory}")
+            a, b, ridge = (np.float32(value) for value in (memory.a, memory.b, memory.ridge))
+            if not (0 <= a < 1 and 0 <= b < 1 and a + b < 1 and np.float32(1e-9) <= ridge < np.float32(1e9)):
+                raise ValueError(f"weights must be 0 or more, their sum below 1, the ridge 1e-9 to 1e9: found {memory}")
         if not self.memories or not all(0 <= number < self.count for number in (self.base, *self.centre)):
             raise ValueError("base and centre must be numbers of predictions")
         if self.base == self.stacked:

@@ -74,6 +74,7 @@ def save_weights(folder: Path, network: PixelCNN, card: Mapping[str, Any]) -> No
     temporary = folder / f"{WEIGHTS}.tmp"
     try:
         save_file(tensors, temporary)
+        temporary.chmod(0o644)  # safetensors writes for the owner alone
         temporary.replace(folder / WEIGHTS)
         (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     except OSError as problem:

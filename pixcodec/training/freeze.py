@@ -229,6 +229,7 @@ def run(
     try:
         out.mkdir(parents=True, exist_ok=True)
         save_file(exact, out / WEIGHTS)
+        (out / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone
         (out / CARD).write_text(json.dumps(frozen.network.card, indent=1) + "\n", encoding="utf-8")
     except OSError as problem:
         raise TrainingError(f"{out} must be a folder with room for a model, found {problem}") from None

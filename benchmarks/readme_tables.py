@@ -1,0 +1,106 @@
+"""Write README.md's tables from the committed results: python benchmarks/readme_tables.py.
+
+A table stands between `<!-- NAME -->` and `<!-- end -->`; everything else is left as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+README = ROOT / "README.md"
+CODECS = ("pixcodec", "JXL 9", "JXL 7", "WebP", "PNG")
+SETS = {
+    "kodak": "Kodak, 24 photographs",
+    "photos": "validation photographs, 33",
+    "scikit-image": "scikit-image, 14 pictures (4 were JPEG)",
+}
+
+
+def _load(name: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return record
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in (heading, *rows)]
+    return "\n".join([lines[0], "|---" + "|---:" * (len(heading) - 1) + "|", *lines[1:]])
+
+
+def sizes() -> str:
+    """Bits per sub-pixel of each set by codec, mean over pictures, and the ratio of all bytes to JPEG XL's."""
+    rows = []
+    for name, title in SETS.items():
+        total = _load(f"vs_png_{name}")["total"]
+        bits = [f"{total[codec]['mean_bits_per_dim']:.3f}" for codec in CODECS]
+        rows.append([title, *bits, f"{total['pixcodec']['of_jxl_9']:.3f}"])
+    return _table(["mean bits per sub-pixel", *CODECS, "bytes of JXL 9"], rows)
+
+
+def speed() -> str:
+    """Seconds and memory of whole processes."""
+    rows = []
+    for name in ("speed_kodak", "speed"):
+        for each in _load(name)["pictures"]:
+            encode, decode = each["encode"], each["decode"]
+            rows.append(
+                [
+                    f"{each['name']}, {each['width']}x{each['height']}",
+                    f"{encode['seconds']:.2f} s",
+                    f"{decode['seconds']:.2f} s",
+                    f"{decode['pixels_per_second'] / 1e3:.0f} K",
+                    f"{max(encode['peak_megabytes'], decode['peak_megabytes']):.0f} MB",
+                    str(each["steps"]),
+                ]
+            )
+    return _table(["picture", "encode", "decode", "pixels a second", "peak memory", "steps"], rows)
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    about = _load("vs_png_kodak")
+    where, versions = about["machine"], about["versions"]
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return f"Measured on {where['cores']} cores of an {where['processor']}, {where['system']}; {listed}."
+
+
+def sources() -> str:
+    """The validation photographs by source."""
+    rows = []
+    for source, totals in _load("vs_png_photos")["sources"].items():
+        ours, jxl = totals["pixcodec"], totals["JXL 9"]
+        bits = f"{ours['bits_per_dim']:.3f}", f"{jxl['bits_per_dim']:.3f}"
+        rows.append([source, *bits, f"{ours['of_jxl_9']:.3f}"])
+    return _table(["validation photographs by source", "pixcodec", "JXL 9", "bytes of JXL 9"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"sizes": sizes, "speed": speed, "machine": machine, "sources": sources}
+
+
+def filled(text: str) -> str:
+    """Return the text with every table made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        make = TABLES.get(match[1])
+        return f"<!-- {match[1]} -->\n\n{make()}\n\n<!-- end -->" if make else match[0]
+
+    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def main() -> int:
+    """Rewrite the files; return the exit code."""
+    for path in (README, *sorted((ROOT / "models").glob("*/README.md"))):
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

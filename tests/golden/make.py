@@ -1,0 +1,243 @@
+"""Makes this folder's models, pictures and .pxc files, and the damaged files of ../golden_errors.
+
+    python tests/golden/make.py
+
+What is committed decides: a file that this script makes otherwise than before is a change of the format, unless the
+script itself changed.  Nothing here depends on a generator of random numbers that may change: "random" bytes are
+SHAKE-256 of a name.  PNG files may differ in their compression from one Pillow to another, not in their pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save_file
+
+from pixcodec import codec, models
+from pixcodec.exact.network import Network, head_inputs, residual_classes
+from pixcodec.exact.predict import Parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GOLDEN = Path(__file__).parent
+ERRORS = GOLDEN.parent / "golden_errors"
+
+# Two memories and orders, MED as the base, another kind of centre for each channel; gray has as little as there can be.
+PREDICTORS: dict[str, dict[str, Any]] = {
+    "model_tiny_rgb": {
+        "channels": 3,
+        "neighbours": [[0, -1], [1, 1]],
+        "orders": [1, 2],
+        "memories": [[0.4, 0.5, 3], [0.2, 0.1, 0.5]],
+        "stack": [0.5, 0.45, 4],
+        "base": 5,
+        "centre": [4, 5, 0],
+    },
+    "model_tiny_gray": {
+        "channels": 1,
+        "neighbours": [[0, -1]],
+        "orders": [1],
+        "memories": [[0.49, 0.5, 1]],
+        "stack": [0.4, 0.5, 9],
+        "base": 0,
+        "centre": [1],
+    },
+}
+FORM: dict[str, Any] = {
+    "features": 8,
+    "blocks": 1,
+    "head": 8,
+    "output": "residual",
+    "edges": [4, 6, 10, 18, 34, 66],
+    "first_taps": [[0, -1], [1, -1], [1, 0], [1, 1]],
+    "taps": [[0, 0], [0, -1], [1, -1], [1, 0], [1, 1]],
+}
+
+
+def noise(name: str, count: int) -> np.ndarray:
+    """int64[count] of 0..255 that the name decides."""
+    return np.frombuffer(hashlib.shake_256(name.encode()).digest(count), np.uint8).astype(np.int64)
+
+
+def product(name: str, shape: tuple[int, ...], size: float) -> dict[str, np.ndarray]:
+    """Weights -20..20 for rescaled sums of about `size`, and biases that are positive mostly: few features are dead."""
+    weights = noise(name, int(np.prod(shape))).reshape(shape) % 41 - 20
+    squares = (weights.reshape(-1, shape[-1]) ** 2).sum(axis=0)
+    return {
+        f"{name}.weight": weights.astype(np.int8),
+        f"{name}.bias": (noise(f"{name}.bias", shape[-1]) * 32 - 1024).astype(np.int32),
+        f"{name}.scale": (size / (100 * np.sqrt(squares) + 1)).astype(np.float32),
+    }
+
+
+def model(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Card and tensors.  Logits fall by about half a bit from class to class, around the residual 0."""
+    parameters = Parameters.load(PREDICTORS[name])
+    channels, count, h, d = parameters.channels, parameters.count, FORM["features"], FORM["head"]
+    classes = int(residual_classes(FORM).max()) + 1
+    tensors = {"alpha": np.array([0.09], np.float32), "blocks.0.alpha": np.array([0.1], np.float32)}
+    tensors |= product("first", (len(FORM["first_taps"]), channels * (1 + count), h), 900)
+    tensors |= product("blocks.0.conv", (len(FORM["taps"]), h, h), 120)
+    tensors |= product("blocks.0.pointwise", (h, h), 600)
+    for c in range(channels):
+        head = f"heads.{c}"
+        own = product(f"{head}.input", (h + head_inputs(count, c), d), 120)
+        weight = own.pop(f"{head}.input.weight")
+        tensors |= own | {f"{head}.input.features": weight[:h], f"{head}.input.codes": weight[h:]}
+        tensors |= product(f"{head}.hidden", (d, d), 120)
+        tensors |= product(f"{head}.output", (d, classes), 300)
+        scale = np.full(classes, 1 / 8, np.float32)
+        slope = -(8 * 512) * np.abs(np.arange(classes) - classes // 2)
+        tensors |= {f"{head}.output.scale": scale, f"{head}.output.bias": slope.astype(np.int32)}
+    card = {"channels": channels, "network": {**FORM, "classes": classes}, "predictors": PREDICTORS[name]}
+    return card, tensors
+
+
+def write_model(name: str) -> None:
+    """Its folder, with `card.json` and `model.safetensors`."""
+    card, tensors = model(name)
+    identity = Network.build(card, tensors).identity.hex()
+    folder = GOLDEN / name
+    folder.mkdir(exist_ok=True)
+    about = "A model for tests, made by tests/golden/make.py; not trained."
+    text = json.dumps({"name": name, "id": identity, "about": about, **card}, indent=2)
+    (folder / models.CARD).write_text(text + "\n", encoding="utf-8")
+    save_file({key: np.ascontiguousarray(value) for key, value in sorted(tensors.items())}, folder / models.WEIGHTS)
+
+
+def smooth(height: int, width: int, channels: int) -> np.ndarray:
+    """A slope and a step with some noise: uint8[H, W, C]."""
+    y, x, c = np.ogrid[:height, :width, :channels]
+    grain = noise(f"smooth {height} {width} {channels}", height * width * channels) % 7
+    return (60 + 3 * x + 2 * y + 20 * c + 60 * (x > 2 * y) + grain.reshape(height, width, channels)).astype(np.uint8)
+
+
+def clipped(height: int, width: int, channels: int) -> np.ndarray:
+    """Black, a steep slope, white, with noise before the clipping."""
+    y, x, c = np.ogrid[:height, :width, :channels]
+    grain = noise(f"clipped {height} {width} {channels}", height * width * channels) % 31
+    return np.clip(25 * x + 9 * y - 260 + 8 * c + grain.reshape(height, width, channels), 0, 255).astype(np.uint8)
+
+
+# The worked example of docs/format.md.
+EXAMPLE = np.array(
+    [
+        [[200, 120, 60], [202, 121, 63], [255, 255, 254]],
+        [[198, 119, 58], [90, 80, 81], [0, 3, 1]],
+    ],
+    np.uint8,
+)
+# Name: the picture and the longest side of a tile.
+PICTURES: dict[str, tuple[np.ndarray, int]] = {
+    "example": (EXAMPLE, 16),
+    "gray_1x1": (np.full((1, 1, 1), 77, np.uint8), 16),
+    "rgb_5x3": (smooth(3, 5, 3), 16),
+    "rgb_37x21_tiles": (smooth(21, 37, 3), 16),
+    "gray_40x9_tiles": (smooth(9, 40, 1), 32),
+    "rgb_clipped_24x13": (clipped(13, 24, 3), 32),
+    "gray_clipped_24x13": (clipped(13, 24, 1), 32),
+}
+
+
+def encode(planes: np.ndarray, tile: int) -> bytes:
+    """A file by the tiny model for its channels."""
+    mode, name = ("RGB", "model_tiny_rgb") if planes.shape[2] == 3 else ("L", "model_tiny_gray")
+    return codec.encode(planes, mode, model=name, tile=tile, threads=1).data
+
+
+def write_golden() -> None:
+    """`NAME.pxc` and `NAME.png` of every picture."""
+    for name, (planes, tile) in PICTURES.items():
+        (GOLDEN / f"{name}.pxc").write_bytes(encode(planes, tile))
+        Image.fromarray(planes if planes.shape[2] == 3 else planes[:, :, 0]).save(GOLDEN / f"{name}.png")
+
+
+def sealed(data: bytes, payload: bytes) -> bytes:
+    """A file of one tile with both checksums made right: `data` up to the payload is kept but for them."""
+    head = data[:47] + zlib.crc32(payload).to_bytes(4, "little")
+    return head + zlib.crc32(head).to_bytes(4, "little") + payload
+
+
+def damages() -> dict[str, tuple[bytes, dict[str, Any]]]:
+    """Name: the bad file, and what a reader must say: class, its exit code, the tile, words of the message."""
+    one, tiles = encode(*PICTURES["example"]), encode(*PICTURES["rgb_37x21_tiles"])
+    payload = one[55:]
+    other = EXAMPLE.copy()
+    other[1, 2, 2] += 1  # the last sample that is coded
+
+    def put(at: int, new: bytes) -> bytes:
+        return sealed(one[:at] + new + one[at + len(new) :], payload)
+
+    def flip(data: bytes, at: int, bit: int) -> bytes:
+        return data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+
+    def fails(error: str, code: int, message: str, tile: int | None = None) -> dict[str, Any]:
+        return {"error": error, "exit_code": code, "message": message, **({} if tile is None else {"tile": tile})}
+
+    def header(message: str) -> dict[str, Any]:
+        return fails("ContainerError", 5, message)
+
+    def in_tile(message: str, tile: int = 0) -> dict[str, Any]:
+        return fails("DamagedTileError", 6, message, tile)
+
+    return {
+        "empty": (b"", header("no bytes at all")),
+        "png_signature": (b"\x89PNG\r\n\x1a\n" + one[8:], header("expected a .pxc file")),
+        "text_mode": (one.replace(b"\r\n", b"\n"), header("text mode")),
+        "cut_in_signature": (one[:6], header("cut")),
+        "cut_in_header": (one[:30], header("cut")),
+        "cut_in_only_tile": (one[:-5], in_tile("checksum")),
+        "cut_in_earlier_tile": (tiles[:200], header("cut: tile")),
+        "flipped_header_bit": (flip(one, 35, 3), header("header is damaged")),
+        "flipped_directory_bit": (flip(tiles, 49, 0), header("header is damaged")),
+        "flipped_payload_bit": (flip(one, 60, 7), in_tile("checksum")),
+        "flipped_bit_of_last_tile": (flip(tiles, len(tiles) - 1, 0), in_tile("tile 5 of 6", 5)),
+        "trailing_bytes": (one + b"\0\0\0\0", in_tile("checksum")),
+        "unknown_version": (put(8, b"\1"), header("version 1")),
+        "unknown_mode": (put(9, b"\2"), header("mode 2")),
+        "unknown_settings": (put(10, b"\1"), header("settings 1")),
+        "mode_of_another_model": (put(9, b"\0"), header("1 channels, its model 3")),
+        "no_pixels": (put(11, bytes(4)), header("0x2")),
+        "too_many_pixels": (put(11, b"\xff" * 8), header("4294967295x4294967295")),
+        "tiles_without_width": (put(19, bytes(2)), header("0x16")),
+        "more_tiles_than_bytes": (
+            put(11, b"\x00\x00\x01\x00\x00\x80\x00\x00\x01\x00\x01\x00"),
+            header("8388608 tiles"),
+        ),
+        "unknown_model": (put(23, b"\1\2\3\4\5\6\7\x08"), fails("ModelError", 8, "0102030405060708")),
+        "part_of_a_word": (sealed(one, payload[:-1]), fails("DamagedTileError", 6, "whole words")),
+        "words_left_over": (sealed(one, payload + bytes(8)), in_tile("more words")),
+        "words_that_fit_no_symbol": (sealed(one, b"\xff" * len(payload)), in_tile("fit no symbols")),
+        "words_of_other_pixels": (sealed(one, encode(other, 16)[55:]), fails("DigestError", 7, "decoded pixels")),
+        "digest_of_other_pixels": (put(31, bytes(16)), fails("DigestError", 7, "decoded pixels")),
+    }
+
+
+def write_errors() -> None:
+    """`NAME.pxc` of every bad file, and `expected.json`."""
+    ERRORS.mkdir(exist_ok=True)
+    expected = {}
+    for name, (data, outcome) in damages().items():
+        (ERRORS / f"{name}.pxc").write_bytes(data)
+        expected[name] = outcome
+    (ERRORS / "expected.json").write_text(json.dumps(expected, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Make everything anew."""
+    os.environ[models.ENVIRONMENT] = str(GOLDEN)
+    steps: list[Callable[[], None]] = [*(lambda name=name: write_model(name) for name in PREDICTORS)]
+    for step in (*steps, write_golden, write_errors):
+        step()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""docs/format.md says what the code does: its example, tables and digests are read from the page and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import reference_coder
+
+from pixcodec import codec, container, models
+from pixcodec.exact import reference
+from pixcodec.exact.frequencies import EXP2
+from pixcodec.exact.predict import COMPAND
+from pixcodec.exact.reference import codec as reference_codec
+from pixcodec.exact.reference import network as reference_network
+from pixcodec.exact.reference import predict as reference_predict
+from pixcodec.exact.reference import range_coder
+
+if TYPE_CHECKING:
+    from pixcodec.exact.network import Network
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = Path(__file__).parent / "golden"
+PAGE = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
+
+EXP2_SHA256 = "17432fbf2d7753a5e760b7668f69ce7093f4d593851bd803f6f1159669f50fea"
+COMPAND_SHA256 = "63bb96b7d8e13761fef566d5a153097773fa9d651c0ec81eabfbd51fdd708ed6"
+
+
+@pytest.fixture(autouse=True)
+def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(models.ENVIRONMENT, str(GOLDEN))
+
+
+@pytest.fixture
+def network(tiny_models: None) -> Network:
+    del tiny_models
+    return models.load("model_tiny_rgb")
+
+
+def block(kind: str) -> list[str]:
+    """Lines of the page's only block of a kind."""
+    (text,) = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    return text.splitlines()
+
+
+def hex_table() -> tuple[bytes, dict[str, tuple[bytes, str]]]:
+    """The example's bytes, and by field its bytes and its value in words."""
+    data, fields = b"", {}
+    for line in block("hex")[1:]:
+        offset, digits, name, value = re.fullmatch(
+            r"(\d+) +((?:[0-9a-f]{2} )+) *(\S+(?: \S+)*)(?:  +(.*))?", line
+        ).groups()
+        own = bytes.fromhex(digits)
+        assert int(offset) == len(data)
+        fields[name] = own, value or ""
+        data += own
+    return data, fields
+
+
+EXAMPLE, FIELDS = hex_table()
+PIXELS = np.array([[int(n) for n in re.findall(r"\d+", line)] for line in block("pixels")], np.uint8).reshape(2, 3, 3)
+
+
+def test_the_example_is_the_golden_file_and_decodes_to_the_pixels_beside_it() -> None:
+    assert (GOLDEN / "example.pxc").read_bytes() == EXAMPLE
+    decoded = codec.decode(EXAMPLE)
+    assert decoded.mode == "RGB"
+    np.testing.assert_array_equal(decoded.planes, PIXELS)
+    assert codec.encode(PIXELS, "RGB", model="model_tiny_rgb").data == EXAMPLE
+
+
+def test_the_example_decodes_by_the_reference_alone(network: Network) -> None:
+    np.testing.assert_array_equal(reference_coder.decode(EXAMPLE, network), PIXELS)
+    assert reference_coder.encode(PIXELS, network, 1, 1) == EXAMPLE
+
+
+def test_every_field_of_the_example_is_what_the_page_says() -> None:
+    header, (payload,) = container.unpack(EXAMPLE)
+    names = [*FIELDS]
+    fixed = "signature, version, mode, settings, width, height, tile width, tile height, model id, digest"
+    assert names[:10] == fixed.split(", ")
+    assert names[10:12] == ["tile checksum", "header checksum"]
+    assert all(name == f"word {number}" for number, name in enumerate(names[12:]))
+    assert b"".join(own for own, _ in [*FIELDS.values()][12:]) == payload
+    numbers = {"version": 0, "mode": 1, "settings": 0, "width": header.width, "height": header.height}
+    numbers |= {"tile width": header.tile_width // 16, "tile height": header.tile_height // 16}
+    for name, number in numbers.items():
+        own, value = FIELDS[name]
+        assert int.from_bytes(own, "little") == number == int(re.match(r"\d+", value).group()), name
+    for name, (own, value) in FIELDS.items():
+        if value.startswith("0x"):
+            assert int(value[:10], 16) == int.from_bytes(own, "little"), name
+    assert FIELDS["model id"] == (header.model_id, f"of {header.model_id.hex()}..")
+    assert FIELDS["digest"][0] == header.digest == container.digest(PIXELS, header.mode)
+
+
+def test_the_symbols_of_the_example_are_coded_by_the_frequencies_on_the_page(network: Network) -> None:
+    lines = [tuple(map(int, line.split())) for line in block("symbols")[1:]]
+    places = list(reference_codec.order(*PIXELS.shape))
+    assert [(y, x, c) for _, y, x, c, *_ in lines] == places
+    predictions = reference_predict.predictions(PIXELS, network.parameters)
+    _, centres = reference_network.logits(network, PIXELS, predictions)
+    counts = reference_codec.counts(network, PIXELS)
+    for (t, y, x, c, sample, q, below, frequency), place in zip(lines, places, strict=True):
+        assert t == x + 2 * y
+        assert (sample, q) == (PIXELS[place], centres[place])
+        assert range_coder.interval(counts[y, x, c].tolist(), sample) == (below, frequency)
+
+
+def test_the_predictions_and_logits_on_the_page_are_those_of_the_pixel(network: Network) -> None:
+    parts = re.split(r"^(\w+ of \w+):", "\n".join(block("numbers")), flags=re.MULTILINE)[1:]
+    said = {
+        name: [int(n) for n in re.findall(r"-?\d+", text)] for name, text in zip(parts[::2], parts[1::2], strict=True)
+    }
+    predictions = reference_predict.predictions(PIXELS, network.parameters)
+    logits, _ = reference_network.logits(network, PIXELS, predictions)
+    expected = {
+        f"predictions of {name}": predictions[1, 1, c].tolist() for c, name in enumerate(("red", "green", "blue"))
+    }
+    assert said == {**expected, "logits of green": logits[1, 1, 1].tolist()}
+
+
+@pytest.mark.parametrize("name", ["model_tiny_rgb", "model_tiny_gray"])
+def test_the_identity_is_made_as_the_page_says(name: str) -> None:
+    identity = models.load(name).identity.hex()
+    assert reference_coder.identity(GOLDEN / name) == identity
+    assert (identity in PAGE) == (name == "model_tiny_rgb")
+
+
+def test_the_layout_in_the_code_is_the_table_on_the_page() -> None:
+    code = re.findall(r"^    (\d+\S*) +([\d(]\S*(?: \(n - 1\)| n)?|\.\.\.)  +\S", container.__doc__, flags=re.MULTILINE)
+    page = re.findall(r"^\| (\d+(?: \+ 8n| \+ 4n)?) \|", PAGE, flags=re.MULTILINE)
+    offsets = [offset.replace(" ", "") for offset in page]
+    assert offsets == ["0", "8", "9", "10", "11", "15", "19", "21", "23", "31", "47", "43+4n", "43+8n", "47+8n"]
+    assert [offset for offset, _ in code] == offsets
+
+
+def test_exp2_is_pinned_and_rounded_to_the_nearest_integer() -> None:
+    assert hashlib.sha256(EXP2.astype("<u4").tobytes()).hexdigest() == EXP2_SHA256
+    assert EXP2_SHA256 in PAGE
+    for f, entry in enumerate(EXP2.tolist()):  # entry - 1/2 < 2^(24 - f/1024) < entry + 1/2, to the power of 1024
+        assert (2 * entry - 1) ** 1024 < 1 << 25 * 1024 - f < (2 * entry + 1) ** 1024
+
+
+def test_compand_is_pinned_and_is_the_formula_on_the_page() -> None:
+    assert hashlib.sha256(COMPAND.tobytes()).hexdigest() == COMPAND_SHA256
+    assert COMPAND_SHA256 in PAGE
+    assert COMPAND.dtype == np.int8
+    for index, code in enumerate(COMPAND.tolist()):
+        difference = index - 4080
+        m = abs(difference) + 16
+        s = int(np.floor(np.log2(m))) - 4
+        size = min(16 * s + (m >> s) - 16, 127)
+        assert code == (size if difference > 0 else -size)
+
+
+def test_the_reference_says_where_it_is_specified() -> None:
+    folder = Path(reference.__file__).parent
+    assert f"`{folder.relative_to(ROOT).as_posix()}/`" in PAGE
