@@ -1,10 +1,10 @@
 """Logits to frequencies: an integer softmax by table, restricted to the possible symbols.
 
 Class j covers the residuals starts[j]..ends[j] around the rounded centre q of its pixel (with the raw output q = 0 and
-every symbol is its own class); each symbol has the logit of its class.  With logits in 1/1024 of a bit and `top` the
+every symbol is its own class); each symbol has the logit of its class.  With logits in 1/256 of a bit and `top` the
 largest of the classes that some symbol 0..255 belongs to,
 
-    w_j = EXP2[d mod 1024] >> (d div 1024)   with d = top - logit_j,        T = sum over the 256 symbols of w
+    w_j = EXP2[d mod 256] >> (d div 256)   with d = top - logit_j,        T = sum over the 256 symbols of w
     count = (w * floor((2^24 - 256) 2^28 / T)) >> 28
 
 and what is missing to the sum 2^24 - 256 goes to the first symbol with the largest count.  The coder adds 1 to each.
@@ -23,12 +23,12 @@ SHIFT = 28
 
 
 def _exp2_table() -> np.ndarray:
-    """int64[1024]: 2^(24 - f / 1024), rounded, by integer arithmetic only: the root by ten integer square roots."""
+    """int64[256]: 2^(24 - f / 256), rounded, by integer arithmetic only: the root by eight integer square roots."""
     from math import isqrt
 
     precision = 160
-    root = 1 << (precision << 10) - 1  # 2^(1024 precision - 1): its 1024th root is 2^precision 2^(-1/1024)
-    for _ in range(10):
+    root = 1 << (precision << 8) - 1  # 2^(256 precision - 1): its 256th root is 2^precision 2^(-1/256)
+    for _ in range(8):
         root = isqrt(root)
     table, power = np.empty(LOGIT_UNIT, np.int64), 1 << precision
     drop = precision - EXP2_BITS

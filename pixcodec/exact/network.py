@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BOUND = 1 << 24  # sums stay below it, so that they are exact in binary32 in any order
 STREAM_LIMIT = 32767  # of the residual stream and of logits
-LOGIT_UNIT = 1024  # logits count 1/1024 of a bit
+LOGIT_UNIT = 256  # logits count 1/256 of a bit, so that int16 reaches 128 bits: sharp networks need more than 32
 SYMBOLS = 256
 
 

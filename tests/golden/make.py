@@ -94,7 +94,7 @@ def model(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         tensors |= own | {f"{head}.input.features": weight[:h], f"{head}.input.codes": weight[h:]}
         tensors |= product(f"{head}.hidden", (d, d), 120)
         tensors |= product(f"{head}.output", (d, classes), 300)
-        scale = np.full(classes, 1 / 8, np.float32)
+        scale = np.full(classes, 1 / 32, np.float32)
         slope = -(8 * 512) * np.abs(np.arange(classes) - classes // 2)
         tensors |= {f"{head}.output.scale": scale, f"{head}.output.bias": slope.astype(np.int32)}
     card = {"channels": channels, "network": {**FORM, "classes": classes}, "predictors": PREDICTORS[name]}

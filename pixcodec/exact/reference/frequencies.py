@@ -1,10 +1,10 @@
 """Logits to counts, symbol by symbol in Python's integers (the definition).
 
 Each symbol v = 0..255 has a class: with the output "residual" that of the residual v - q around the rounded centre q,
-with the output "raw" its own.  Its weight is that of its class's logit l, in 1/1024 of a bit below the largest logit of
+with the output "raw" its own.  Its weight is that of its class's logit l, in 1/256 of a bit below the largest logit of
 the classes that have a symbol,
 
-    w = EXP2[d mod 1024] >> (d div 1024),   d = top - l,   EXP2[f] = rint(2^(24 - f / 1024))
+    w = EXP2[d mod 256] >> (d div 256),   d = top - l,   EXP2[f] = rint(2^(24 - f / 256))
 
 and with T = sum of w over the symbols, count = (w * floor((2^24 - 256) 2^28 / T)) >> 28.  What the counts lack to the
 sum 2^24 - 256 goes to the largest of them, the lowest symbol among equals.  The coder's frequency is count + 1.
@@ -46,7 +46,7 @@ def counts(logits: Sequence[int], classes: Sequence[int]) -> np.ndarray:
     """int64[256] of sum 2^24 - 256, from the classes' logits and the class of each symbol."""
     own = [int(logits[j]) for j in classes]
     top = max(own)
-    weights = [int(EXP2[(top - l) % 1024]) >> ((top - l) // 1024) for l in own]
+    weights = [int(EXP2[(top - l) % 256]) >> ((top - l) // 256) for l in own]
     reciprocal = (TOTAL << 28) // sum(weights)
     result = [(w * reciprocal) >> 28 for w in weights]
     largest = result.index(max(result))

@@ -113,7 +113,7 @@ def trunk(network: Network, codes: np.ndarray) -> np.ndarray:
 
 
 def head(network: Network, channel: int, features: np.ndarray, codes: Sequence[int]) -> np.ndarray:
-    """Logits int64[classes] of a channel at a pixel, in 1/1024 of a bit."""
+    """Logits int64[classes] of a channel at a pixel, in 1/256 of a bit."""
     form = network.heads[channel]
     seen = np.concatenate([features, np.array(codes, np.int64)])
     a = rescale(product(form.input, [seen]), form.input.scale, 0, BYTE)
