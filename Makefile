@@ -45,11 +45,14 @@ check: $(INSTALLED) ## ruff, mypy, the slow tests; KODAK=folder PHOTOS=folder fo
 
 bench: $(INSTALLED) ## the tables: scikit-image's photographs, and with KODAK=folder PHOTOS=folder those too
 	$(BIN)/python benchmarks/vs_png.py
-	@if [ -n "$(KODAK)" ]; then $(BIN)/python benchmarks/vs_png.py "$(KODAK)" --name kodak; \
+	$(BIN)/python benchmarks/speed.py
+	@if [ -n "$(KODAK)" ]; then $(BIN)/python benchmarks/vs_png.py "$(KODAK)" --name kodak && \
+	$(BIN)/python benchmarks/speed.py "$(KODAK)/kodim05.png" --name speed_kodak; \
 	else echo "skipped: Kodak (make bench KODAK=folder)"; fi
 	@if [ -n "$(PHOTOS)" ]; then \
 	$(BIN)/python benchmarks/vs_png.py --photos-list "$(PHOTOS)/photos.txt" --split val --root "$(PHOTOS)" --name photos; \
 	else echo "skipped: validation photographs (make bench PHOTOS=folder with photos.txt in it)"; fi
+	$(BIN)/python benchmarks/readme_tables.py
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) build

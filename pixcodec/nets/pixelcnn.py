@@ -51,13 +51,19 @@ class Configuration:
 
     def __post_init__(self) -> None:
         """Check what can be wrong in a recipe."""
+        if not all(isinstance(size, int) for size in (self.features, self.blocks, self.head)):
+            raise ValueError("features, blocks and head must be whole numbers")
         check_taps(self.first_taps, sees_itself=False)
         check_taps(self.taps, sees_itself=True)
         if self.channels not in (1, 3) or min(self.predictions, self.features, self.head) < 1 or self.blocks < 0:
             raise ValueError("a network needs 1 or 3 channels and positive sizes")
         if self.output not in ("residual", "raw"):
             raise ValueError(f'output must be "residual" or "raw", found {self.output!r}')
-        if list(self.edges) != sorted(set(self.edges)) or not 1 <= self.edges[0] <= self.edges[-1] <= 255:
+        if (
+            not self.edges
+            or list(self.edges) != sorted(set(self.edges))
+            or not 1 <= self.edges[0] <= self.edges[-1] <= 255
+        ):
             raise ValueError(f"edges must ascend within 1..255, found {self.edges}")
 
     @classmethod

@@ -34,12 +34,23 @@ def load_recipe(path: Path) -> dict[str, Any]:
     try:
         recipe: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         parts(recipe)
+        _check_schedule(recipe)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise TrainingError(
             f"{path} must be a recipe in JSON (predictors, network, data, optimiser, pixels), found {problem!r}; "
             "correct it"
         ) from None
     return recipe
+
+
+def _check_schedule(recipe: Mapping[str, Any]) -> None:
+    """`ValueError`, `KeyError` or `TypeError` unless pixels, optimiser and data of a recipe can be trained with."""
+    if not float(recipe["pixels"]) > 0:
+        raise ValueError(f"{recipe['pixels']} pixels to see")
+    if not float(recipe["optimiser"]["rate"]) >= 0 or not isinstance(recipe["optimiser"]["name"], str):
+        raise ValueError("the optimiser needs a name and a rate that is not negative")
+    if min(int(recipe["data"].get(key, 1)) for key in ("crop", "batch", "max_pixels")) < 1:
+        raise ValueError("crop, batch and max_pixels must be positive")
 
 
 def parts(recipe: Mapping[str, Any]) -> tuple[Parameters, Configuration]:
@@ -54,7 +65,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     try:
         torch.save(dict(state), temporary)
         temporary.replace(folder / CHECKPOINT)
-    except OSError as problem:
+    except (OSError, RuntimeError) as problem:  # torch raises its own where a folder is missing
         raise TrainingError(f"{folder} must be a folder with room for checkpoints, found {problem}") from None
 
 
@@ -77,7 +88,7 @@ def save_weights(folder: Path, network: PixelCNN, card: Mapping[str, Any]) -> No
         temporary.chmod(0o644)  # safetensors writes for the owner alone
         temporary.replace(folder / WEIGHTS)
         (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    except OSError as problem:
+    except (OSError, SafetensorError) as problem:
         raise TrainingError(f"{folder} must be a folder with room for weights, found {problem}") from None
 
 

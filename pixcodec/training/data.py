@@ -136,7 +136,8 @@ def cut(planes: np.ndarray, pixels: int) -> np.ndarray:
     if height * width <= pixels:
         return planes
     factor = (pixels / (height * width)) ** 0.5
-    rows, columns = max(int(height * factor), 1), max(int(width * factor), 1)
+    rows = max(int(height * factor), 1)
+    columns = max(min(int(width * factor), pixels // rows), 1)
     top, left = (height - rows) // 2, (width - columns) // 2
     return np.ascontiguousarray(planes[top : top + rows, left : left + columns])
 
@@ -224,6 +225,9 @@ def prepare(
     Raises:
         TrainingError: a picture cannot be read, or the cache not be written.
     """
+    for version in wanted:
+        if not version.picture.path.is_file():
+            raise TrainingError(f"{version.picture.path} must be a picture, found none; remove it from the list")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         # Large ones first, so that no process ends with one; fresh processes: torch's threads do not survive a fork.
@@ -238,10 +242,17 @@ def prepare(
     except OSError as problem:
         raise TrainingError(f"the cache {cache} must be a folder with room, found {problem}; give another") from None
     return [
-        Item(version, *(np.load(name, mmap_mode="r") for name in names))
-        for version, names in zip(wanted, paths, strict=True)
-        if names is not None
+        Item(version, *map(_mapped, names)) for version, names in zip(wanted, paths, strict=True) if names is not None
     ]
+
+
+def _mapped(name: Path) -> np.ndarray:
+    """An array of the cache, mapped into memory."""
+    try:
+        array: np.ndarray = np.load(name, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as problem:
+        raise TrainingError(f"{name} of the cache is damaged ({problem}); remove it and start again") from None
+    return array
 
 
 def weights(items: Sequence[Item], boost: Mapping[str, float]) -> np.ndarray:

@@ -161,6 +161,8 @@ def freeze(
     parameters, configuration = checkpoint.parts(card)
     validation = [item for item in items if item.version.picture.validates]
     training = [item for item in items if not item.version.picture.validates]
+    if not validation:
+        raise TrainingError("what freezing costs is measured on validation pictures, found none; give more --data")
     batches = data.Batches(training, parameters, recipe["data"])
     before = measure(network, validation, parameters)
     say(f"float: {before.line()}")

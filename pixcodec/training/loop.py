@@ -112,16 +112,21 @@ class Trainer:
         Raises:
             TrainingError: it is of another network or other data; a recipe's schedule may differ.
         """
-        before = json.loads(state["recipe"])
-        for part in ("predictors", "network", "data"):
-            if before.get(part) != json.loads(json.dumps(self.recipe[part])):
-                raise TrainingError(
-                    f"--resume needs the recipe that the checkpoint began with, found other {part}; start anew"
-                )
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        torch.set_rng_state(state["generator"])
-        self.position = Position(**state["position"])
+        try:
+            before = json.loads(state["recipe"])
+            for part in ("predictors", "network", "data"):
+                if before.get(part) != json.loads(json.dumps(self.recipe[part])):
+                    raise TrainingError(
+                        f"--resume needs the recipe that the checkpoint began with, found other {part}; start anew"
+                    )
+            if before["optimiser"]["name"] != self.settings["name"]:
+                raise TrainingError("--resume needs the optimiser that the checkpoint began with; start anew")
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            torch.set_rng_state(state["generator"])
+            self.position = Position(**state["position"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as problem:
+            raise TrainingError(f"--resume needs a whole checkpoint, found {problem!r} in it; start anew") from None
 
 
 def make_optimiser(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
@@ -208,8 +213,11 @@ def run(
     if threads is not None:
         torch.set_num_threads(threads)
     out = Path(out)
-    trainer = Trainer(checkpoint.load_recipe(Path(recipe)), torch.device(device), minutes)
-    out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(checkpoint.load_recipe(Path(recipe)), _device(device), minutes)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise TrainingError(f"--out needs a folder that can be written, found {problem}; give another") from None
     if resume:
         trainer.restore(checkpoint.load_checkpoint(out))
     elif init is not None:
@@ -217,6 +225,16 @@ def run(
     cache = out / "cache" if cache is None else Path(cache)
     items = _items(trainer, data_folders, cache, torch.get_num_threads(), say)
     return _Run(trainer, items, out, say).go()
+
+
+def _device(name: str) -> torch.device:
+    """The device called `name`; `TrainingError` where torch has none."""
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as problem:  # an AssertionError where torch was built without it
+        reason = str(problem).split("\n", 1)[0]
+        raise TrainingError(f"--device needs one that torch has here, found {name} ({reason}); give another") from None
 
 
 def _items(

@@ -66,7 +66,11 @@ def find(folders: Iterable[str | Path]) -> list[Picture]:
 
 def _listed(folder: Path) -> list[Picture]:
     pictures = []
-    for number, line in enumerate((folder / LIST).read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = (folder / LIST).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise TrainingError(f"{folder / LIST} must be a list in UTF-8, found {problem}; replace it") from None
+    for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
             continue
         fields = line.split("\t")
