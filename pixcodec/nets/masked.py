@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 Taps = tuple[tuple[int, int], ...]
+REACH = 4  # rows above that a tap may look at: what the exact network keeps around its lanes
 
 FIRST_TAPS: Taps = (
     *((0, dx) for dx in (-1, -2)),
@@ -33,6 +34,8 @@ def check_taps(taps: Taps, *, sees_itself: bool) -> None:
         before_in_raster = dy > 0 or (dy == 0 and dx <= -least)
         if not (before_in_raster and 2 * dy - dx >= least):
             raise ValueError(f"tap ({dy}, {dx}) is not causal: 2 dy - dx must be at least {least}")
+        if dy > REACH:
+            raise ValueError(f"tap ({dy}, {dx}) looks {dy} rows up, {REACH} are possible")
     if len(set(taps)) != len(taps) or not taps:
         raise ValueError(f"taps must be different ones, found {taps}")
 

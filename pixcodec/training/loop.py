@@ -137,10 +137,14 @@ def make_optimiser(network: nn.Module, settings: Mapping[str, Any]) -> torch.opt
         {"params": [p for p in network.parameters() if p.dim() <= 1], "weight_decay": 0.0},
     ]
     rate = float(settings["rate"])
-    if settings["name"] == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=tuple(settings.get("betas", (0.9, 0.98))), fused=True)
-    if settings["name"] == "rmsprop":
-        return torch.optim.RMSprop(groups, lr=rate, alpha=float(settings.get("alpha", 0.95)))
+    try:
+        if settings["name"] == "adamw":
+            betas = tuple(settings.get("betas", (0.9, 0.98)))
+            return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
+        if settings["name"] == "rmsprop":
+            return torch.optim.RMSprop(groups, lr=rate, alpha=float(settings.get("alpha", 0.95)))
+    except (TypeError, ValueError) as problem:
+        raise TrainingError(f"the recipe's optimiser cannot be made: {problem}; correct it") from None
     raise TrainingError(f'the optimiser must be "adamw" or "rmsprop", found {settings["name"]!r}; correct the recipe')
 
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 KINDS = ("smooth", "random", "white")
 
 
-def quantised(parameters: Parameters, size: float = 1.0, **form: Any) -> Quantised:
-    """An untrained network, its weights `size` times as large, calibrated on a picture."""
+def quantised(parameters: Parameters, size: float = 1.0, beyond: float = 1.0, **form: Any) -> Quantised:
+    """An untrained network, its weights made `size` times as large, calibrated, made `beyond` times as large."""
     torch.manual_seed(7)
     configuration = Configuration(parameters.channels, parameters.count, **{"features": 8, "head": 8, **form})
     network = PixelCNN(configuration)
@@ -43,7 +43,11 @@ def quantised(parameters: Parameters, size: float = 1.0, **form: Any) -> Quantis
             parameter.mul_(size)
     planes = nets.picture("smooth", 30, 30, parameters.channels)
     batch = data.codes(planes, predictions(planes, parameters), parameters)
-    return Quantised(network, calibrate(network, [tensors(batch, "cpu")[:2]]))
+    units = calibrate(network, [tensors(batch, "cpu")[:2]])
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(beyond)
+    return Quantised(network, units)
 
 
 def frozen(model: Quantised, parameters: Parameters) -> Network:
@@ -56,7 +60,7 @@ def frozen(model: Quantised, parameters: Parameters) -> Network:
 
 
 def integers_of(model: Quantised, planes: np.ndarray, predicted: np.ndarray, parameters: Parameters) -> np.ndarray:
-    """Logits int[H, W, C, classes] in 1/1024 bit that the fake-quantised network gives in binary32."""
+    """Logits int[H, W, C, classes] in steps that the fake-quantised network gives in binary32."""
     batch = data.codes(planes, predicted, parameters)
     with torch.no_grad():
         nats = torch.stack(model(*tensors(batch, "cpu")[:2]), 3)[0]
@@ -70,6 +74,7 @@ FORMS: dict[str, tuple[Parameters, dict[str, Any]]] = {
     "no blocks": (nets.SMALL_GRAY, {"blocks": 0}),
     "own step": (nets.SMALL, {"blocks": 2, "taps": ((0, 0), (1, 2), (0, -3))}),
     "large weights": (nets.SMALL, {"blocks": 2, "size": 9.0}),
+    "clamped stream": (nets.SMALL, {"blocks": 2, "beyond": 30.0}),
     "wide": (nets.SMALL_GRAY, {"blocks": 1, "features": 104, "head": 16}),
 }
 

@@ -298,6 +298,17 @@ def test_an_unknown_optimiser_is_refused_in_one_line(pictures: Path, tmp_path: P
     assert '"adamw" or "rmsprop"' in refused(train(path, "--data", pictures, "--out", tmp_path / "out"))
 
 
+@pytest.mark.parametrize(
+    ("part", "change"), [("optimiser", {"betas": [0.9, 1.5]}), ("network", {"taps": [[0, 0], [5, 0]]})]
+)
+@pytest.mark.usefixtures("quick")
+def test_what_could_not_be_trained_or_frozen_is_refused_at_once(
+    pictures: Path, tmp_path: Path, part: str, change: dict[str, Any]
+) -> None:
+    path = tiny.written(tmp_path / "mine.json", tiny.recipe(**{part: change}))
+    refused(train(path, "--data", pictures, "--out", tmp_path / "out"))
+
+
 @pytest.mark.usefixtures("quick")
 def test_missing_pictures_are_refused_in_one_line(tmp_path: Path) -> None:
     path = tiny.written(tmp_path / "mine.json", tiny.RECIPE)

@@ -95,7 +95,7 @@ def test_integers_times_their_units_are_the_float_product() -> None:
     torch.testing.assert_close(product.bias * step, bias, atol=float(step.max()), rtol=0)
 
 
-def test_a_logit_is_a_1024th_of_a_bit() -> None:
+def test_so_many_steps_of_a_logit_are_a_bit() -> None:
     bits = NATS_PER_LOGIT * BITS
     assert bits * LOGIT_UNIT == pytest.approx(1)
     assert math.exp(-NATS_PER_LOGIT * LOGIT_UNIT) == pytest.approx(0.5)
@@ -127,7 +127,7 @@ def test_the_integers_say_what_the_float_network_says(calibrated: tuple[Quantise
                 assert error < 0.03 * centred.square().mean().sqrt()
 
 
-def test_logits_are_whole_numbers_of_1024ths(calibrated: tuple[Quantised, Sequence[Pair]]) -> None:
+def test_logits_are_whole_numbers_of_steps(calibrated: tuple[Quantised, Sequence[Pair]]) -> None:
     model, batches = calibrated
     with torch.no_grad():
         for l in model(*batches[0]):
