@@ -30,7 +30,7 @@ for name in sys.argv[2:]:
 VARIANTS = {
     "one thread": ('{"threads": 1}', {}),
     "two threads": ('{"threads": 2}', {}),
-    "numpy": ('{"backend": "numpy"}', {}),
+    "numpy": ('{"backend": "numpy"}', {"OPENBLAS_NUM_THREADS": "1"}),  # more would only wait for each other
     "torch-float32": ('{"backend": "torch-float32"}', {}),
     "torch-int8": ('{"backend": "torch-int8"}', {}),
     "torch-float32 by AVX2": (
@@ -59,7 +59,7 @@ def files(kodak: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_all_decode_in_a_fresh_process(files: list[Path], variant: str) -> None:
     options, environment = VARIANTS[variant]
-    if environment and not X86:
+    if not X86 and environment.keys() & {"NUMBA_CPU_NAME", "ONEDNN_MAX_CPU_ISA"}:
         pytest.skip("these processors are x86 ones")
     done = subprocess.run(
         [sys.executable, "-c", DECODE, options, *map(str, files)],
