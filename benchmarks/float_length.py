@@ -27,6 +27,8 @@ def available(folders: Sequence[Path]) -> tuple[dict[str, FloatLength], list[str
         folders: with float.safetensors and float.json; empty: those of the default models.
     """
     try:
+        import torch  # noqa: F401 - that it is here
+
         from pixcodec.training import checkpoint
     except ImportError as error:
         return {}, [f"the float model's ideal length is left out: {error}; pip install 'pixcodec[train]'"]
