@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,6 +40,7 @@ SCIKIT_IMAGE = {
     "gravel.png": False,
     "moon.png": False,
 }
+RESULTS = Path(__file__).parent / "results"
 SUFFIXES = {".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jpg", ".jpeg"}
 PACKAGES = ("pixcodec", "numpy", "numba", "constriction", "pillow", "imagecodecs", "scikit-image", "torch")
 
@@ -108,6 +110,14 @@ def from_list(list_path: Path, split: str, root: Path) -> Iterator[Sample]:
             _, _, _, name, _, _, of, scale, *_ = line.split("\t")
             if of == split:
                 yield Sample(Path(name).stem, name.split("/")[0], root / name, reduction=int(scale))
+
+
+def save(record: dict[str, Any], folder: Path, name: str) -> Path:
+    """Write a benchmark's results as JSON into a folder, made if it is missing; return the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.json"
+    target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return target
 
 
 def circumstances(script: str, arguments: Sequence[str]) -> dict[str, object]:

@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pictures
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
 CODECS = ("pixcodec", "JXL 9", "JXL 7", "WebP", "PNG")
 SETS = {
@@ -26,7 +27,7 @@ SETS = {
 
 
 def _load(name: str) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    record: dict[str, Any] = json.loads((pictures.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     return record
 
 

@@ -8,7 +8,6 @@ Without arguments it takes a photograph of scikit-image's and a mosaic of 4000x3
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-RESULTS = Path(__file__).parent / "results"
 MOSAIC = (3000, 4000)
 MOSAIC_RUNS = 1  # of a picture that takes a minute
 
@@ -91,7 +89,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runs", type=int, default=5, help="of each command (default 5)")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--name", default="speed", help="of the result's file")
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: benchmarks/results")
+    parser.add_argument(
+        "--results", type=Path, default=pictures.RESULTS, metavar="DIR", help="default: benchmarks/results"
+    )
     options = parser.parse_args(arguments)
     about = pictures.circumstances("speed.py", arguments)
     print(about["command"], about["machine"], about["versions"], sep="\n")
@@ -116,11 +116,8 @@ def main(arguments: Sequence[str]) -> int:
             f"{decoding['pixels_per_second'] / 1e3:12.0f}{peak:6.0f}{record['steps']:7}  {stages}",
             flush=True,
         )
-    options.results.mkdir(parents=True, exist_ok=True)
-    target = options.results / f"{options.name}.json"
-    target.write_text(
-        json.dumps({"benchmark": "speed", **about, "pictures": records}, indent=1) + "\n", encoding="utf-8"
-    )
+    whole = {"benchmark": "speed", **about, "pictures": records}
+    target = pictures.save(whole, options.results, options.name)
     print(f"\nresults: {target}")
     return 0
 

@@ -6,7 +6,6 @@ All that is learned starts anew in each tile, so small tiles cost bits. Each fil
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ from pixcodec import codec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RESULTS = Path(__file__).parent / "results"
 SIDES = (256, 512, 1024, 2048, 4096)
 
 
@@ -30,7 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--photos-list", type=Path, metavar="PATH", help="a photos.txt; its validation split is taken")
     parser.add_argument("--at-least", type=float, default=1.5, metavar="MP", help="of its pictures (default 1.5)")
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES)
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: benchmarks/results")
+    parser.add_argument(
+        "--results", type=Path, default=pictures.RESULTS, metavar="DIR", help="default: benchmarks/results"
+    )
     options = parser.parse_args(arguments)
     about = pictures.circumstances("tiles.py", arguments)
     print(about["command"], about["machine"], about["versions"], sep="\n")
@@ -60,10 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     totals = {side: sum(record["bytes"][side] for record in records) for side in options.sides}
     best = min(totals.values())
     print(f"{'total, over the best':38}" + "".join(f"{size / best - 1:>10.3%}" for size in totals.values()))
-    options.results.mkdir(parents=True, exist_ok=True)
-    target = options.results / "tiles.json"
     record = {"benchmark": "tiles", **about, "total": totals, "pictures": records}
-    target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    target = pictures.save(record, options.results, "tiles")
     print(f"\nresults: {target}")
     return 0
 

@@ -8,7 +8,6 @@ JSON and a picture. Codecs that are not installed are left out, and it says so.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-RESULTS = Path(__file__).parent / "results"
 OURS = "pixcodec"
 # What coding may add to the frozen model's ideal code length: 0.1 %, and 32 bits a tile.
 OVERHEAD, OVERHEAD_BITS = 1.001, 32
@@ -192,7 +190,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--split", default="val", help="which of its pictures (default val)")
     parser.add_argument("--root", type=Path, metavar="DIR", help="where its pictures are (default: beside it)")
     parser.add_argument("--name", help="of the results' files (default: the first argument's)")
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: benchmarks/results")
+    parser.add_argument(
+        "--results", type=Path, default=pictures.RESULTS, metavar="DIR", help="default: benchmarks/results"
+    )
     parser.add_argument(
         "--float-weights",
         type=Path,
@@ -289,8 +289,6 @@ def report(rows: list[Row], skipped: list[str], name: str, folder: Path, about: 
     print(*summary("total", rows), sep="\n")
     if any(row.sample.was_jpeg for row in rows):
         print("* was JPEG before it was stored without loss")
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"vs_png_{name}.json"
     record = {
         "benchmark": "vs_png",
         "name": name,
@@ -300,7 +298,7 @@ def report(rows: list[Row], skipped: list[str], name: str, folder: Path, about: 
         "pictures": [row.record() for row in rows],
         "skipped": skipped,
     }
-    target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    target = pictures.save(record, folder, f"vs_png_{name}")
     print(f"\nresults: {target}", draw(rows, target.with_suffix(".png"), f"{name}: bits per sub-pixel"), sep="\n")
     over = [row.sample.name for row in rows if not row.within_bound]
     if over:

@@ -150,13 +150,19 @@ class TorchBackend:
         np.add(sums.cpu().numpy(), packed.bias, out=out[:rows])
 
 
-def products(name: str, device: str = "cpu") -> TorchBackend:
-    """The back end "torch-int8" or "torch-float32" on a device; `matmul.choose` asks for its known answers."""
+def unavailable(device: str) -> str:
+    """Why torch has no such device here, in one line; empty where it has."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as problem:  # an AssertionError where torch was built without the device
-        reason = str(problem).split("\n", 1)[0]
-        raise BackendError(f"torch has no device {device!r} here ({reason}); choose another, or no device") from None
+        return str(problem).split("\n", 1)[0]
+    return ""
+
+
+def products(name: str, device: str = "cpu") -> TorchBackend:
+    """The back end "torch-int8" or "torch-float32" on a device; `matmul.choose` asks for its known answers."""
+    if reason := unavailable(device):
+        raise BackendError(f"torch has no device {device!r} here ({reason}); choose another, or no device")
     return TorchBackend(name.removeprefix("torch-"), device)
 
 

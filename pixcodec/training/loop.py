@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from pixcodec.errors import PixcodecError, TrainingError
+from pixcodec.exact import torch_backend
 from pixcodec.nets.heads import BITS
 from pixcodec.nets.pixelcnn import PixelCNN
 from pixcodec.training import checkpoint, data, sources
@@ -233,12 +234,9 @@ def run(
 
 def _device(name: str) -> torch.device:
     """The device called `name`; `TrainingError` where torch has none."""
-    try:
-        torch.empty(0, device=name)
-        return torch.device(name)
-    except (RuntimeError, AssertionError) as problem:  # an AssertionError where torch was built without it
-        reason = str(problem).split("\n", 1)[0]
-        raise TrainingError(f"--device needs one that torch has here, found {name} ({reason}); give another") from None
+    if reason := torch_backend.unavailable(name):
+        raise TrainingError(f"--device needs one that torch has here, found {name} ({reason}); give another")
+    return torch.device(name)
 
 
 def _items(

@@ -6,7 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pixcodec.nets.masked import FIRST_TAPS, TAPS, MaskedConv2d, Taps, check_taps  # noqa: E402 - after the skip
+from pixcodec.exact import predict  # noqa: E402 - after the skip
+from pixcodec.nets.masked import FIRST_TAPS, REACH, TAPS, MaskedConv2d, Taps, check_taps  # noqa: E402 - the same
 
 SAME_STEP: Taps = ((0, 0), (1, 2), (0, -3), (2, 4), (3, -1))  # two of them in the pixel's own step of the wavefront
 
@@ -15,6 +16,13 @@ def test_the_kernels_of_the_recipes_are_causal() -> None:
     check_taps(FIRST_TAPS, sees_itself=False)
     check_taps(TAPS, sees_itself=True)
     check_taps(SAME_STEP, sees_itself=True)
+
+
+def test_taps_reach_as_far_as_the_exact_network_keeps_rows() -> None:
+    assert REACH == predict.REACH
+    check_taps(((REACH, 0),), sees_itself=False)
+    with pytest.raises(ValueError, match="rows up"):
+        check_taps(((REACH + 1, 0),), sees_itself=False)
 
 
 @pytest.mark.parametrize("tap", [(0, 0), (0, 1), (-1, 0), (-1, -4), (1, 2), (1, 3), (2, 4)])
