@@ -32,13 +32,15 @@ def available(folders: Sequence[Path]) -> tuple[dict[str, FloatLength], list[str
         from pixcodec.training import checkpoint
     except ImportError as error:
         return {}, [f"the float model's ideal length is left out: {error}; pip install 'pixcodec[train]'"]
-    defaults = {each.folder for each in models.available() if each.name in models.DEFAULTS.values()}
+    modes = [mode for mode, levels in container.LEVELS.items() if levels == 256]
+    names = {models.DEFAULTS[mode] for mode in modes}
+    defaults = {each.folder for each in models.available() if each.name in names}
     found: dict[str, FloatLength] = {}
     for folder in folders or sorted(defaults):
         if (folder / checkpoint.CARD).is_file():
             channels, function = _length(folder)
-            found[next(mode for mode, count in container.CHANNELS.items() if count == channels)] = function
-    missing = [mode for mode in container.CHANNELS if mode not in found]
+            found[next(mode for mode in modes if container.CHANNELS[mode] == channels)] = function
+    missing = [mode for mode in modes if mode not in found]
     said = [f"the float model's ideal length is left out for {mode}: no float weights are here" for mode in missing]
     return found, said
 
@@ -48,11 +50,11 @@ def _length(folder: Path) -> tuple[int, FloatLength]:
 
     from pixcodec.exact.predict import predictions
     from pixcodec.nets.heads import BITS
-    from pixcodec.training import checkpoint, data, evaluate
+    from pixcodec.training import checkpoint, data, evaluate, tasks
 
     network, card = checkpoint.load_network(folder)
     network.eval()
-    parameters, _ = checkpoint.parts(card)
+    parameters, _ = tasks.parts(card)
 
     def of_tile(planes: NDArray[np.uint8]) -> float:
         predicted = predictions(planes, parameters)

@@ -12,18 +12,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from PIL import Image
 
-__all__ = ["__version__", "decode", "encode"]
+__all__ = ["__version__", "decode", "decode_archive", "encode", "encode_archive"]
 __version__ = "0.1.0"
 
 
 def encode(image: Image.Image, *, model: str | None = None, threads: int | None = None) -> bytes:
-    """Return the ``.pxc`` file of a PIL image of mode RGB or L.
+    """Return the ``.pxc`` file of a PIL image of mode RGB, L or 1.
 
     Args:
         image: the picture; its metadata is not kept yet.
-        model: a model's name; the default is "photo", or its gray sibling for L.
+        model: a model's name; the default is "photo", its gray sibling for L, and "mnist" for 1.
         threads: how many to use; the default is one a core.
 
     Raises:
@@ -52,3 +54,49 @@ def decode(data: bytes, *, threads: int | None = None) -> Image.Image:
 
     decoded = codec.decode(data, threads=threads)
     return images.to_pil(decoded.planes, decoded.mode)
+
+
+def encode_archive(
+    images: Mapping[str, Image.Image] | Iterable[tuple[str, Image.Image]],
+    *,
+    model: str | None = None,
+    threads: int | None = None,
+) -> bytes:
+    """Return the ``.pxc`` archive of many PIL images of modes RGB, L and 1, of any sizes.
+
+    Args:
+        images: by name, a relative path with "/"; their metadata is not kept yet.
+        model: a model's name for all images; the default is, for each mode and size, the best of those that are here.
+        threads: how many to use; the default is one a core.
+
+    Raises:
+        PixcodecError: see `pixcodec.errors`; `UnsupportedImageError` for other modes and for unsafe names.
+    """
+    from collections.abc import Mapping
+
+    from pixcodec import archive_codec
+    from pixcodec import image as images_of
+
+    named = []
+    for name, image in images.items() if isinstance(images, Mapping) else images:
+        picture = images_of.from_pil(image)
+        named.append(archive_codec.NamedImage(name, picture.planes, picture.mode))
+    return archive_codec.encode(named, model=model, threads=threads).data
+
+
+def decode_archive(data: bytes, *, threads: int | None = None) -> list[tuple[str, Image.Image]]:
+    """Return names and PIL images of a ``.pxc`` archive, all pixels checked against its digests.
+
+    Args:
+        data: the whole file.
+        threads: how many to use; the default is one a core.
+
+    Returns:
+        In the archive's order: images of one mode and size follow each other.
+
+    Raises:
+        PixcodecError: see `pixcodec.errors`; `ContainerError` or `DamagedTileError` for damaged data.
+    """
+    from pixcodec import archive_codec, image
+
+    return [(each.name, image.to_pil(each.planes, each.mode)) for each in archive_codec.decode(data, threads=threads)]

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import numpy as np
 
-from pixcodec import __version__, container, files, image
+from pixcodec import __version__, archive_commands, container, files, image, network_commands
 from pixcodec.errors import (
+    ContainerError,
     DigestError,
     MissingDependencyError,
     OutputError,
@@ -113,29 +114,41 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("source", metavar="IMAGE")
+@click.argument("sources", metavar="IMAGE|DIR...", nargs=-1, required=True)
 @_writing
-@click.option("--model", metavar="NAME", help="Default: photo, or its gray sibling for gray images.")
+@click.option("--archive", is_flag=True, help="Put all images (of a folder, with those below) into one file.")
+@click.option(
+    "--model", metavar="NAME", help="Default: photo, or its gray sibling; of an archive, what is best for each size."
+)
 @_computing
 @click.option(
     "--verify/--no-verify", default=True, help="Decode what was written before success is reported (default)."
 )
 @_talking
 def encode(
-    source: str,
+    sources: tuple[str, ...],
     output: str | None,
     model: str | None,
     *,
+    archive: bool,
     force: bool,
     verify: bool,
     quiet: bool,
     verbose: bool,
     **computing: Any,  # noqa: ANN401
 ) -> None:
-    """Compress IMAGE (PNG, WebP, BMP, TIFF, PPM, JPEG; - is stdin) to a .pxc file, exactly."""
+    """Compress IMAGE (PNG, WebP, BMP, TIFF, PPM, JPEG; - is stdin) to a .pxc file, exactly; or many to an archive."""
     from pixcodec import codec
 
     talk = Talk(quiet=quiet, verbose=verbose)
+    if archive:
+        target = archive_commands.target_of(sources, output, force=force)
+        archive_commands.encode(sources, target, model=model, verify=verify, talk=talk, computing=_given(computing))
+        return
+    if len(sources) > 1:
+        message = f"expected one image, found {len(sources)}; give --archive to put them into one file"
+        raise click.UsageError(message)
+    (source,) = sources
     target = _target(source, output, ".pxc", force=force)
     if not force:
         with files.named(target):
@@ -174,17 +187,24 @@ def decode(
     verbose: bool,
     **computing: Any,  # noqa: ANN401
 ) -> None:
-    """Decode a .pxc FILE (- is stdin) to PNG, or to lossless WebP, BMP, TIFF or PPM by the output's suffix."""
+    """Decode a .pxc FILE (- is stdin) to PNG, or to lossless WebP, BMP, TIFF or PPM by the output's suffix.
+
+    An archive is decoded to a folder: the output, or the input's name without .pxc.
+    """
     from pixcodec import codec
 
     talk = Talk(quiet=quiet, verbose=verbose)
+    with files.named(source):
+        data = files.read_container(source)
+    if container.is_archive(data):
+        archive_commands.decode(data, source, output, force=force, talk=talk, computing=_given(computing))
+        return
     target = _target(source, output, ".png", force=force)
     suffix = ".png" if target == files.STREAM or not files.is_regular(target) else Path(target).suffix.lower()
     if suffix not in image.WRITE_FORMATS:
         message = f"{suffix or 'a name without suffix'} is no format that keeps every pixel; expected one of "
         raise click.UsageError(message + ", ".join(image.WRITE_FORMATS))
     with files.named(source):
-        data = files.read_container(source)
         header = container.read_header(data)
     there = None if force or not files.exists(target) else _there(target, header)
     with files.named(source):
@@ -220,6 +240,11 @@ def verify(sources: tuple[str, ...], *, quiet: bool, verbose: bool, **computing:
         try:
             with files.named(source):
                 data = files.read_container(source)
+                if container.is_archive(data):
+                    what = archive_commands.verify(data, source, talk=talk, computing=_given(computing))
+                    if not quiet:
+                        click.echo(f"{files.display(source)}: sound, {what}")
+                    continue
                 with talk.bar(f"verifying {files.display(source)}") as bar:
                     decoded = codec.decode(data, progress=bar, **_given(computing))
         except PixcodecError as error:
@@ -237,10 +262,17 @@ def verify(sources: tuple[str, ...], *, quiet: bool, verbose: bool, **computing:
 @main.command()
 @click.argument("source", metavar="FILE")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def info(source: str, *, as_json: bool) -> None:
-    """Say what a .pxc FILE holds without decoding it, also when its tiles are damaged."""
+@click.option("--names", is_flag=True, help="The names of an archive's images, one a line.")
+def info(source: str, *, as_json: bool, names: bool) -> None:
+    """Say what a .pxc FILE (- is stdin) holds without decoding it, also when its tiles are damaged."""
     with files.named(source):
         data = files.read_container(source)
+        if container.is_archive(data):
+            archive_commands.info(data, source, as_json=as_json, names=names)
+            return
+        if names:
+            message = "expected an archive, whose images have names; found one image"
+            raise ContainerError(message)
         header, tiles = container.inspect(data)
     payload = sum(min(tile.stop, len(data)) - min(tile.start, len(data)) for tile in tiles)
     facts = {
@@ -254,7 +286,7 @@ def info(source: str, *, as_json: bool) -> None:
         "settings": header.settings,
         "tile_width": header.tile_width,
         "tile_height": header.tile_height,
-        "tiles": len(tiles),
+        "tiles": header.tile_count,
         "damaged_tiles": [index for index, tile in enumerate(tiles) if not tile.sound],
         "payload_bytes": payload,
         "bits_per_dim": 8 * len(data) / (header.width * header.height * header.channels),
@@ -313,6 +345,10 @@ def train(recipe: str, data: tuple[str, ...], out: str, *, quiet: bool, **option
     shipped = Path(loop.__file__).parent / "recipes" / f"{recipe}.json"
     path = shipped if shipped.is_file() and not Path(recipe).is_file() else Path(recipe)
     loop.run(path, data, out, say=Talk(quiet=quiet, verbose=False).say, **options)
+
+
+for _command in (network_commands.evaluate, network_commands.sample, network_commands.complete):
+    main.add_command(_command)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

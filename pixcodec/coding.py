@@ -1,6 +1,6 @@
 """Counts to bytes and back: constriction's range coder with one row of frequencies a symbol.
 
-A row holds integers, as binary32, that sum to exactly 2^24 - 256; constriction then uses count + 1 of 2^24 for each
+A row holds n integers (256, or 2 of bilevel images), as binary32, that sum to exactly 2^24 - n; constriction then uses count + 1 of 2^24 for each
 symbol, without rounding (`docs/format.md`).  This is the only importer of constriction.
 """
 
@@ -14,10 +14,14 @@ import numpy as np
 from pixcodec.errors import DamagedTileError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _MODEL = constriction.stream.model.Categorical(perfect=False)
 WORD_BYTES = 4
+# A frequency is at most 2^24 - (levels - 1) of 2^24, which is 2.19e-5 bits with 256 levels and 8.60e-8 with two.
+MAX_SAMPLES_PER_BYTE = {256: 365_000, 2: 94_000_000}
 
 
 class Encoder:
@@ -28,7 +32,7 @@ class Encoder:
         self._coder = constriction.stream.queue.RangeEncoder()
 
     def encode(self, symbols: NDArray[np.int32], counts: NDArray[np.float32]) -> None:
-        """Append `symbols` [n], each by its row of `counts` [n, 256]."""
+        """Append `symbols` [n], each by its row of `counts` [n, levels]."""
         self._coder.encode(symbols, _MODEL, counts)
 
     def payload(self) -> bytes:
@@ -49,7 +53,7 @@ class Decoder:
         self._coder = constriction.stream.queue.RangeDecoder(np.frombuffer(payload, "<u4").astype(np.uint32))
 
     def decode(self, counts: NDArray[np.float32]) -> NDArray[np.int32]:
-        """The next n symbols by `counts` [n, 256]; `DamagedTileError` where the words fit no symbol."""
+        """The next n symbols by `counts` [n, levels]; `DamagedTileError` where the words fit no symbol."""
         try:
             symbols: NDArray[np.int32] = self._coder.decode(_MODEL, counts)
         except AssertionError as problem:  # what constriction raises on words that no encoder writes
@@ -60,3 +64,10 @@ class Decoder:
         """`DamagedTileError` if words are left over."""
         if not self._coder.maybe_exhausted():
             raise DamagedTileError("the tile holds more words than its pixels need; fetch the file anew")
+
+
+def check_room(streams: Sequence[bytes], samples: int, levels: int) -> None:
+    """`DamagedTileError` where streams cannot hold so many samples, before memory is reserved for them."""
+    size = sum(len(stream) + WORD_BYTES for stream in streams)
+    if samples > MAX_SAMPLES_PER_BYTE[levels] * size:
+        raise DamagedTileError(f"{size} bytes cannot hold {samples} samples; fetch the file anew")

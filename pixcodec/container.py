@@ -5,8 +5,8 @@ r"""The ``.pxc`` file, version 0: bytes <-> header, tiles, checksums. No torch, 
     offset size            field, little endian
     0      8               signature 89 50 58 43 0D 0A 1A 0A ("\x89PXC\r\n\x1a\n")
     8      1               version, 0
-    9      1               mode: 0 = L, 1 = RGB
-    10     1               settings, 0
+    9      1               mode: 0 = L, 1 = RGB, 2 = 1; 255 is an archive, see archive.py
+    10     1               settings: bit 0 = one stream
     11     4               width in pixels
     15     4               height in pixels
     19     2               tile width in units of 16 pixels
@@ -18,7 +18,8 @@ r"""The ``.pxc`` file, version 0: bytes <-> header, tiles, checksums. No torch, 
     43+8n  4               CRC-32 of everything before it
     47+8n  ...             the tiles, in raster order
 
-One tile costs 55 bytes over its payload. A reader MUST check the header before it believes a number in it, and MUST NOT
+n is the number of tiles, and 1 in a file of one stream, whose only payload has all of them. One tile costs 55 bytes
+over its payload. A reader MUST check the header before it believes a number in it, and MUST NOT
 reserve memory by a number it has not compared with the file's length.
 """
 
@@ -31,6 +32,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pixcodec.errors import ContainerError, DamagedTileError, UnsupportedImageError
+from pixcodec.varint import Reader, varint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +42,11 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89PXC\r\n\x1a\n"
 VERSION = 0
-MODES = {"L": 0, "RGB": 1}
-CHANNELS = {"L": 1, "RGB": 3}
+MODES = {"L": 0, "RGB": 1, "1": 2}
+CHANNELS = {"L": 1, "RGB": 3, "1": 1}
+LEVELS = {"L": 256, "RGB": 256, "1": 2}
+ARCHIVE = 255  # in the place of the mode: many images under one header
+ONE_STREAM = 1  # a bit of the settings
 TILE_UNIT = 16
 MAX_TILE_UNITS = 2**16 - 1
 MAX_PIXELS = 2**31
@@ -51,7 +56,7 @@ DIGEST_BYTES = 16
 _FIXED = struct.Struct(f"<8sBBBIIHH{MODEL_ID_BYTES}s{DIGEST_BYTES}s")
 _U32 = struct.Struct("<I")
 _MAX_U32 = 2**32 - 1
-_MODE_NAMES = {code: name for name, code in MODES.items()}
+MODE_NAMES = {code: name for name, code in MODES.items()}
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,9 @@ class Header:
     Args:
         width: image width in pixels.
         height: image height in pixels.
-        mode: "L" or "RGB", 8 bits a channel.
+        mode: "L" or "RGB", 8 bits a channel, or "1", one bit.
         model_id: the first 8 bytes of the model's SHA-256.
-        settings: optional parts of the codec that were on; 0 in this version.
+        settings: 0, or `ONE_STREAM`: one payload holds the symbols of all tiles.
         tile_width: in pixels, a multiple of 16; the last tile of a row may be narrower. May exceed the image.
         tile_height: in pixels, a multiple of 16; the last row of tiles may be lower.
         digest: of the decoded pixels, see `digest`.
@@ -95,8 +100,18 @@ class Header:
 
     @property
     def tile_count(self) -> int:
-        """Tiles in the file."""
+        """Tiles of the image."""
         return self.columns * self.rows
+
+    @property
+    def one_stream(self) -> bool:
+        """Whether one payload holds the symbols of all tiles."""
+        return bool(self.settings & ONE_STREAM)
+
+    @property
+    def payload_count(self) -> int:
+        """Payloads in the file: one a tile, or one for all."""
+        return 1 if self.one_stream else self.tile_count
 
     def tile_box(self, index: int) -> tuple[int, int, int, int]:
         """Return (left, top, right, bottom) of a tile in pixels; ``planes[top:bottom, left:right]`` are its samples."""
@@ -107,7 +122,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Tile:
-    """Where one tile lies in the file and whether its bytes are what was written."""
+    """Where one payload lies in the file and whether its bytes are what was written."""
 
     start: int
     stop: int
@@ -116,29 +131,37 @@ class Tile:
 
 
 def digest(planes: NDArray[np.uint8], mode: str) -> bytes:
-    """Return the 16 byte BLAKE2b of (mode u8, width u32, height u32, samples) of planes uint8[H, W, C]."""
-    height, width, _ = planes.shape
+    """Return the 16 byte BLAKE2b of (mode u8, width u32, height u32, samples).
+
+    Args:
+        planes: uint8[H, W, C], or several images of one size, uint8[N, H, W, C].
+        mode: theirs.
+    """
+    height, width, _ = planes.shape[-3:]
     state = hashlib.blake2b(struct.pack("<BII", MODES[mode], width, height), digest_size=DIGEST_BYTES)
     state.update((planes if planes.flags.c_contiguous else planes.copy(order="C")).data)
     return state.digest()
 
 
 def pack(header: Header, tiles: Sequence[bytes]) -> bytes:
-    """Return the file of a header and its tiles' payloads in raster order.
+    """Return the file of a header and its payloads: of the tiles in raster order, or the only one.
 
     Raises:
         UnsupportedImageError: the image or a tile is larger than the format can say.
         ValueError: the header contradicts itself or the number of tiles; the caller is wrong, not the file.
     """
-    _check_geometry(header.width, header.height, header.tile_width, header.tile_height, UnsupportedImageError)
+    check_geometry(header.width, header.height, header.tile_width, header.tile_height, UnsupportedImageError)
     if len(header.model_id) != MODEL_ID_BYTES or len(header.digest) != DIGEST_BYTES:
         message = f"expected {MODEL_ID_BYTES} bytes of model id and {DIGEST_BYTES} of digest"
         raise ValueError(message)
     if header.tile_width % TILE_UNIT or header.tile_height % TILE_UNIT:
         message = f"tile sides must be multiples of {TILE_UNIT}, not {header.tile_width}x{header.tile_height}"
         raise ValueError(message)
-    if len(tiles) != header.tile_count:
-        message = f"expected {header.tile_count} tiles, found {len(tiles)}"
+    if header.settings & ~ONE_STREAM:
+        message = f"expected settings 0 or {ONE_STREAM}, found {header.settings}"
+        raise ValueError(message)
+    if len(tiles) != header.payload_count:
+        message = f"expected {header.payload_count} payloads, found {len(tiles)}"
         raise ValueError(message)
     if max(map(len, tiles)) > _MAX_U32:
         message = f"a tile's payload exceeds {_MAX_U32} bytes; use smaller tiles"
@@ -192,7 +215,7 @@ def inspect(data: bytes) -> tuple[Header, list[Tile]]:
         ContainerError: the header cannot be believed.
     """
     header = read_header(data)
-    count = header.tile_count
+    count = header.payload_count
     lengths = _U32.iter_unpack(data[_FIXED.size : _FIXED.size + 4 * (count - 1)])
     crcs = _U32.iter_unpack(data[_FIXED.size + 4 * (count - 1) : _FIXED.size + 4 * (2 * count - 1)])
     tiles = []
@@ -211,26 +234,28 @@ def read_header(data: bytes) -> Header:
     Raises:
         ContainerError: no ``.pxc``, an unknown version, or a header whose checksum or numbers are wrong.
     """
-    _check_signature(data)
+    check_beginning(data)
+    if is_archive(data):
+        message = "expected a file of one image, found an archive of many; read it as an archive"
+        raise ContainerError(message)
     if len(data) < _FIXED.size:
         message = f"the file is cut: a header has {_FIXED.size} bytes, the file {len(data)}; fetch it anew"
         raise ContainerError(message)
-    _, version, mode, settings, width, height, units_x, units_y, model_id, pixels = _FIXED.unpack_from(data)
-    if version != VERSION:
-        message = f"version {version} of the format is unknown to this pixcodec (it reads {VERSION}); update pixcodec"
-        raise ContainerError(message)
-    _check_geometry(width, height, units_x * TILE_UNIT, units_y * TILE_UNIT, ContainerError)
+    _, _, mode, settings, width, height, units_x, units_y, model_id, pixels = _FIXED.unpack_from(data)
+    check_geometry(width, height, units_x * TILE_UNIT, units_y * TILE_UNIT, ContainerError)
     header = Header(
-        width, height, _MODE_NAMES.get(mode, "L"), model_id, settings, units_x * TILE_UNIT, units_y * TILE_UNIT, pixels
+        width, height, MODE_NAMES.get(mode, "L"), model_id, settings, units_x * TILE_UNIT, units_y * TILE_UNIT, pixels
     )
-    end = _directory_end(header.tile_count)
+    end = _directory_end(header.payload_count)
     if len(data) < end + 4:
-        message = f"the file is cut or its header damaged: {header.tile_count} tiles need a header of {end + 4} bytes, "
+        message = (
+            f"the file is cut or its header damaged: {header.payload_count} tiles need a header of {end + 4} bytes, "
+        )
         raise ContainerError(message + f"the file has {len(data)}; fetch it anew")
     if zlib.crc32(memoryview(data)[:end]) != _U32.unpack_from(data, end)[0]:
         message = "the header is damaged: its checksum does not match its bytes; fetch the file anew"
         raise ContainerError(message)
-    if mode not in _MODE_NAMES or settings != 0:
+    if mode not in MODE_NAMES or settings & ~ONE_STREAM:
         message = f"mode {mode} with settings {settings} is unknown to this pixcodec; update pixcodec"
         raise ContainerError(message)
     return header
@@ -240,24 +265,51 @@ def _directory_end(count: int) -> int:
     return _FIXED.size + 4 * (2 * count - 1)
 
 
-def _check_signature(data: bytes) -> None:
-    if data[: len(SIGNATURE)] == SIGNATURE:
-        return
+def join(streams: Sequence[bytes]) -> bytes:
+    """Return the payload of several streams: each behind its length as LEB128."""
+    return b"".join(part for stream in streams for part in (varint(len(stream)), stream))
+
+
+def split(payload: bytes) -> list[bytes]:
+    """Return the streams of a payload; `DamagedTileError` if the last one is cut."""
+    reader, streams = Reader(payload, DamagedTileError, "the payload"), []
+    while reader.left:
+        streams.append(reader.take(reader.number()))
+    return streams
+
+
+def is_archive(data: bytes) -> bool:
+    """Tell whether the bytes begin as those of an archive of this version do."""
+    return data[: len(SIGNATURE) + 2] == SIGNATURE + bytes([VERSION, ARCHIVE])
+
+
+def check_beginning(data: bytes) -> None:
+    """Raise `ContainerError` unless the signature is there and the version, where there is one, is ours."""
+    if data[: len(SIGNATURE)] != SIGNATURE:
+        raise ContainerError(_wrong_signature(data))
+    for version in data[len(SIGNATURE) : len(SIGNATURE) + 1]:
+        if version != VERSION:
+            message = (
+                f"version {version} of the format is unknown to this pixcodec (it reads {VERSION}); update pixcodec"
+            )
+            raise ContainerError(message)
+
+
+def _wrong_signature(data: bytes) -> str:
     if not data:
-        message = "expected a .pxc file, found no bytes at all"
-    elif SIGNATURE.startswith(data):
-        message = f"the file is cut: it ends after {len(data)} bytes, inside the signature; fetch it anew"
-    elif data[1:4] == SIGNATURE[1:4]:
+        return "expected a .pxc file, found no bytes at all"
+    if SIGNATURE.startswith(data):
+        return f"the file is cut: it ends after {len(data)} bytes, inside the signature; fetch it anew"
+    if data[1:4] == SIGNATURE[1:4]:
         # PNG's trick: the signature holds a byte above 127 and both line ends, which a text-mode transfer changes.
-        message = "the signature is damaged, as by a transfer in text mode; copy the file again as binary"
-    else:
-        message = "expected a .pxc file, found something else (the signature is not there)"
-    raise ContainerError(message)
+        return "the signature is damaged, as by a transfer in text mode; copy the file again as binary"
+    return "expected a .pxc file, found something else (the signature is not there)"
 
 
-def _check_geometry(
+def check_geometry(
     width: int, height: int, tile_width: int, tile_height: int, error: type[ContainerError | UnsupportedImageError]
 ) -> None:
+    """Raise `error` unless the format can say an image of this size in tiles of this size, all in pixels."""
     if not (width > 0 and height > 0 and width * height <= MAX_PIXELS):
         message = f"expected an image of 1 to {MAX_PIXELS} pixels, found {width}x{height}"
         raise error(message)

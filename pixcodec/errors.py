@@ -36,11 +36,11 @@ class ContainerError(PixcodecError):
 
 
 class DamagedTileError(PixcodecError):
-    """One tile's checksum or its symbols are wrong; the header is sound.
+    """One tile's checksum or its symbols are wrong, or in an archive one block's; the header is sound.
 
     Args:
         message: the sentence.
-        tile: the tile's index in raster order, from 0; None where the caller does not know it.
+        tile: the tile's index in raster order, or the block's, from 0; None where the caller does not know it.
     """
 
     exit_code = 6

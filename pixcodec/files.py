@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from pixcodec.errors import ContainerError, OutputError, OutputExistsError, PixcodecError
+from pixcodec.errors import ContainerError, ImageReadError, OutputError, OutputExistsError, PixcodecError
+from pixcodec.names import natural_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 STREAM = "-"
 
@@ -108,7 +110,7 @@ def write(target: str, data: bytes, check: Callable[[bytes], None] | None = None
         with _told():
             path.write_bytes(data)  # a device or a pipe: renaming would replace it
         return
-    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = _temporary(path)
     try:
         # "x": no one else's file; opened plainly, so that the user's umask sets the permissions.
         with _told(), temporary.open("xb") as stream:
@@ -124,6 +126,107 @@ def write(target: str, data: bytes, check: Callable[[bytes], None] | None = None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def images_in(sources: Iterable[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return (name, path) of the files in folders and below, naturally sorted, and the hidden ones that it left out.
+
+    A file of a folder is named by its path in the folder, any other by its own name.
+
+    Raises:
+        ImageReadError: a folder cannot be read, or holds a link to another, which is not followed.
+    """
+    found, hidden = [], []
+    for source in sources:
+        if not Path(source).is_dir():
+            found.append((Path(source).name, source))
+            continue
+        for root, folders, names in os.walk(source, onerror=_unreadable):
+            for name in [*folders, *names]:
+                path = Path(root, name)
+                if name.startswith("."):
+                    hidden.append(str(path))
+                elif name in names:
+                    found.append((path.relative_to(source).as_posix(), str(path)))
+                elif path.is_symlink():
+                    with named(str(path)):
+                        message = "is a link to a folder, which is not followed; give the folder itself, or remove it"
+                        raise ImageReadError(message)
+            folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(found, key=lambda each: natural_order(each[0])), sorted(hidden)
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    with named(str(error.filename)):
+        message = f"cannot be read ({error.strerror or error})"
+        raise ImageReadError(message) from error
+
+
+def refuse_filled(target: str) -> None:
+    """Stop before anything is computed when a folder of this name has something in it.
+
+    Raises:
+        OutputExistsError: it has; the caller has not been told to overwrite.
+        OutputError: it cannot be looked into.
+    """
+    with _told():
+        if Path(target).is_dir() and any(Path(target).iterdir()):
+            message = "is there already and not empty; give -f to overwrite files in it, or -o for another name"
+            raise OutputExistsError(message)
+
+
+def refuse_file(target: str) -> None:
+    """Raise `OutputError` where the name of a folder is that of a file."""
+    if Path(target).exists() and not Path(target).is_dir():
+        message = "is a file; expected a folder's name"
+        raise OutputError(message)
+
+
+def write_folder(target: str, contents: Iterable[tuple[str, bytes]]) -> None:
+    """Write a folder whole or not at all: to a temporary one beside it, then renamed or moved into the one there is.
+
+    Args:
+        target: the folder's name. What it holds stays, but for files of the same names.
+        contents: names, which are safe relative paths with "/" (`names.check`), and bytes. What it raises goes through,
+            and nothing is written then.
+
+    Raises:
+        OutputError: it cannot be written, or a link in the target leads out of it.
+    """
+    path = Path(os.path.realpath(target))
+    temporary = _temporary(path)
+    try:
+        with _told():
+            temporary.mkdir()
+        written = []
+        for name, data in contents:
+            with _told():
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                with (temporary / name).open("xb") as stream:
+                    stream.write(data)
+            written.append(name)
+        with _told():
+            if path.exists():
+                _move_into(temporary, path, written)
+            else:
+                temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_into(temporary: Path, path: Path, names: Iterable[str]) -> None:
+    places = [path / name for name in names]
+    for place in places:
+        if not Path(os.path.realpath(place.parent)).is_relative_to(path) or place.is_dir():
+            message = f"cannot be written ({place} is a folder, or in one that a link puts elsewhere); remove that"
+            raise OutputError(message)
+        place.parent.mkdir(parents=True, exist_ok=True)
+    for place in places:
+        (temporary / place.relative_to(path)).replace(place)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:8]}.tmp")
 
 
 @contextmanager

@@ -31,6 +31,7 @@ WRITE_FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".tiff": ("TIFF", {}),
     ".ppm": ("PPM", {}),
     ".pgm": ("PPM", {}),
+    ".pbm": ("PPM", {}),
 }
 _SUFFIX_OF = {"PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -55,8 +56,8 @@ class Picture:
     """The samples of one image.
 
     Args:
-        planes: uint8[H, W, C], C-contiguous, C = 3 for RGB and 1 for L.
-        mode: "RGB" or "L".
+        planes: uint8[H, W, C], C-contiguous, C = 3 for RGB and 1 for L and 1; 0 and 1 (white) for mode "1".
+        mode: "RGB", "L" or "1".
         dropped: metadata that the source has and ``.pxc`` does not keep yet, by name.
     """
 
@@ -102,8 +103,8 @@ def from_pil(image: Image.Image) -> Picture:
     # Before anything is loaded: once it is, Pillow no longer says that it reduced the samples.
     _refuse_reduced(image)
     if image.mode not in CHANNELS:
-        message = f"mode {image.mode} is not kept in this version; expected RGB or L with 8 bits a channel, convert it"
-        raise UnsupportedImageError(message)
+        message = f"mode {image.mode} is not kept in this version; expected RGB or L with 8 bits a channel, or 1, "
+        raise UnsupportedImageError(message + "convert it")
     try:
         frames = getattr(image, "n_frames", 1)
         image.load()
@@ -123,6 +124,9 @@ def from_pil(image: Image.Image) -> Picture:
 
 def to_pil(planes: NDArray[np.uint8], mode: str) -> Image.Image:
     """Return the PIL image of planes uint8[H, W, C]."""
+    if mode == "1":
+        height, width, _ = planes.shape
+        return Image.frombytes("1", (width, height), np.packbits(planes[:, :, 0], axis=1).tobytes())
     return Image.fromarray(np.ascontiguousarray(planes if mode == "RGB" else planes[:, :, 0]))
 
 

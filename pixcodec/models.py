@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 from pixcodec.errors import BackendError, ModelError, PixcodecError
 from pixcodec.exact import matmul
 from pixcodec.exact.network import Network
+from pixcodec.exact.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,19 +27,20 @@ if TYPE_CHECKING:
 CARD, WEIGHTS = "card.json", "model.safetensors"
 ID_BYTES = 8  # of the id, in a file's header
 ENVIRONMENT = "PIXCODEC_MODELS"
-DEFAULTS = {"RGB": "photo", "L": "photo_gray"}
+DEFAULTS = {"RGB": "photo", "L": "photo_gray", "1": "mnist"}
 _PACKAGE = Path(__file__).parent
 _SHIPPED = (_PACKAGE / "shipped_models", _PACKAGE.parent / "models")  # installed; in a checkout
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A model that was found: its name, id (hex), channels and folder."""
+    """A model that was found: its name, id (hex), channels, folder, and the levels that a sample may have."""
 
     name: str
     id: str
     channels: int
     folder: Path
+    levels: int = 256
 
 
 def folders() -> Iterator[Path]:
@@ -55,7 +57,8 @@ def available() -> list[Listed]:
     for folder in folders():
         card = _card(folder)
         identity = str(card.get("id", ""))
-        found.setdefault(identity, Listed(folder.name, identity, int(card.get("channels", 0)), folder))
+        channels, levels = int(card.get("channels", 0)), int(card.get("levels", 256))
+        found.setdefault(identity, Listed(folder.name, identity, channels, folder, levels))
     return list(found.values())
 
 
@@ -71,14 +74,14 @@ def _card(folder: Path) -> dict[str, Any]:
 
 
 @lru_cache
-def _load(folder: Path) -> Network:
+def _load(folder: Path) -> Network | Program:
     """The model in a folder, with its id and its bound proved."""
     card, path = _card(folder), folder / WEIGHTS
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as problem:
         raise ModelError(f"{path} must hold the model's integers, found {problem}; fetch the model anew") from None
-    network = Network.build(card, tensors)
+    network = Program.build(card, tensors) if "program" in card else Network.build(card, tensors)
     if card.get("id") != network.identity.hex():
         raise ModelError(
             f"{folder} must hold model {str(card.get('id'))[:16]}, found integers of {network.identity.hex()[:16]}; "
@@ -87,7 +90,7 @@ def _load(folder: Path) -> Network:
     return network
 
 
-def load(name: str) -> Network:
+def load(name: str) -> Network | Program:
     """A model by name or folder; `ModelError` where there is none or it is not sound."""
     path = Path(name)
     if (path / CARD).is_file():
@@ -99,7 +102,7 @@ def load(name: str) -> Network:
     raise ModelError(f"no model is called {name!r} (found: {known}); give a name of these or a folder with {CARD}")
 
 
-def load_by_id(prefix: bytes) -> Network:
+def load_by_id(prefix: bytes) -> Network | Program:
     """The model whose id begins with `prefix`; `ModelError` where it is not here."""
     for model in available():
         if model.id.startswith(prefix.hex()):
@@ -112,8 +115,10 @@ def load_by_id(prefix: bytes) -> Network:
     )
 
 
-def shapes(network: Network) -> tuple[tuple[int, int, int], ...]:
+def shapes(network: Network | Program) -> tuple[tuple[int, int, int], ...]:
     """(taps, inputs, outputs) of every product, each once."""
+    if isinstance(network, Program):
+        return network.shapes
     return tuple(sorted({product.weight.shape for product in network.products().values()}))
 
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from typing_extensions import Self
+
+    Progress = Callable[[int, int], None]  # (steps done, steps in all), from any thread
 
 SHOW_ABOVE_SECONDS = 2.0
 _DECIDE_AFTER_SECONDS = 0.3
@@ -81,6 +83,43 @@ class ProgressBar:
             self._stream.flush()
         except OSError:
             self._enabled = False  # the terminal is gone; the work is not
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How coding went: seconds by stage (summed over threads), steps, and a note where something had to be given up."""
+
+    seconds: dict[str, float]
+    steps: int
+    note: str = ""
+
+
+class Tally:
+    """One progress made of many: parts that run side by side, each with steps of its own.
+
+    Args:
+        progress: told what is done of `total`; None for nobody.
+        total: the weights of all parts together.
+    """
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total = progress, total
+        self._done = 0.0
+        self._lock = threading.Lock()
+
+    def part(self, weight: int) -> Progress:
+        """Return the progress of a part that is `weight` of the total."""
+        before = 0.0
+
+        def told(done: int, total: int) -> None:
+            nonlocal before
+            now = weight * done / max(total, 1)
+            with self._lock:
+                self._done, before = self._done + now - before, now
+                if self._progress is not None:
+                    self._progress(round(self._done), self._total)
+
+        return told
 
 
 @dataclass(frozen=True)

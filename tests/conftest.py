@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import stand_in_codec
+import stand_in_stacks
 from hypothesis import settings
 
 import pixcodec
@@ -46,3 +47,14 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, "pixcodec.codec", stand_in_codec)
     monkeypatch.setattr(pixcodec, "codec", stand_in_codec, raising=False)
     return stand_in_codec
+
+
+@pytest.fixture
+def stacks(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Put networks that are zlib in the place of all models and of `pixcodec.stacks`."""
+    from pixcodec import models, regions
+
+    monkeypatch.setattr(regions, "stacks", stand_in_stacks)
+    for name in ("available", "load", "load_by_id"):
+        monkeypatch.setattr(models, name, getattr(stand_in_stacks, name))
+    return stand_in_stacks

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import pixcodec
-from pixcodec import codec, container, models
+from pixcodec import archive_codec, codec, container, models
 from pixcodec.errors import (
     BackendError,
     ContainerError,
@@ -167,6 +167,21 @@ def test_tiles_are_at_most_as_long_as_asked_for() -> None:
             assert side % 16 == 0
             assert side <= longest
             assert -(-length // side) == -(-length // (longest // 16 * 16))
+
+
+def test_an_archive_by_the_wavefront_has_a_stream_for_each_tile() -> None:
+    images = [
+        archive_codec.NamedImage(f"{kind}/{number}", nets.picture(kind, 18, 21 + number % 2, 3), "RGB")
+        for kind in nets.KINDS
+        for number in range(3)
+    ]
+    encoded = archive_codec.encode(images, model="photo", threads=2)
+    decoded = {each.name: each.planes for each in archive_codec.decode(encoded.data)}
+    for each in images:
+        np.testing.assert_array_equal(decoded[each.name], each.planes)
+    alone = sum(len(codec.encode(each.planes, "RGB").data) - 55 for each in images)
+    assert len(encoded.data) < alone + 3 * len(images) + 200
+    assert archive_codec.encode(images, model="photo", threads=1, backend="numpy").data == encoded.data
 
 
 def test_damage_in_a_tile_names_the_tile() -> None:

@@ -17,6 +17,7 @@ from pixcodec.container import Header
 from pixcodec.errors import ContainerError, DamagedTileError, PixcodecError, UnsupportedImageError
 
 ONE = Header(3, 2, "RGB", b"modelid8", 0, 16, 32, bytes(range(16)))
+STREAM = Header(40, 17, "1", b"modelid8", container.ONE_STREAM, 32, 16, bytes(16))  # four tiles in one payload
 FOUR = Header(40, 17, "L", b"modelid8", 0, 32, 16, bytes(16))
 TILES = [b"first", b"", b"the third tile", b"4"]
 
@@ -33,11 +34,20 @@ def test_the_bytes_of_a_file_never_change() -> None:
     assert container.unpack(GOLDEN) == (ONE, [b"payload!"])
 
 
+def test_a_file_of_one_stream_has_one_payload_whatever_its_tiles() -> None:
+    data = container.pack(STREAM, [b"payload!"])
+    assert len(data) == 55 + len(b"payload!")
+    assert (data[9], data[10]) == (2, 1)
+    assert (STREAM.tile_count, STREAM.payload_count, STREAM.one_stream, FOUR.one_stream) == (4, 1, True, False)
+    with pytest.raises(ValueError, match="expected 1 payloads, found 4"):
+        container.pack(STREAM, TILES)
+
+
 def test_one_tile_costs_at_most_56_bytes() -> None:
     assert len(container.pack(ONE, [b""])) == 55
 
 
-@pytest.mark.parametrize(("header", "tiles"), [(ONE, [b"x"]), (FOUR, TILES)])
+@pytest.mark.parametrize(("header", "tiles"), [(ONE, [b"x"]), (FOUR, TILES), (STREAM, [b"all of them"])])
 def test_what_is_packed_is_unpacked(header: Header, tiles: list[bytes]) -> None:
     data = container.pack(header, tiles)
     assert container.unpack(data) == (header, tiles)
@@ -48,7 +58,7 @@ def test_what_is_packed_is_unpacked(header: Header, tiles: list[bytes]) -> None:
 @given(
     width=st.integers(1, 2**16),
     height=st.integers(1, 2**15),
-    mode=st.sampled_from(["L", "RGB"]),
+    mode=st.sampled_from(["L", "RGB", "1"]),
     tile=st.tuples(st.integers(1, 2**16 - 1), st.integers(1, 2**16 - 1)),
     identity=st.binary(min_size=24, max_size=24),
 )
@@ -71,7 +81,7 @@ def test_tiles_cover_every_pixel_once(header: Header) -> None:
     assert (covered == 1).all()
 
 
-@pytest.mark.parametrize(("header", "tiles"), [(ONE, [b"payload!"]), (FOUR, TILES)])
+@pytest.mark.parametrize(("header", "tiles"), [(ONE, [b"payload!"]), (FOUR, TILES), (STREAM, [b"payload!"])])
 def test_a_flipped_bit_never_gives_another_file(header: Header, tiles: list[bytes]) -> None:
     data = container.pack(header, tiles)
     for bit in range(8 * len(data)):
@@ -81,7 +91,7 @@ def test_a_flipped_bit_never_gives_another_file(header: Header, tiles: list[byte
             container.unpack(bytes(damaged))
 
 
-@pytest.mark.parametrize(("header", "tiles"), [(ONE, [b"payload!"]), (FOUR, TILES)])
+@pytest.mark.parametrize(("header", "tiles"), [(ONE, [b"payload!"]), (FOUR, TILES), (STREAM, [b"payload!"])])
 def test_a_cut_or_a_trailing_byte_is_an_error(header: Header, tiles: list[bytes]) -> None:
     data = container.pack(header, tiles)
     for length in range(len(data)):
@@ -178,7 +188,8 @@ def test_images_beyond_the_limit_are_refused_when_written_and_when_read() -> Non
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"model_id": b"short"}, {"digest": b"short"}, {"tile_width": 17}, {"width": 17, "height": 33}]
+    "wrong",
+    [{"model_id": b"short"}, {"digest": b"short"}, {"tile_width": 17}, {"width": 17, "height": 33}, {"settings": 2}],
 )
 def test_a_header_that_contradicts_itself_is_not_written(wrong: dict) -> None:
     with pytest.raises(ValueError, match=r"expected|must"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import reference_coder
 
-from pixcodec import codec, container, models
+from pixcodec import archive, archive_codec, codec, container, models, names, regions
 from pixcodec.exact import reference
 from pixcodec.exact.frequencies import EXP2
 from pixcodec.exact.predict import COMPAND
@@ -48,18 +48,24 @@ def block(kind: str) -> list[str]:
     return text.splitlines()
 
 
+def table(kind: str) -> list[tuple[bytes, str, str]]:
+    """Bytes, name and value in words of each line of a table of bytes, whose offsets are right."""
+    lines, offset = [], 0
+    for line in block(kind)[1:]:
+        at, digits, name, value = re.fullmatch(
+            r"(\d+) +((?:[0-9a-f]{2}(?: |$))+) *(\S+(?: \S+)*)?(?:  +(.*))?", line
+        ).groups()
+        assert int(at) == offset
+        own = bytes.fromhex(digits)
+        lines.append((own, name or "", value or ""))
+        offset += len(own)
+    return lines
+
+
 def hex_table() -> tuple[bytes, dict[str, tuple[bytes, str]]]:
     """The example's bytes, and by field its bytes and its value in words."""
-    data, fields = b"", {}
-    for line in block("hex")[1:]:
-        offset, digits, name, value = re.fullmatch(
-            r"(\d+) +((?:[0-9a-f]{2} )+) *(\S+(?: \S+)*)(?:  +(.*))?", line
-        ).groups()
-        own = bytes.fromhex(digits)
-        assert int(offset) == len(data)
-        fields[name] = own, value or ""
-        data += own
-    return data, fields
+    lines = table("hex")
+    return b"".join(own for own, _, _ in lines), {name: (own, value) for own, name, value in lines}
 
 
 EXAMPLE, FIELDS = hex_table()
@@ -138,6 +144,61 @@ def test_the_layout_in_the_code_is_the_table_on_the_page() -> None:
     offsets = [offset.replace(" ", "") for offset in page]
     assert offsets == ["0", "8", "9", "10", "11", "15", "19", "21", "23", "31", "47", "43+4n", "43+8n", "47+8n"]
     assert [offset for offset, _ in code] == offsets
+
+
+PICTURES = {
+    line.split()[0]: np.array([[[int(n)] for n in re.findall(r"\((\d+)\)", line)]], np.uint8)
+    for line in block("pictures")
+}
+
+
+def test_the_archive_on_the_page_is_the_golden_one_and_decodes_to_the_pictures_beside_it() -> None:
+    data = b"".join(own for own, _, _ in table("archive"))
+    assert (GOLDEN / "archives" / "example.pxc").read_bytes() == data
+    decoded = list(archive_codec.decode(data))
+    assert [each.name for each in decoded] == list(PICTURES)
+    for each in decoded:
+        assert each.mode == "L"
+        np.testing.assert_array_equal(each.planes, PICTURES[each.name])
+    images = [archive_codec.NamedImage(name, planes, "L") for name, planes in PICTURES.items()]
+    assert archive_codec.encode(images, model="model_tiny_gray").data == data
+
+
+def test_every_field_of_the_archive_is_what_the_page_says() -> None:
+    lines = table("archive")
+    data = b"".join(own for own, _, _ in lines)
+    header = archive.read_header(data)
+    for own, name, value in lines:
+        if value.startswith("0x"):
+            assert int(value[:10], 16) == int.from_bytes(own, "little"), name
+        elif value.startswith("`"):
+            assert own.decode() == value.strip("`")
+        elif re.match(r"\d", value):
+            assert int(re.match(r"\d+", value).group()) == int.from_bytes(own, "little"), name
+    assert (lines[-1][1], lines[3][1]) == ("words", "directory")
+    assert [own for own, name, _ in lines if name == "digest"] == [each.digest for each in header.blocks]
+    assert [int(value.split()[0]) for _, name, value in lines if name == "bytes"] == [
+        each.stop - each.start for each in header.stored
+    ]
+
+
+def test_the_streams_of_the_archive_decode_by_the_reference_alone() -> None:
+    network = models.load("model_tiny_gray")
+    words = [own for own, name, _ in table("archive") if name == "words"]
+    for stream, planes in zip(words, PICTURES.values(), strict=True):
+        np.testing.assert_array_equal(reference_coder._tile(stream, network, planes.shape), planes)
+
+
+def test_the_limits_and_constants_of_archives_are_those_on_the_page() -> None:
+    section = PAGE[PAGE.index("## 8. Archives") :]
+    for number in (archive.MAX_DIRECTORY_BYTES, archive.MAX_IMAGES, archive.MAX_BLOCKS, archive.MAX_BLOCK_SAMPLES):
+        assert f"2^{number.bit_length() - 1}" in section
+        assert number.bit_count() == 1
+    assert f"2^{names.MAX_TOTAL_BYTES.bit_length() - 1}" in section
+    assert f"{names.MAX_NAME_BYTES} bytes" in section
+    assert f"1..{names.MAX_PART_BYTES} bytes" in section
+    assert f"{archive_codec.BLOCK_IMAGES} pictures and {archive_codec.BLOCK_SAMPLES:,} samples" in section
+    assert f"each {regions.STACK} of them" in re.sub(r"\s+", " ", PAGE)
 
 
 def test_exp2_is_pinned_and_rounded_to_the_nearest_integer() -> None:

@@ -51,14 +51,18 @@ def class_intervals(classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: ignore[no-untyped-def]
-    """Fill `counts`, float32[n, 256] holding integers of sum 2^24 - 256, from int16[n, classes] and centres int[n]."""
-    classes, lowest = starts.size, np.int64(-(1 << 15))
+    """Fill `counts`, float32[n, s] holding integers of sum 2^24 - s, from int16[n, classes] and centres int[n]; s = 256.
+
+    Bilevel images have s = 2 symbols, two classes and the centre 0.
+    """
+    classes, lowest, last = starts.size, np.int64(-(1 << 15)), np.int64(counts.shape[1] - 1)
+    whole = np.int64((1 << 24) - counts.shape[1])
     weight, number = np.empty(classes, np.int64), np.empty(classes, np.int64)
     for i in range(logits.shape[0]):
         q, row, out = np.int64(centres[i]), logits[i], counts[i]
         top = lowest
         for j in range(classes):
-            number[j] = max(min(ends[j], 255 - q) - max(starts[j], -q) + 1, 0)  # symbols of the class
+            number[j] = max(min(ends[j], last - q) - max(starts[j], -q) + 1, 0)  # symbols of the class
             top = max(top, np.int64(row[j]) if number[j] > 0 else lowest)
         for j in range(classes):
             d = max(top - np.int64(row[j]), np.int64(0))  # negative only where the class has no symbol
@@ -66,8 +70,8 @@ def counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: igno
         total = np.int64(0)
         for j in range(classes):
             total += weight[j] * number[j]
-        reciprocal = (np.int64(TOTAL) << SHIFT) // total
-        rest, largest = np.int64(TOTAL), np.int64(-1)
+        reciprocal = (whole << SHIFT) // total
+        rest, largest = whole, np.int64(-1)
         for j in range(classes):
             weight[j] = (weight[j] * reciprocal) >> SHIFT
             rest -= weight[j] * number[j]

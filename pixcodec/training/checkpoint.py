@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from pixcodec.errors import TrainingError
-from pixcodec.exact.predict import Parameters
-from pixcodec.nets.pixelcnn import Configuration, PixelCNN
+from pixcodec.nets import autoregressive, networks, photo
+from pixcodec.training import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ def load_recipe(path: Path) -> dict[str, Any]:
     """
     try:
         recipe: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        parts(recipe)
+        tasks.make(recipe)
         _check_schedule(recipe)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise TrainingError(
@@ -49,14 +50,8 @@ def _check_schedule(recipe: Mapping[str, Any]) -> None:
         raise ValueError(f"{recipe['pixels']} pixels to see")
     if not float(recipe["optimiser"]["rate"]) >= 0 or not isinstance(recipe["optimiser"]["name"], str):
         raise ValueError("the optimiser needs a name and a rate that is not negative")
-    if min(int(recipe["data"].get(key, 1)) for key in ("crop", "batch", "max_pixels")) < 1:
-        raise ValueError("crop, batch and max_pixels must be positive")
-
-
-def parts(recipe: Mapping[str, Any]) -> tuple[Parameters, Configuration]:
-    """The predictors and the network of a recipe or card; `ValueError` and `KeyError` where they are not there."""
-    parameters = Parameters.load(recipe["predictors"])
-    return parameters, Configuration.load(recipe["network"], parameters.channels, parameters.count)
+    if min(int(recipe["data"].get(key, 1)) for key in ("crop", "batch", "max_pixels", "validate")) < 1:
+        raise ValueError("crop, batch, max_pixels and validate must be positive")
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
@@ -79,7 +74,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     return state
 
 
-def save_weights(folder: Path, network: PixelCNN, card: Mapping[str, Any]) -> None:
+def save_weights(folder: Path, network: nn.Module, card: Mapping[str, Any]) -> None:
     """Write the weights as float16, with their card; `TrainingError` where they cannot be written."""
     tensors = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in network.named_parameters()}
     temporary = folder / f"{WEIGHTS}.tmp"
@@ -92,7 +87,7 @@ def save_weights(folder: Path, network: PixelCNN, card: Mapping[str, Any]) -> No
         raise TrainingError(f"{folder} must be a folder with room for weights, found {problem}") from None
 
 
-def load_weights(path: Path, network: PixelCNN) -> None:
+def load_weights(path: Path, network: nn.Module) -> None:
     """Take over weights that `save_weights` wrote.
 
     Args:
@@ -121,7 +116,7 @@ def load_weights(path: Path, network: PixelCNN) -> None:
             parameter.copy_(tensors[name].to(parameter.dtype))
 
 
-def load_network(folder: Path) -> tuple[PixelCNN, dict[str, Any]]:
+def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Float network and card from a folder that `save_weights` wrote.
 
     Raises:
@@ -129,7 +124,10 @@ def load_network(folder: Path) -> tuple[PixelCNN, dict[str, Any]]:
     """
     try:
         card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        network = PixelCNN(parts(card)[1])
+        if tasks.is_of_the_paper(card):
+            network = networks.make(autoregressive.Configuration.load(card["network"]))
+        else:
+            network = photo.PhotoNet(tasks.parts(card)[1])
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise TrainingError(
             f"{folder / CARD} must be the card of float weights, found {problem!r}; train first"

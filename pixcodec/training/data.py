@@ -272,8 +272,11 @@ def weights(items: Sequence[Item], boost: Mapping[str, float]) -> np.ndarray:
 class Batches:
     """An endless, numbered series of batches, made ahead by a thread."""
 
-    def __init__(self, items: Sequence[Item], parameters: Parameters, data: Mapping[str, Any]) -> None:
-        """Prepare to draw `data["batch"]` crops of side `data["crop"]` at a time."""
+    def __init__(
+        self, items: Sequence[Item], parameters: Parameters, data: Mapping[str, Any], rank: int = 0, world: int = 1
+    ) -> None:
+        """Prepare to draw `data["batch"]` crops of side `data["crop"]` at a time; part `rank` of `world` of them."""
+        self.rank, self.world = rank, world
         side = int(data.get("crop", 96))
         self.items = [item for item in items if min(item.planes.shape[:2]) >= side]
         if not self.items:
@@ -289,7 +292,7 @@ class Batches:
 
     def make(self, number: int) -> Batch:
         """Batch `number`, always the same one."""
-        draw = np.random.default_rng([self.seed, number])
+        draw = np.random.default_rng([self.seed, number * self.world + self.rank])
         batch = _empty(self.count, self.side, self.side, self.parameters)
         for n in range(self.count):
             chosen = int(np.searchsorted(self._limits, draw.random() * self._limits[-1], side="right"))

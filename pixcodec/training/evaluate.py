@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pixcodec.exact.predict import Parameters
-    from pixcodec.nets.pixelcnn import PixelCNN
+    from pixcodec.nets.photo import PhotoNet
     from pixcodec.training.data import Batch
 
 MARGIN = 16  # rows and columns around what is measured, so that the network sees what it would see in the whole picture
@@ -66,12 +66,12 @@ def summary(items: Sequence[Item], parameters: Parameters, nats: Callable[[Batch
 
 
 def tensors(batch: Batch, device: torch.device | str) -> tuple[torch.Tensor, ...]:
-    """A batch as the arguments of `PixelCNN.nats`."""
+    """A batch as the arguments of `PhotoNet.nats`."""
     arrays = (batch.trunk, batch.heads, batch.centre, batch.values)
     return tuple(torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
 
 
-def validate(network: PixelCNN, items: Sequence[Item], parameters: Parameters, device: torch.device) -> Bits:
+def validate(network: PhotoNet, items: Sequence[Item], parameters: Parameters, device: torch.device) -> Bits:
     """Bits of the validation windows by a float network, in bfloat16 products as in training."""
 
     def nats(batch: Batch) -> np.ndarray:

@@ -24,15 +24,14 @@ from torch import nn
 from pixcodec.errors import PixcodecError, TrainingError
 from pixcodec.exact.network import Network, identity
 from pixcodec.nets.heads import BITS
-from pixcodec.training import checkpoint, data, sources
+from pixcodec.nets.photo import PhotoNet
+from pixcodec.training import checkpoint, data, sources, tasks
 from pixcodec.training.evaluate import Bits, summary, tensors
 from pixcodec.training.loop import keep_memory
 from pixcodec.training.quantise import IntegerProduct, Quantised, calibrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from pixcodec.nets.pixelcnn import PixelCNN
 
 CARD, WEIGHTS = "card.json", "model.safetensors"
 CARD_FORMAT = 0
@@ -135,7 +134,7 @@ def tune(
 
 
 def freeze(
-    network: PixelCNN,
+    network: PhotoNet,
     card: Mapping[str, Any],
     items: Sequence[data.Item],
     *,
@@ -158,7 +157,7 @@ def freeze(
     """
     say = say or (lambda _: None)
     recipe = card["training"]["recipe"]
-    parameters, configuration = checkpoint.parts(card)
+    parameters, configuration = tasks.parts(card)
     validation = [item for item in items if item.version.picture.validates]
     training = [item for item in items if not item.version.picture.validates]
     if not validation:
@@ -223,8 +222,10 @@ def run(
         torch.set_num_threads(threads)
     folder, out = Path(folder), Path(out)
     network, card = checkpoint.load_network(folder)
+    if not isinstance(network, PhotoNet):
+        raise TrainingError(f"{folder} must hold a photo network, found {card['network']['kind']}; freeze another")
     wanted = data.versions(sources.find(data_folders), card["training"]["recipe"]["data"])
-    parameters = checkpoint.parts(card)[0]
+    parameters = tasks.parts(card)[0]
     cache = folder / "cache" if cache is None else Path(cache)
     items = data.prepare(wanted, parameters, cache, processes=torch.get_num_threads())
     frozen, exact = freeze(network, card, items, minutes=minutes, rate=rate, say=say)

@@ -2,7 +2,7 @@
 
 A recipe is JSON: predictors, network, data, optimiser, and how many pixels to see.  The rate is constant after a short
 warm-up and falls to nothing as a cosine over the last part of the pixels or, with `minutes`, of the time, which counts
-on through `resume`.
+on through `resume`.  Under `torchrun` several processes train together (`distributed`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,8 @@ from torch import nn
 from pixcodec.errors import PixcodecError, TrainingError
 from pixcodec.exact import torch_backend
 from pixcodec.nets.heads import BITS
-from pixcodec.nets.pixelcnn import PixelCNN
-from pixcodec.training import checkpoint, data, sources
-from pixcodec.training.evaluate import Bits, tensors, validate
+from pixcodec.training import checkpoint, distributed, tasks
+from pixcodec.training.evaluate import Bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,9 +62,10 @@ class Trainer:
 
     def __post_init__(self) -> None:
         """Make the network with the weights that the recipe's seed gives, and the optimiser."""
-        self.parameters, self.configuration = checkpoint.parts(self.recipe)
         torch.manual_seed(int(self.recipe["data"].get("seed", 0)))
-        self.network = PixelCNN(self.configuration).to(self.device).to(memory_format=torch.channels_last)
+        self.task = tasks.make(self.recipe)
+        self.channels = int(self.task.card()["channels"])
+        self.network = self.task.network.to(self.device).to(memory_format=torch.channels_last)
         self.settings: Mapping[str, Any] = self.recipe["optimiser"]
         self.optimiser = make_optimiser(self.network, self.settings)
 
@@ -83,18 +83,20 @@ class Trainer:
         late = max(self.progress - (1 - decay), 0.0) / decay if decay > 0 else 0.0
         return float(self.settings["rate"]) * warm * 0.5 * (1 + math.cos(math.pi * min(late, 1.0)))
 
-    def step(self, batch: data.Batch) -> torch.Tensor:
+    def step(self, batch: Any) -> torch.Tensor:  # noqa: ANN401 - of the task
         """Learn from one batch; its mean bits per sub-pixel, not yet waited for."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
         with torch.autocast(self.device.type, torch.bfloat16):
-            loss = self.network.nats(*tensors(batch, self.device)).mean()
+            nats = self.task.nats(batch, self.device)
+        loss = nats.mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        distributed.average_gradients(self.network)
         nn.utils.clip_grad_norm_(self.network.parameters(), float(self.settings.get("clip", 1.0)))
         self.optimiser.step()
         self.position.step += 1
-        self.position.pixels += batch.values[..., 0].size
+        self.position.pixels += nats.numel() // self.channels * distributed.world()
         return loss.detach() * BITS
 
     def state(self) -> dict[str, Any]:
@@ -116,7 +118,7 @@ class Trainer:
         try:
             before = json.loads(state["recipe"])
             for part in ("predictors", "network", "data"):
-                if before.get(part) != json.loads(json.dumps(self.recipe[part])):
+                if before.get(part) != json.loads(json.dumps(self.recipe.get(part))):
                     raise TrainingError(
                         f"--resume needs the recipe that the checkpoint began with, found other {part}; start anew"
                     )
@@ -173,13 +175,6 @@ def matmul_rate(device: torch.device, seconds: float = 0.4) -> float:
     return m * k * n / best
 
 
-def training_multiply_adds(configuration: Any) -> int:  # noqa: ANN401 - a Configuration
-    """Multiply-adds a pixel, forward and backward: thrice the forward ones, but codes want no gradient."""
-    c = configuration
-    codes = len(c.first_taps) * c.trunk_codes * c.features + sum(c.head_codes) * c.head
-    return 3 * int(c.multiply_adds) - codes
-
-
 def run(
     recipe: str | Path,
     data_folders: Sequence[str | Path],
@@ -194,6 +189,8 @@ def run(
     say: Callable[[str], None] | None = None,
 ) -> Bits:
     """Train a recipe's network and write `float.safetensors` and `float.json` into `out`.
+
+    Of processes that `torchrun` started each calls this; the first one talks and writes.
 
     Args:
         recipe: a recipe's JSON file.
@@ -218,7 +215,9 @@ def run(
     if threads is not None:
         torch.set_num_threads(threads)
     out = Path(out)
-    trainer = Trainer(checkpoint.load_recipe(Path(recipe)), _device(device), minutes)
+    trainer = Trainer(checkpoint.load_recipe(Path(recipe)), distributed.begin(_device(device)), minutes)
+    if distributed.rank() > 0:
+        say = _keep_silent
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -227,9 +226,11 @@ def run(
         trainer.restore(checkpoint.load_checkpoint(out))
     elif init is not None:
         checkpoint.load_weights(Path(init), trainer.network)
+    distributed.share_weights(trainer.network)
     cache = out / "cache" if cache is None else Path(cache)
-    items = _items(trainer, data_folders, cache, torch.get_num_threads(), say)
-    return _Run(trainer, items, out, say).go()
+    with distributed.first_goes_first():
+        loaded = trainer.task.load(data_folders, cache, torch.get_num_threads(), say)
+    return _Run(trainer, loaded, out, say).go()
 
 
 def _device(name: str) -> torch.device:
@@ -237,22 +238,6 @@ def _device(name: str) -> torch.device:
     if reason := torch_backend.unavailable(name):
         raise TrainingError(f"--device needs one that torch has here, found {name} ({reason}); give another")
     return torch.device(name)
-
-
-def _items(
-    trainer: Trainer, folders: Sequence[str | Path], cache: Path, processes: int, say: Callable[[str], None]
-) -> list[data.Item]:
-    wanted = data.versions(sources.find(folders), trainer.recipe["data"])
-    began = last = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last > _REPORT_SECONDS / 3 or (done == total and last > began):
-            last = now
-            say(f"predictor planes: {done} of {total} pictures, {_clock((now - began) * (total - done) / done)} left")
-
-    return data.prepare(wanted, trainer.parameters, cache, processes=processes, progress=progress)
 
 
 def _ask_on_signals() -> tuple[list[int], Callable[[], None]]:
@@ -275,15 +260,16 @@ def _ask_on_signals() -> tuple[list[int], Callable[[], None]]:
 class _Run:
     """One run of a trainer over its data, with reports, validation and checkpoints in their time."""
 
-    def __init__(self, trainer: Trainer, items: Sequence[data.Item], out: Path, say: Callable[[str], None]) -> None:
-        self.trainer, self.out, self.say = trainer, out, say
-        self.validation = [item for item in items if item.version.picture.validates]
-        training = [item for item in items if not item.version.picture.validates]
-        self.batches = data.Batches(training, trainer.parameters, trainer.recipe["data"])
-        pixels = sum(item.planes[:, :, 0].size for item in training)
-        say(f"{len(training)} pictures, {pixels / 1e6:.1f} megapixels; {len(self.validation)} for validation")
-        per_pixel = trainer.configuration.multiply_adds
+    def __init__(self, trainer: Trainer, loaded: Any, out: Path, say: Callable[[str], None]) -> None:  # noqa: ANN401
+        """`loaded`: what the trainer's task loads."""
+        self.trainer, self.loaded, self.out, self.say = trainer, loaded, out, say
+        self.batches = trainer.task.batches(loaded, distributed.rank(), distributed.world())
+        self.reports = distributed.rank() == 0
+        if not self.reports:
+            return
+        say(trainer.task.about(loaded))
         self.matmul = matmul_rate(trainer.device)
+        per_pixel = trainer.task.multiply_adds
         say(f"{per_pixel} multiply-adds a pixel forward; bfloat16 products {self.matmul / 1e9:.0f} G a second")
 
     def go(self) -> Bits:
@@ -301,9 +287,10 @@ class _Run:
                 sums += trainer.step(next(batches))
                 steps += 1
                 now = time.monotonic()
-                trainer.position.seconds = before + now - began
-                if now - reported > _REPORT_SECONDS:
-                    self._report(float(sums) / steps, steps * self.batches.pixels / (now - busy))
+                trainer.position.seconds = distributed.agree(before + now - began)
+                if self.reports and now - reported > _REPORT_SECONDS:
+                    pixels = steps * self.batches.pixels * distributed.world()
+                    self._report(float(sums) / steps, pixels / (now - busy))
                     reported = now
                     sums.zero_()
                     steps = 0
@@ -314,20 +301,23 @@ class _Run:
                         self._save(bits)
                         saved = time.monotonic()
                     busy = time.monotonic()
-                if asked:
-                    checkpoint.save_checkpoint(self.out, trainer.state())
-                    self.say("interrupted; --resume goes on from here")
+                if distributed.anyone(bool(asked)):
+                    if self.reports:
+                        checkpoint.save_checkpoint(self.out, trainer.state())
+                        self.say("interrupted; --resume goes on from here")
                     raise KeyboardInterrupt
         finally:
             batches.close()
             restore_signals()
+        if not self.reports:
+            return Bits(distributed.agree(0), {})
         bits = self._validate()
         self._save(bits)
-        return bits
+        return replace(bits, total=distributed.agree(bits.total))
 
     def _report(self, bits: float, speed: float) -> None:
         trainer = self.trainer
-        share = speed * training_multiply_adds(trainer.configuration) / self.matmul
+        share = speed * trainer.task.training_multiply_adds / self.matmul
         if trainer.minutes is not None:
             left = 60 * trainer.minutes - trainer.position.seconds
         else:
@@ -342,7 +332,7 @@ class _Run:
 
     def _validate(self) -> Bits:
         self.trainer.network.eval()
-        bits = validate(self.trainer.network, self.validation, self.trainer.parameters, self.trainer.device)
+        bits = self.trainer.task.validate(self.loaded, self.trainer.device)
         self.trainer.network.train()
         self.say(f"validation {bits.line()}")
         self._log({"validation": round(bits.total, 5), "sources": {k: round(v, 5) for k, v in bits.sources.items()}})
@@ -366,9 +356,7 @@ class _Run:
             training["validation"] = {"all": round(bits.total, 5), **{k: round(v, 5) for k, v in bits.sources.items()}}
         card = {
             "name": trainer.recipe.get("name", "unnamed"),
-            "channels": trainer.parameters.channels,
-            "predictors": trainer.parameters.save(),
-            "network": trainer.configuration.save(),
+            **trainer.task.card(),
             "training": {**training, "recipe": dict(trainer.recipe)},
         }
         checkpoint.save_weights(self.out, trainer.network, card)
@@ -377,6 +365,10 @@ class _Run:
 def _clock(seconds: float) -> str:
     whole = max(int(seconds), 0)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def _keep_silent(line: str) -> None:
+    del line
 
 
 def _say(line: str) -> None:

@@ -17,13 +17,13 @@ from torch import nn
 from torch.nn import functional
 
 from pixcodec.exact.network import BOUND, LOGIT_UNIT, STREAM_LIMIT
-from pixcodec.nets.pixelcnn import CODE_UNIT
+from pixcodec.nets.photo import CODE_UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pixcodec.nets.masked import MaskedConv2d
-    from pixcodec.nets.pixelcnn import Block, PixelCNN
+    from pixcodec.nets.photo import Block, PhotoNet
 
 LARGEST_WEIGHT, LARGEST_CODE = 127, 255
 QUANTILE = 0.9999  # of activations; the rest is clamped
@@ -64,7 +64,7 @@ def _balanced(own: torch.Tensor, whole: float) -> torch.Tensor:
     return torch.maximum(own, own.clamp_min(whole / 64) ** _BALANCE * whole ** (1 - _BALANCE))
 
 
-def calibrate(network: PixelCNN, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Units:
+def calibrate(network: PhotoNet, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Units:
     """Units for a float network from what its activations are on batches of (trunk, head) codes."""
     kept: dict[str, list[torch.Tensor]] = {}
 
@@ -152,7 +152,7 @@ def quantise(weight: torch.Tensor, bias: torch.Tensor, inputs: torch.Tensor, out
 class Quantised(nn.Module):
     """A float network as the integers that it will be frozen to; it shares the network's parameters."""
 
-    def __init__(self, network: PixelCNN, units: Units) -> None:
+    def __init__(self, network: PhotoNet, units: Units) -> None:
         super().__init__()
         self.network = network
         self.outputs = network.outputs
@@ -189,7 +189,7 @@ class Quantised(nn.Module):
         )
 
     def forward(self, trunk: torch.Tensor, heads: torch.Tensor) -> list[torch.Tensor]:
-        """Logits in nats [N, H, W, outputs] of each channel; arguments as of `PixelCNN.forward`."""
+        """Logits in nats [N, H, W, outputs] of each channel; arguments as of `PhotoNet.forward`."""
         kind = self.network._type  # noqa: SLF001 - the same choice
         first = self.first_product()
         layer = self.network.first
@@ -214,7 +214,7 @@ class Quantised(nn.Module):
     def nats(
         self, trunk: torch.Tensor, heads: torch.Tensor, centre: torch.Tensor, values: torch.Tensor
     ) -> torch.Tensor:
-        """As `PixelCNN.nats`, from the integers."""
+        """As `PhotoNet.nats`, from the integers."""
         return self.network.lengths(self(trunk, heads), centre, values)
 
     def _alpha(self, i: int) -> torch.Tensor:

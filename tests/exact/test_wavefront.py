@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import random_networks as nets
 
-from pixcodec import codec
+from pixcodec import tiles
 from pixcodec.exact.network import STREAM_LIMIT
 from pixcodec.exact.reference import codec as reference_codec
 from pixcodec.exact.reference import network as reference
@@ -86,8 +86,8 @@ def test_the_codec_codes_with_the_counts_of_the_reference_in_its_order(name: str
         order.extend((y, x, channel) for y, x in zip(rows.tolist(), columns.tolist(), strict=True))
         return planes[rows, columns, channel].astype(np.int32)
 
-    run = codec._Run(network, nets.back_end("vector", network), "", None)
-    codec._code_tile(run, *planes.shape[:2], code)
+    run = tiles._Run(network, nets.back_end("vector", network), "", None)
+    tiles._code_tile(run, *planes.shape[:2], code)
     assert order == list(reference_codec.order(*planes.shape))
 
 

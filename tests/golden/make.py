@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
-from pixcodec import codec, models
+from pixcodec import archive_codec, codec, models
 from pixcodec.exact.network import Network, head_inputs, residual_classes
 from pixcodec.exact.predict import Parameters
 
@@ -145,6 +145,13 @@ PICTURES: dict[str, tuple[np.ndarray, int]] = {
     "rgb_clipped_24x13": (clipped(13, 24, 3), 32),
     "gray_clipped_24x13": (clipped(13, 24, 1), 32),
 }
+# The archive of docs/format.md: names and the only row of each gray image.
+ARCHIVE = {
+    "7.png": [200, 202, 90],
+    "8.png": [198, 190, 80],
+    "9.png": [10, 255, 0],
+    "dot.png": [128],
+}
 
 
 def encode(planes: np.ndarray, tile: int) -> bytes:
@@ -158,6 +165,16 @@ def write_golden() -> None:
     for name, (planes, tile) in PICTURES.items():
         (GOLDEN / f"{name}.pxc").write_bytes(encode(planes, tile))
         Image.fromarray(planes if planes.shape[2] == 3 else planes[:, :, 0]).save(GOLDEN / f"{name}.png")
+
+
+def write_archive() -> None:
+    """The archive of docs/format.md: `archives/example.pxc`."""
+    images = [
+        archive_codec.NamedImage(name, np.array([row], np.uint8)[..., None], "L") for name, row in ARCHIVE.items()
+    ]
+    (GOLDEN / "archives").mkdir(exist_ok=True)
+    encoded = archive_codec.encode(images, model="model_tiny_gray", threads=1)
+    (GOLDEN / "archives" / "example.pxc").write_bytes(encoded.data)
 
 
 def sealed(data: bytes, payload: bytes) -> bytes:
@@ -202,8 +219,11 @@ def damages() -> dict[str, tuple[bytes, dict[str, Any]]]:
         "flipped_bit_of_last_tile": (flip(tiles, len(tiles) - 1, 0), in_tile("tile 5 of 6", 5)),
         "trailing_bytes": (one + b"\0\0\0\0", in_tile("checksum")),
         "unknown_version": (put(8, b"\1"), header("version 1")),
-        "unknown_mode": (put(9, b"\2"), header("mode 2")),
-        "unknown_settings": (put(10, b"\1"), header("settings 1")),
+        "archive_without_directory": (put(9, b"\xff"), header("expected a file of one image")),
+        "unknown_mode": (put(9, b"\3"), header("mode 3")),
+        "unknown_settings": (put(10, b"\2"), header("settings 2")),
+        "one_stream_of_tiles": (put(10, b"\1"), header("settings 1 do not fit")),
+        "bilevel_by_another_model": (put(9, b"\2"), header("of 2 and 256 levels")),
         "mode_of_another_model": (put(9, b"\0"), header("1 channels, its model 3")),
         "no_pixels": (put(11, bytes(4)), header("0x2")),
         "too_many_pixels": (put(11, b"\xff" * 8), header("4294967295x4294967295")),
@@ -235,7 +255,7 @@ def main() -> None:
     """Make everything anew."""
     os.environ[models.ENVIRONMENT] = str(GOLDEN)
     steps: list[Callable[[], None]] = [*(lambda name=name: write_model(name) for name in PREDICTORS)]
-    for step in (*steps, write_golden, write_errors):
+    for step in (*steps, write_golden, write_archive, write_errors):
         step()
 
 

@@ -7,8 +7,27 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pixcodec.exact import predict  # noqa: E402 - after the skip
-from pixcodec.nets.masked import FIRST_TAPS, REACH, TAPS, MaskedConv2d, Taps, check_taps  # noqa: E402 - the same
+from pixcodec.nets.masked import (  # noqa: E402 - the same
+    FIRST_TAPS,
+    REACH,
+    TAPS,
+    MaskedConv2d,
+    Taps,
+    check_taps,
+    colour_groups,
+    colour_mask,
+    kernel_taps,
+    pointwise,
+    row_taps,
+)
 
+PAPER_KERNELS = {
+    # y - dy from top to bottom, x + dx from left to right; the last one is the pixel itself.
+    ("A", 3): ["###", "#.."],
+    ("B", 3): ["###", "##."],
+    ("A", 7): ["#######", "#######", "#######", "###...."],
+    ("B", 5): ["#####", "#####", "###.."],
+}
 SAME_STEP: Taps = ((0, 0), (1, 2), (0, -3), (2, 4), (3, -1))  # two of them in the pixel's own step of the wavefront
 
 
@@ -79,7 +98,7 @@ def test_weights_away_from_the_taps_change_nothing_and_get_no_gradient() -> None
     assert torch.equal(before, after)
     after.square().sum().backward()
     assert not (conv.weight.grad * (1 - conv.mask)).any()
-    assert (conv.weight.grad.abs().sum((0, 1)) > 0).equal(conv.mask > 0)
+    assert (conv.weight.grad.abs().sum((0, 1)) > 0).equal(conv.mask[0, 0] > 0)
 
 
 def test_sparse_kernels_begin_with_the_variance_of_dense_ones() -> None:
@@ -91,3 +110,57 @@ def test_sparse_kernels_begin_with_the_variance_of_dense_ones() -> None:
         masked = MaskedConv2d(64, 64, TAPS)(features)[:, :, inside, inside].var()
         dense = torch.nn.Conv2d(64, 64, (2, 3), padding=1)(features)[:, :, inside, inside].var()
     assert float(masked) == pytest.approx(float(dense), rel=0.1)
+
+
+@pytest.mark.parametrize(("mask", "size"), PAPER_KERNELS, ids=str)
+def test_the_papers_kernels_end_before_or_at_the_pixel(mask: str, size: int) -> None:
+    drawn = PAPER_KERNELS[mask, size]
+    conv = MaskedConv2d(1, 1, kernel_taps(size, itself=mask == "B"))
+    assert ["".join(".#"[int(used)] for used in row) for row in conv.mask[0, 0]] == drawn
+    row = MaskedConv2d(1, 1, row_taps(size, itself=mask == "B"))
+    assert "".join(".#"[int(used)] for used in row.mask[0, 0, 0]) == drawn[-1]
+
+
+RULE = {  # section 3.4: what the features of R, G and B see of the features of the same pixel
+    "A": {"R": "", "G": "R", "B": "RG"},
+    "B": {"R": "R", "G": "RG", "B": "RGB"},
+}
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (6, 3), (3, 12), (7, 8), (256, 128)], ids=str)
+@pytest.mark.parametrize("mask", RULE)
+def test_colour_masks_are_the_papers_rule(mask: str, sizes: tuple[int, int]) -> None:
+    inputs, outputs = sizes
+    seen = colour_mask(mask, inputs, outputs, 3)
+    own = ["RGB"[group] for group in colour_groups(outputs, 3)]
+    other = ["RGB"[group] for group in colour_groups(inputs, 3)]
+    assert seen.tolist() == [[i in RULE[mask][o] for i in other] for o in own]
+    assert colour_mask(mask, inputs, outputs, 3, parts=4).tolist() == 4 * seen.tolist(), "the gates of an LSTM"
+
+
+@pytest.mark.parametrize("features", [3, 4, 7, 128, 1024])
+def test_colour_groups_are_in_order_and_nearly_equal(features: int) -> None:
+    groups = colour_groups(features, 3).tolist()
+    assert groups == sorted(groups)
+    sizes = [groups.count(colour) for colour in range(3)]
+    assert sum(sizes) == features
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("mask", RULE)
+def test_colour_groups_restrict_the_pixel_itself_and_no_other(mask: str) -> None:
+    conv = MaskedConv2d(6, 3, kernel_taps(3, itself=True), colour_mask(mask, 6, 3, 3)).double()
+    features = torch.randn(1, 6, 4, 5, dtype=torch.float64, requires_grad=True)
+    for colour in range(3):
+        (slope,) = torch.autograd.grad(conv(features)[0, colour, 2, 2], features)
+        for y, x in [(1, 1), (1, 2), (1, 3), (2, 1)]:
+            assert (slope[0, :, y, x] != 0).all()
+        itself = ["RGB"[group] for group, used in zip(colour_groups(6, 3), slope[0, :, 2, 2] != 0, strict=True) if used]
+        assert set(itself) == set(RULE[mask]["RGB"[colour]])
+        assert not slope[0, :, 2, 3:].any()
+        assert not slope[0, :, 3].any()
+
+
+def test_a_pointwise_layer_is_under_mask_b_of_its_groups() -> None:
+    assert torch.equal(pointwise(6, 9, 3).mask[:, :, 0, 0] > 0, colour_mask("B", 6, 9, 3))
+    assert pointwise(6, 9, 1).mask.all()

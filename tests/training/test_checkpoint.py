@@ -12,8 +12,8 @@ import tiny_training as tiny
 torch = pytest.importorskip("torch")
 
 from pixcodec.errors import TrainingError  # noqa: E402 - after the skip
-from pixcodec.nets.pixelcnn import Configuration, PixelCNN  # noqa: E402
-from pixcodec.training import checkpoint, loop  # noqa: E402
+from pixcodec.nets.photo import Configuration, PhotoNet  # noqa: E402
+from pixcodec.training import checkpoint, loop, tasks  # noqa: E402
 
 SHIPPED = sorted((Path(checkpoint.__file__).parent / "recipes").glob("*.json"))
 
@@ -21,17 +21,17 @@ SHIPPED = sorted((Path(checkpoint.__file__).parent / "recipes").glob("*.json"))
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_the_recipes_that_come_with_pixcodec_can_be_used(path: Path) -> None:
     recipe = checkpoint.load_recipe(path)
-    parameters, configuration = checkpoint.parts(recipe)
+    task = tasks.make(recipe)
     assert recipe["name"] == path.stem
-    assert configuration.predictions == parameters.count
     assert float(recipe["pixels"]) > 0
-    loop.make_optimiser(PixelCNN(configuration), recipe["optimiser"])
+    assert 0 < task.multiply_adds < task.training_multiply_adds <= 3 * task.multiply_adds
+    loop.make_optimiser(task.network, recipe["optimiser"])
 
 
 def test_weights_come_back_as_they_were_in_16_bits(tmp_path: Path) -> None:
     configuration = Configuration(1, 3, 6, 1, 5)
     torch.manual_seed(1)
-    network, other = PixelCNN(configuration), PixelCNN(configuration)
+    network, other = PhotoNet(configuration), PhotoNet(configuration)
     checkpoint.save_weights(tmp_path, network, {"name": "x"})
     assert json.loads((tmp_path / checkpoint.CARD).read_text()) == {"name": "x"}
     for path in (tmp_path, tmp_path / checkpoint.WEIGHTS):
@@ -45,11 +45,23 @@ def test_a_network_comes_from_its_folder_alone(trained: Path, tmp_path: Path) ->
     for name in (checkpoint.CARD, checkpoint.WEIGHTS):
         shutil.copy(trained / name, tmp_path)
     network, card = checkpoint.load_network(tmp_path)
-    assert network.configuration == checkpoint.parts(tiny.RECIPE)[1]
+    assert network.configuration == tasks.parts(tiny.RECIPE)[1]
     assert card["name"] == "tiny"
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"predictors": {}, "network": {}}'])
+def test_a_network_of_the_paper_comes_from_its_folder_alone(tmp_path: Path) -> None:
+    task = tasks.make(tiny.SET_RECIPE)
+    checkpoint.save_weights(tmp_path, task.network, task.card())
+    network, card = checkpoint.load_network(tmp_path)
+    assert type(network) is type(task.network)
+    assert card == {"channels": 3, "network": network.configuration.save(), "set": "images"}
+    for name, value in task.network.named_parameters():
+        assert torch.equal(network.get_parameter(name), value.to(torch.float16).float()), name
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"predictors": {}, "network": {}}', '{"network": {"kind": "pixelcnn", "layers": -1}}']
+)
 def test_a_card_that_is_none_is_refused(trained: Path, tmp_path: Path, content: str) -> None:
     shutil.copy(trained / checkpoint.WEIGHTS, tmp_path)
     (tmp_path / checkpoint.CARD).write_text(content)
@@ -63,7 +75,7 @@ def test_folders_that_hold_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="--resume needs a checkpoint"):
         checkpoint.load_checkpoint(tmp_path)
     with pytest.raises(TrainingError, match="must hold float weights"):
-        checkpoint.load_weights(tmp_path, PixelCNN(Configuration(1, 3, 4, 0, 4)))
+        checkpoint.load_weights(tmp_path, PhotoNet(Configuration(1, 3, 4, 0, 4)))
 
 
 def test_a_folder_without_room_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,14 +87,14 @@ def test_a_folder_without_room_is_explained(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(TrainingError, match=r"room for checkpoints, found .*No space left"):
         checkpoint.save_checkpoint(tmp_path, {})
     with pytest.raises(TrainingError, match=r"room for weights, found .*No space left"):
-        checkpoint.save_weights(tmp_path, PixelCNN(Configuration(1, 3, 4, 0, 4)), {})
+        checkpoint.save_weights(tmp_path, PhotoNet(Configuration(1, 3, 4, 0, 4)), {})
 
 
 @pytest.mark.parametrize("what", ["checkpoint", "weights"])
 def test_a_folder_that_has_gone_is_explained(tmp_path: Path, what: str) -> None:
     save = {
         "checkpoint": lambda folder: checkpoint.save_checkpoint(folder, {}),
-        "weights": lambda folder: checkpoint.save_weights(folder, PixelCNN(Configuration(1, 3, 4, 0, 4)), {}),
+        "weights": lambda folder: checkpoint.save_weights(folder, PhotoNet(Configuration(1, 3, 4, 0, 4)), {}),
     }[what]
     with pytest.raises(TrainingError):
         save(tmp_path / "gone")

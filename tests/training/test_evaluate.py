@@ -14,7 +14,7 @@ import tiny_training as tiny
 torch = pytest.importorskip("torch")
 
 from pixcodec.nets.heads import BITS  # noqa: E402 - after the skip
-from pixcodec.nets.pixelcnn import Configuration, PixelCNN  # noqa: E402
+from pixcodec.nets.photo import Configuration, PhotoNet  # noqa: E402
 from pixcodec.training import data, evaluate  # noqa: E402
 from pixcodec.training.sources import Picture  # noqa: E402
 
@@ -67,7 +67,7 @@ def test_nothing_to_validate_with_is_no_failure() -> None:
 
 
 def test_a_network_that_knows_nothing_needs_eight_bits(items: Sequence[data.Item]) -> None:
-    network = PixelCNN(Configuration(3, tiny.PARAMETERS.count, 8, 1, 8))
+    network = PhotoNet(Configuration(3, tiny.PARAMETERS.count, 8, 1, 8))
     with torch.no_grad():
         for head in network.heads:
             head.output.weight.zero_()
@@ -79,7 +79,7 @@ def test_a_network_that_knows_nothing_needs_eight_bits(items: Sequence[data.Item
 
 
 def test_what_lies_outside_window_and_margin_does_not_matter() -> None:
-    network = PixelCNN(Configuration(3, tiny.PARAMETERS.count, 8, 1, 8))
+    network = PhotoNet(Configuration(3, tiny.PARAMETERS.count, 8, 1, 8))
     one = item(288, 384)
     planes = one.planes.copy()
     planes[: 96 - evaluate.MARGIN] ^= 0x7F

@@ -15,8 +15,9 @@ torch = pytest.importorskip("torch")
 
 from pixcodec import cli  # noqa: E402 - after the skip
 from pixcodec.errors import TrainingError  # noqa: E402
-from pixcodec.nets.pixelcnn import Configuration, PixelCNN  # noqa: E402
-from pixcodec.training import checkpoint, data, loop  # noqa: E402
+from pixcodec.nets.masked import FIRST_TAPS  # noqa: E402
+from pixcodec.nets.photo import Configuration, PhotoNet  # noqa: E402
+from pixcodec.training import checkpoint, data, loop, tasks  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,7 +196,7 @@ def test_with_minutes_a_run_ends_in_time(pictures: Path, cache: Path, tmp_path: 
 
 
 def test_the_optimiser_is_the_recipes_and_only_weights_of_products_decay() -> None:
-    network = PixelCNN(Configuration(1, 3, 4, 1, 4))
+    network = PhotoNet(Configuration(1, 3, 4, 1, 4))
     settings = {"rate": 0.1, "weight_decay": 0.3}
     for name, kind in (("adamw", torch.optim.AdamW), ("rmsprop", torch.optim.RMSprop)):
         optimiser = loop.make_optimiser(network, {**settings, "name": name})
@@ -211,9 +212,11 @@ def test_the_optimiser_is_the_recipes_and_only_weights_of_products_decay() -> No
 
 
 def test_training_costs_thrice_the_forward_pass_less_the_gradients_of_codes() -> None:
-    c = Configuration(3, 11, blocks=0)
-    inputs = 11 * 36 * 64 + (12 + 23 + 34) * 64
-    assert loop.training_multiply_adds(c) == 3 * c.multiply_adds - inputs
+    task = tasks.make(tiny.RECIPE)
+    count, features = tiny.PARAMETERS.count, 8
+    heads = sum(count + 1 + c * count for c in range(3)) * 8
+    inputs = len(FIRST_TAPS) * 3 * (1 + count) * features + heads
+    assert task.training_multiply_adds == 3 * task.multiply_adds - inputs
 
 
 @pytest.mark.usefixtures("quick")
@@ -270,6 +273,11 @@ BAD_RECIPES = {
     "0 pixels": tiny.recipe(pixels=0),
     "a crop of words": tiny.recipe(data={"crop": "large"}),
     "half a feature": tiny.recipe(network={"features": 8.5}),
+    "no such kind": tiny.recipe(network={"kind": "transformer"}),
+    "no such set": {**tiny.SET_RECIPE, "data": {"set": "pebbles"}},
+    "no set": {**tiny.SET_RECIPE, "data": {}},
+    "no images to validate": {**tiny.SET_RECIPE, "data": {"set": "images", "validate": 0}},
+    "more features than memory": {**tiny.SET_RECIPE, "network": {"kind": "pixelcnn", "features": 10**9}},
 }
 
 

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from pixcodec.exact.network import BOUND, LOGIT_UNIT  # noqa: E402 - after the skip
 from pixcodec.nets.heads import BITS  # noqa: E402
-from pixcodec.nets.pixelcnn import Configuration, PixelCNN  # noqa: E402
+from pixcodec.nets.photo import Configuration, PhotoNet  # noqa: E402
 from pixcodec.training.quantise import (  # noqa: E402
     LARGEST_CODE,
     LARGEST_WEIGHT,
@@ -112,7 +112,7 @@ def random_codes(configuration: Configuration, seed: int, size: int = 127) -> Pa
 def calibrated() -> tuple[Quantised, Sequence[Pair]]:
     torch.manual_seed(3)
     configuration = Configuration(3, tiny.PARAMETERS.count, 16, 2, 12)
-    network = PixelCNN(configuration)
+    network = PhotoNet(configuration)
     batches = [random_codes(configuration, seed) for seed in range(4)]
     return Quantised(network, calibrate(network, batches)), batches
 
@@ -149,7 +149,7 @@ def test_calibration_is_the_same_each_time(calibrated: tuple[Quantised, Sequence
 def test_every_parameter_learns_through_the_rounding(output: str) -> None:
     torch.manual_seed(4)
     configuration = Configuration(3, tiny.PARAMETERS.count, 8, 1, 8, output)
-    network = PixelCNN(configuration)
+    network = PhotoNet(configuration)
     batch = random_codes(configuration, 0, 60)
     model = Quantised(network, calibrate(network, [batch]))
     values = torch.randint(0, 256, (2, 12, 12, 3), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
@@ -167,7 +167,7 @@ def test_every_parameter_learns_through_the_rounding(output: str) -> None:
 @pytest.mark.parametrize("blocks", [0, 1, 3])
 def test_a_network_that_is_nothing_but_zeros_can_be_calibrated(blocks: int) -> None:
     configuration = Configuration(1, tiny.nets.SMALL_GRAY.count, 6, blocks, 5)
-    network = PixelCNN(configuration)
+    network = PhotoNet(configuration)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()

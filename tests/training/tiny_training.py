@@ -28,6 +28,13 @@ RECIPE: dict[str, Any] = {
     "optimiser": {"name": "adamw", "rate": 0.02, "weight_decay": 0.01, "warm_up": 3, "decay": 0.5},
     "pixels": STEPS * PIXELS,
 }
+SET_RECIPE: dict[str, Any] = {
+    "name": "tiny_set",
+    "network": {"kind": "pixelcnn", "features": 6, "layers": 1, "hidden": 6},
+    "data": {"set": "images", "batch": 2, "seed": 5},
+    "optimiser": {"name": "rmsprop", "rate": 0.003},
+    "pixels": STEPS * 2 * 8 * 8,
+}
 SPLITS = ("train", "train", "train", "val")
 
 
@@ -62,6 +69,15 @@ def make_pictures(folder: Path) -> Path:
         Image.fromarray(planes).save(folder / name)
         lines.append("\t".join(["deb", "package", name, name, str(width), str(height), split, "1"]))
     (folder / "photos.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def make_set(folder: Path, count: int = 24, side: int = 8) -> Path:
+    """Small colour pictures of one size, for `SET_RECIPE`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in range(count):
+        planes = np.roll(nets.picture("smooth", side, side, 3), n, axis=1)
+        Image.fromarray(planes).save(folder / f"{n:02}.png")
     return folder
 
 

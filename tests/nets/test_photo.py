@@ -1,4 +1,4 @@
-"""PixelCNN: what its logits may depend on, its configuration, its size."""
+"""PhotoNet: what its logits may depend on, its configuration, its size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from pixcodec.exact.predict import Parameters, predictions  # noqa: E402 - after the skip
 from pixcodec.nets.masked import FIRST_TAPS, TAPS, Taps  # noqa: E402
-from pixcodec.nets.pixelcnn import Configuration, PixelCNN, parameter_count  # noqa: E402
+from pixcodec.nets.photo import Configuration, PhotoNet, parameter_count  # noqa: E402
 from pixcodec.training.data import codes  # noqa: E402
 from pixcodec.training.evaluate import tensors  # noqa: E402
 
@@ -25,11 +25,11 @@ HEIGHT, WIDTH = 9, 11
 Place = tuple[int, int]
 
 
-def network(parameters: Parameters, **options: Any) -> PixelCNN:
+def network(parameters: Parameters, **options: Any) -> PhotoNet:
     """A small one with weights large enough for every dependence to show."""
     torch.manual_seed(1)
     form = {"features": 12, "blocks": 2, "head": 9, **options}
-    made = PixelCNN(Configuration(parameters.channels, parameters.count, **form))
+    made = PhotoNet(Configuration(parameters.channels, parameters.count, **form))
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.mul_(2)
@@ -83,7 +83,7 @@ def test_a_pixels_codes_change_no_feature_before_it_in_either_order(taps: Taps, 
     assert bool(after) == (place != (HEIGHT - 1, WIDTH - 1))
 
 
-def logits_of(made: PixelCNN, planes: np.ndarray, parameters: Parameters) -> list[torch.Tensor]:
+def logits_of(made: PhotoNet, planes: np.ndarray, parameters: Parameters) -> list[torch.Tensor]:
     """Logits [H, W, outputs] of each channel of a picture, through its predictions and codes."""
     batch = codes(planes, predictions(planes, parameters), parameters)
     with torch.no_grad():
@@ -188,7 +188,7 @@ def test_channels_and_predictions_must_make_sense(channels: int, predicted: int)
     [Configuration(3, 11), Configuration(1, 4, 10, 0, 6, "raw"), Configuration(3, 6, 8, 3, 5, taps=FREE_TAPS)],
 )
 def test_multiply_adds_are_the_weights_that_are_not_masked(configuration: Configuration) -> None:
-    made = PixelCNN(configuration)
+    made = PhotoNet(configuration)
     weights = 0
     for name, parameter in made.named_parameters():
         if parameter.dim() > 1:
@@ -211,7 +211,7 @@ def test_more_blocks_do_not_make_the_stream_larger() -> None:
     for blocks in (1, 16):
         torch.manual_seed(2)
         with torch.no_grad():
-            sizes.append(float(PixelCNN(Configuration(3, 5, 32, blocks)).trunk(inputs).square().mean()))
+            sizes.append(float(PhotoNet(Configuration(3, 5, 32, blocks)).trunk(inputs).square().mean()))
     assert sizes[1] < 3 * sizes[0]
 
 

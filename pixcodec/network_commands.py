@@ -1,0 +1,203 @@
+"""Commands for the paper's networks: what they cost on a set of images, what they draw, how they complete."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from PIL import Image
+
+from pixcodec import files, image, models
+from pixcodec.errors import MissingDependencyError, ModelError, UnsupportedImageError
+from pixcodec.progress import Talk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pixcodec.exact.program import Program
+
+BLOCK = 250  # images evaluated together
+GAP = 2  # pixels between images of a grid
+MODES = {(1, 2): "1", (1, 256): "L", (3, 256): "RGB"}  # by channels and levels
+
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+_force = click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
+_seed = click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same everywhere.")
+_temperature = click.option(
+    "--temperature", type=click.FloatRange(0.05, 20), default=1.0, show_default=True, help="Below 1: likelier images."
+)
+
+
+def _program(name: str) -> Program:
+    """One of the paper's networks by name; `ModelError` where the model is of another kind."""
+    network = models.load(name)
+    if not getattr(network, "stacked", False):
+        raise ModelError(f"{name} is a photo model, which codes but does not draw; give one of the paper's networks")
+    return network  # type: ignore[return-value]
+
+
+def grid(rows: list[NDArray[np.uint8]], levels: int) -> Image.Image:
+    """Rows of images, each uint8[N, H, W, C], side by side with a gap between; levels 2 are black and white."""
+    height, width, channels = rows[0].shape[1:]
+    columns = max(len(row) for row in rows)
+    step_y, step_x = height + GAP, width + GAP
+    canvas = np.full((len(rows) * step_y + GAP, columns * step_x + GAP, channels), 128, np.uint8)
+    for r, row in enumerate(rows):
+        for c, picture in enumerate(row):
+            top, left = GAP + r * step_y, GAP + c * step_x
+            canvas[top : top + height, left : left + width] = picture * (255 if levels == 2 else 1)
+    return Image.fromarray(canvas if channels == 3 else canvas[:, :, 0])
+
+
+def _save(picture: Image.Image, target: str, *, force: bool) -> None:
+    """Write a picture, enlarged if it is small, whole or not at all."""
+    import io
+
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    with files.named(target):
+        if not force:
+            files.refuse_existing(target)
+        files.write(target, stream.getvalue())
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.option("-n", "count", type=click.IntRange(1, 4096), default=16, show_default=True, help="How many images.")
+@click.option("-o", "--output", metavar="FILE", required=True, help="PNG with all of them; - is stdout.")
+@click.option("--size", type=click.IntRange(1, 1024), help="Side in pixels (default: the training images').")
+@_seed
+@_temperature
+@_force
+@_quiet
+def sample(
+    model: str, count: int, output: str, size: int | None, seed: int, temperature: float, *, force: bool, quiet: bool
+) -> None:
+    """Draw images from MODEL, one of the paper's networks."""
+    from pixcodec import stacks
+
+    program = _program(model)
+    height, width = (size, size) if size else program.card["size"]
+    with Talk(quiet=quiet, verbose=False).bar(f"drawing {count} images") as bar:
+        images = stacks.sample(program, (count, height, width), seed=seed, temperature=temperature, progress=bar)
+    columns = math.ceil(math.sqrt(count))
+    rows = [images[first : first + columns] for first in range(0, count, columns)]
+    _save(grid(rows, program.levels), output, force=force)
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("sources", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--rows", type=click.IntRange(min=0), metavar="K", help="Rows that are given (default: the upper half).")
+@click.option("-n", "count", type=click.IntRange(1, 256), default=8, show_default=True, help="Completions of each.")
+@click.option("-o", "--output", metavar="FILE", required=True, help="PNG: original, what is given, completions.")
+@_seed
+@_temperature
+@_force
+@_quiet
+def complete(
+    model: str,
+    sources: tuple[str, ...],
+    rows: int | None,
+    count: int,
+    output: str,
+    seed: int,
+    temperature: float,
+    *,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Complete IMAGEs of one size, of which only the upper rows are given, by MODEL."""
+    from pixcodec import stacks
+
+    program = _program(model)
+    originals = []
+    for source in sources:
+        with files.named(source):
+            picture = image.read(sys.stdin.buffer if source == files.STREAM else source)
+            wanted = MODES[program.channels, program.levels]
+            if picture.mode != wanted or (originals and picture.planes.shape != originals[0].shape):
+                size = "x".join(map(str, picture.planes.shape[1::-1]))
+                raise UnsupportedImageError(f"{model} completes images of mode {wanted} of one size, found {picture.mode} {size}")
+            if max(picture.planes.shape[:2]) > program.tile:
+                raise UnsupportedImageError(f"{model} completes images up to {program.tile} pixels a side; give a smaller one")
+            originals.append(picture.planes)
+    stack = np.stack(originals)
+    height, width = stack.shape[1:3]
+    given = height // 2 if rows is None else min(rows, height)
+    occluded = stack.copy()
+    occluded[:, given:] = 0
+    repeated = np.repeat(stack, count, axis=0)
+    with Talk(quiet=quiet, verbose=False).bar(f"completing {len(stack)} images") as bar:
+        made = stacks.sample(
+            program,
+            (len(repeated), height, width),
+            seed=seed,
+            temperature=temperature,
+            known=repeated,
+            rows=given,
+            progress=bar,
+        )
+    made = made.reshape(len(stack), count, height, width, -1)
+    table = [np.concatenate([[stack[k]], [occluded[k]], made[k]]) for k in range(len(stack))]
+    _save(grid(table, program.levels), output, force=force)
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("data", metavar="DATA")
+@click.option("--set", "name", metavar="NAME", help="Of what DATA holds (default: what the model was trained on).")
+@click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
+@click.option("--images", "count", type=click.IntRange(min=1), metavar="N", help="The first N alone.")
+@click.option("-o", "--output", metavar="FILE", help="PNG with the bits at each position.")
+@click.option("--float/--no-float", "with_float", default=True, help="Also the float network, which needs torch.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@_force
+@_quiet
+def evaluate(
+    model: str,
+    data: str,
+    name: str | None,
+    split: str,
+    count: int | None,
+    output: str | None,
+    *,
+    with_float: bool,
+    as_json: bool,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Say what MODEL costs on DATA, a folder with an image set: by channel and position, float and frozen.
+
+    The frozen figures are of real streams; nothing of their cost is left out.
+    """
+    talk = Talk(quiet=quiet, verbose=False)
+    if find_spec("torch") is None:
+        raise MissingDependencyError("image sets are read by what training needs: pip install 'pixcodec[train]'")
+    from pixcodec.training import evaluate_set, image_sets
+
+    program = _program(model)
+    found = image_sets.load(name or str(program.card.get("set")), data)
+    images = (found.test if split == "test" else found.validation)[:count]
+    with talk.bar(f"evaluating {len(images)} images") as bar:
+        frozen = evaluate_set.frozen(program, images, BLOCK, bar)
+    facts: dict[str, Any] = {"model": model, "set": name or program.card.get("set"), "split": split}
+    facts |= {"images": len(images), "about": found.about, **frozen.facts()}
+    folder = next((each.folder for each in models.available() if each.id == program.identity.hex()), None)
+    folder = Path(model) if (Path(model) / models.CARD).is_file() else folder
+    if with_float and folder is not None and (folder / "float.safetensors").is_file():
+        facts |= {"float": evaluate_set.floating(folder, images)}
+    if output is not None:
+        _save(evaluate_set.picture(frozen.bits), output, force=force)
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        if value not in ("", None):
+            click.echo(f"{key.replace('_', ' '):22} {value}")
