@@ -128,7 +128,7 @@ def result(run: Run, folder: Path, found: image_sets.ImageSet, count: int) -> di
     """Everything that a row of a table says about a trained run."""
     network, card = checkpoint.load_network(folder)
     frozen, _ = freeze_program.freeze(network, card, found)  # type: ignore[arg-type]
-    images = found.test[:count]
+    images = image_sets.spread(found.test, count)
     training = card["training"]
     pixels = images.shape[1] * images.shape[2]
     floating = freeze_program.measure(network, images) / images.size  # type: ignore[arg-type]
@@ -160,7 +160,7 @@ def shipped(sets: dict[str, image_sets.ImageSet], count: int) -> Iterator[dict[s
         network = models.load(str(model.folder))
         if isinstance(network, Program) and network.card["set"] in sets:
             found = sets[network.card["set"]]
-            images = found.test[:count]
+            images = image_sets.spread(found.test, count)
             shape = Configuration.load(network.card["network"])
             yield {
                 "name": model.name,
@@ -168,8 +168,8 @@ def shipped(sets: dict[str, image_sets.ImageSet], count: int) -> Iterator[dict[s
                 "network": network.card["network"],
                 "parameters": sum(p.numel() for p in networks.make(shape).parameters()),
                 "multiply_adds": autoregressive.multiply_adds(networks.make(shape)),
-                "images_seen": network.card["training"]["pixels"] // (images.shape[1] * images.shape[2]),
-                "minutes": network.card["training"]["minutes"],
+                "images_seen": checkpoint.total(network.card, "pixels") // (images.shape[1] * images.shape[2]),
+                "minutes": checkpoint.total(network.card, "minutes"),
                 "about": found.about,
                 **measure(network, images),
             }
@@ -252,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         **pictures.circumstances("paper_tables.py", words),
         "train_minutes": given.train_minutes,
         "networks": rows,
-        "others": others(sets["cifar10"].test[: given.test_images]) if "cifar10" in sets else [],
+        "others": others(image_sets.spread(sets["cifar10"].test, given.test_images)) if "cifar10" in sets else [],
         "notes": [
             "Paper's figures: nats an image (MNIST), bits/dim (CIFAR-10), after days of training on GPUs.",
             "The paper compares its softmax with a conditional Gaussian scale mixture; here the mixture is of logistics.",

@@ -154,7 +154,7 @@ def complete(
 @click.argument("data", metavar="DATA")
 @click.option("--set", "name", metavar="NAME", help="Of what DATA holds (default: what the model was trained on).")
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
-@click.option("--images", "count", type=click.IntRange(min=1), metavar="N", help="The first N alone.")
+@click.option("--images", "count", type=click.IntRange(min=1), metavar="N", help="N of them, evenly spread.")
 @click.option("-o", "--output", metavar="FILE", help="PNG with the bits at each position.")
 @click.option("--float/--no-float", "with_float", default=True, help="Also the float network, which needs torch.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -184,7 +184,7 @@ def evaluate(
 
     program = _program(model)
     found = image_sets.load(name or str(program.card.get("set")), data)
-    images = (found.test if split == "test" else found.validation)[:count]
+    images = image_sets.spread(found.test if split == "test" else found.validation, count)
     with talk.bar(f"evaluating {len(images)} images") as bar:
         frozen = evaluate_set.frozen(program, images, BLOCK, bar)
     facts: dict[str, Any] = {"model": model, "set": name or program.card.get("set"), "split": split}

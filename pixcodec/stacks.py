@@ -8,7 +8,6 @@ the function that says the symbols of a step.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,7 +17,7 @@ from pixcodec.errors import DamagedTileError, UnsupportedImageError
 from pixcodec.exact import arrays as array_libraries
 from pixcodec.exact import mixture
 from pixcodec.exact.evaluation import Evaluation, steps
-from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, counts_of_logits
+from pixcodec.exact.frequencies import EXP2, code_length, counts_of_logits
 from pixcodec.exact.tables import TANH
 
 if TYPE_CHECKING:
@@ -89,8 +88,8 @@ class Counts:
             logits = np.zeros((len(rows), 2), np.int16)
             logits[:, 1] = rows[:, channel if self.program.groups == 1 else 0]
         else:
-            logits = rows if self.program.groups > 1 else rows[:, channel * levels : (channel + 1) * levels]
-            logits = np.ascontiguousarray(logits, np.int16)
+            own = rows if self.program.groups > 1 else rows[:, channel * levels : (channel + 1) * levels]
+            logits = np.ascontiguousarray(own, np.int16)
         counts_of_logits(logits, np.zeros(len(rows), np.int32), *self._classes, EXP2, counts)
         return counts
 
@@ -278,15 +277,15 @@ def sample(
         uint8[N, H, W, C].
     """
     images = np.zeros((*shape, program.channels), np.uint8)
-    dice = _Dice(seed)
+    dice, given_rows = _Dice(seed), rows
 
-    def say(channel: int, y: np.ndarray, x: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    def say(channel: int, rows: np.ndarray, columns: np.ndarray, counts: np.ndarray) -> np.ndarray:
         ends = np.cumsum(counts.astype(np.int64) + 1, axis=1)
-        symbols = (dice.roll(len(counts))[:, None] >= ends).sum(axis=1).astype(np.int32).reshape(len(y), -1)
+        symbols = (dice.roll(len(counts))[:, None] >= ends).sum(axis=1).astype(np.int32).reshape(len(rows), -1)
         if known is not None:
-            given = known[:, y, x, channel].T
-            symbols = np.where((y < rows)[:, None], given, symbols).astype(np.int32)
-        images[:, y, x, channel] = symbols.T
+            given = known[:, rows, columns, channel].T
+            symbols = np.where((rows < given_rows)[:, None], given, symbols).astype(np.int32)
+        images[:, rows, columns, channel] = symbols.T
         return symbols.ravel()
 
     run(program, shape, say, temperature=temperature, arrays=arrays, progress=progress)

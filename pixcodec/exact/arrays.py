@@ -49,11 +49,11 @@ class NumpyArrays:
         return x.astype(np.int32)
 
     def clamped(self, x: Any, limit: int) -> Any:
-        """x between -limit and limit."""
+        """Clamp to -limit..limit."""
         return np.clip(x, -limit, limit)
 
     def added(self, x: Any, y: Any, limit: int) -> Any:
-        """x + y between -limit and limit."""
+        """Sums, clamped to -limit..limit."""
         return np.clip(x + y, -limit, limit)
 
     def rescaled(self, x: Any, scale: Any, low: int, high: int) -> Any:
@@ -94,7 +94,7 @@ def _store(piece, offset, column, target):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _rescale(x, scale, low, high, target):  # type: ignore[no-untyped-def]
-    """target = clamp(rint(x * scale)), rows of x perhaps longer."""
+    """Fill `target` with clamp(rint(x * scale)); rows of x may be longer."""
     for m in range(target.shape[0]):
         for j in range(scale.size):
             value = min(max(np.float32(x[m, j]) * scale[j], low), high)
@@ -103,7 +103,7 @@ def _rescale(x, scale, low, high, target):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _add(x, y, limit, target):  # type: ignore[no-untyped-def]
-    """target = clamp(x + y)."""
+    """Fill `target` with clamp(x + y)."""
     for m in range(target.size):
         target[m] = min(max(x[m] + y[m], -limit), limit)
 
@@ -131,7 +131,7 @@ class KernelArrays(NumpyArrays):
     def prepare(self, product: Product, inputs: tuple[int, int]) -> Any:
         """See `NumpyArrays`; what does not fit into 8 bits goes to NumPy."""
         low, high = inputs
-        if high - low > 255:
+        if (low < 0 or high > 255) and (low < -128 or high > 127):
             return super().prepare(product, inputs)
         taps, width, outputs = product.weight.shape
         flat = Product(product.weight.reshape(1, taps * width, outputs), product.bias, product.scale)

@@ -53,8 +53,8 @@ class Evaluation:
         self.program, self.images, self.height, self.width = program, images, height, width
         self.arrays = arrays or NumpyArrays()
         taps = [tap for op in program.operations if isinstance(op, Convolve | Recur) for tap in op.taps]
-        self._top = max(1, *(dy for dy, _ in taps))
-        self._side = max(1, *(abs(dx) for _, dx in taps))
+        self._top = max([1, *(dy for dy, _ in taps)])
+        self._side = max([1, *(abs(dx) for _, dx in taps)])
         self._stride = width + 2 * self._side
         self._groups = [None, *range(program.groups)] if program.groups > 1 else [None]
         self._columns = {
@@ -92,6 +92,8 @@ class Evaluation:
     def _names_to_keep(self) -> set[str]:
         """Maps of which other pixels are seen, or that are made before a row and read at its pixels."""
         program, keep = self.program, {IMAGE}
+        if program.by_rows and program.last in program.above:
+            keep.add(program.last)
         for op in program.operations:
             if isinstance(op, Convolve) and any(tap != (0, 0) for tap in op.taps):
                 keep.add(op.source)
@@ -149,17 +151,20 @@ class Evaluation:
         if name in self._kept:
             self._kept[name][at.flat] = value
 
-    def _product(self, op: Convolve | Recur, source: str, at: Places, group: int | None, limits: tuple[int, int]) -> Any:
+    def _product(self, op: Convolve | Recur, at: Places, group: int | None, low: int, high: int) -> Any:
+        source = op.source if isinstance(op, Convolve) else op.target
         pieces = [self._seen(source, at, dy, dx) for dy, dx in op.taps]
-        return self.arrays.product(pieces, self._products[op.target, group], *limits)
+        return self.arrays.product(pieces, self._products[op.target, group], low, high)
 
     def _apply(self, op: Operation, at: Places, group: int | None) -> None:
         """One operation at some places; all features, or those of a colour group."""
         arrays = self.arrays
         if isinstance(op, Convolve):
-            value = self._product(op, op.source, at, group, (op.low, op.high))
+            value = self._product(op, at, group, op.low, op.high)
         elif isinstance(op, Rescale):
-            scale = self._scales[op.target] if group is None else self._scales[op.target][self._columns[op.target, group]]
+            scale = self._scales[op.target]
+            if group is not None:
+                scale = scale[self._columns[op.target, group]]
             value = arrays.rescaled(self._seen(op.source, at, group=group), scale, op.low, op.high)
         elif isinstance(op, Add):
             first, second = (self._seen(source, at, group=group) for source in op.sources)
@@ -187,7 +192,7 @@ class Evaluation:
         sigmoid, tanh, tanh_cell = self._tables
         arrays = self.arrays
         gates = self._seen(op.source, at, group=group)
-        gates = gates + self._product(op, op.target, at, group, (-STREAM_LIMIT, STREAM_LIMIT))
+        gates = gates + self._product(op, at, group, -STREAM_LIMIT, STREAM_LIMIT)
         index = arrays.integers(arrays.clamped(gates, GATE_LIMIT)) + GATE_LIMIT
         h = index.shape[-1] // GATES
         o, f, i = (sigmoid[index[..., k * h : (k + 1) * h]] for k in range(3))
@@ -244,7 +249,7 @@ class Evaluation:
         return self.places(rows, columns)
 
     def step(self, at: Places, group: int) -> Any:
-        """Outputs [places, images, outputs of the group] of a step's pixels, whose channels before `group` are known."""
+        """Outputs [places, images, outputs of the group] of a step; its channels before `group` are known."""
         several = self.program.groups > 1
         for op in self._at_pixels:
             self._apply(op, at, group if several else None)
@@ -262,7 +267,7 @@ class Evaluation:
 
 
 def steps(program: Program, height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows and columns of the pixels of each step, by ascending row: those of one x + slope y, or one in raster order."""
+    """Rows and columns of each step's pixels, by ascending row: those of one x + slope y, or one in raster order."""
     slope = program.slope or width
     for t in range(width + slope * (height - 1)):
         first, last = max(0, (t - width + slope) // slope), min(height - 1, t // slope)

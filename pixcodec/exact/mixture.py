@@ -38,7 +38,7 @@ def table() -> np.ndarray:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def begin(outputs, components, exp2, weights):  # type: ignore[no-untyped-def]
-    """weights int64[n, components] from outputs int32[n, ...]."""
+    """Fill weights, int64[n, components], from outputs int32[n, ...]."""
     for i in range(outputs.shape[0]):
         top = outputs[i, 0]
         for k in range(components):
@@ -88,12 +88,15 @@ def counts_of_mixture(outputs, components, channels, channel, centres, errors, w
 
     Args:
         outputs: int32[n, outputs].
-        components, channels: of the mixture.
+        components: of the mixture.
+        channels: of the image.
         channel: whose counts.
         centres: int64[n, C], MED predictions 0..255.
         errors: int64[n, C], values minus predictions of the channels before this one.
         weights: int64[n, components].
-        exp2, tanh, logistic: tables.
+        exp2: table of `frequencies`.
+        tanh: table of `tables`.
+        logistic: `table()`.
         counts: the result.
     """
     total_count = np.int64((1 << 24) - 256)

@@ -134,3 +134,19 @@ def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         ) from None
     load_weights(folder / WEIGHTS, network)
     return network, card
+
+
+def trained_before(path: Path) -> dict[str, Any]:
+    """What training 16-bit weights had seen, from the card beside them; nothing where there is none."""
+    folder = path if path.is_dir() else path.parent
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        return {key: total(card, key) for key in ("pixels", "minutes")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def total(card: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - pixels are whole, minutes are not
+    """Pixels or minutes of all training that a card tells of, with what went before `--init`."""
+    training = card["training"]
+    return round(training[key] + training.get("before", {}).get(key, 0), 1)

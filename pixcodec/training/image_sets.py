@@ -211,6 +211,13 @@ def load(name: str, folder: str | Path) -> ImageSet:
     return found
 
 
+def spread(images: np.ndarray, count: int | None) -> np.ndarray:
+    """`count` of the images, evenly spread over them (sets may be sorted); all by default."""
+    if count is None or count >= len(images):
+        return images
+    return images[np.linspace(0, len(images) - 1, count).round().astype(np.int64)]
+
+
 class Batches:
     """An endless, numbered series of batches: each epoch is a permutation of its own, given by the seed."""
 

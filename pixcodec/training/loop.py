@@ -53,12 +53,15 @@ class Trainer:
         recipe: as `checkpoint.load_recipe` gives it.
         device: where to compute.
         minutes: the schedule's length in time, or None: in pixels.
+        position: how far this training has come.
+        before: pixels and minutes of what the first weights had been trained by (`--init`).
     """
 
     recipe: Mapping[str, Any]
     device: torch.device
     minutes: float | None = None
     position: Position = field(default_factory=Position)
+    before: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the network with the weights that the recipe's seed gives, and the optimiser."""
@@ -107,6 +110,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "generator": torch.get_rng_state(),
             "position": vars(self.position).copy(),
+            "before": dict(self.before),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -128,6 +132,7 @@ class Trainer:
             self.optimiser.load_state_dict(state["optimiser"])
             torch.set_rng_state(state["generator"])
             self.position = Position(**state["position"])
+            self.before = dict(state.get("before", {}))
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as problem:
             raise TrainingError(f"--resume needs a whole checkpoint, found {problem!r} in it; start anew") from None
 
@@ -226,6 +231,7 @@ def run(
         trainer.restore(checkpoint.load_checkpoint(out))
     elif init is not None:
         checkpoint.load_weights(Path(init), trainer.network)
+        trainer.before = checkpoint.trained_before(Path(init))
     distributed.share_weights(trainer.network)
     cache = out / "cache" if cache is None else Path(cache)
     with distributed.first_goes_first():
@@ -352,6 +358,8 @@ class _Run:
             "steps": trainer.position.step,
             "minutes": round(trainer.position.seconds / 60, 1),
         }
+        if trainer.before:
+            training["before"] = dict(trainer.before)
         if bits is not None:
             training["validation"] = {"all": round(bits.total, 5), **{k: round(v, 5) for k, v in bits.sources.items()}}
         card = {

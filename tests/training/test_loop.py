@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CPU = torch.device("cpu")
-PARTS = ("recipe", "network", "optimiser", "generator", "position")
+PARTS = ("recipe", "network", "optimiser", "generator", "position", "before")
 
 
 def batches(items: Sequence[data.Item]) -> data.Batches:
@@ -404,3 +404,16 @@ def test_the_modules_own_command_line_ends_alike(pictures: Path, tmp_path: Path,
     line, *rest = capsys.readouterr().err.splitlines()
     assert rest == []
     assert line.startswith("error: ")
+
+
+@pytest.mark.usefixtures("quick")
+def test_weights_that_go_on_say_what_they_had_seen_before(
+    trained: Path, pictures: Path, cache: Path, tmp_path: Path
+) -> None:
+    recipe = tiny.recipe(pixels=2 * tiny.PIXELS)
+    for start, folder in ((trained, tmp_path / "one"), (tmp_path / "one", tmp_path / "two")):
+        run(recipe, pictures, folder, cache, init=start)
+    card = json.loads((tmp_path / "two" / checkpoint.CARD).read_text())
+    assert card["training"]["pixels"] == 2 * tiny.PIXELS
+    assert card["training"]["before"]["pixels"] == tiny.RECIPE["pixels"] + 2 * tiny.PIXELS
+    assert checkpoint.total(card, "pixels") == tiny.RECIPE["pixels"] + 4 * tiny.PIXELS

@@ -6,6 +6,8 @@ the dataclasses of parameters and two pinned tables (COMPAND, EXP2), which the t
 `predict`      predictions of each channel from earlier pixels, binary32, one rounding an operation, in a written order
 `network`      the frozen network in int64, rescaled by one binary32 multiplication a layer
 `frequencies`  logits to counts, in integers
+`mixture`      a discretised logistic mixture to counts, in integers
+`program`      the frozen networks of the paper in int64
 `range_coder`  counts and symbols to words and back, as constriction does it
 `codec`        the counts of every pixel and channel of a picture
 
