@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "others": others(image_sets.spread(sets["cifar10"].test, given.test_images)) if "cifar10" in sets else [],
         "notes": [
             "Paper's figures: nats an image (MNIST), bits/dim (CIFAR-10), after days of training on GPUs.",
-            "The paper compares its softmax with a conditional Gaussian scale mixture; here the mixture is of logistics.",
+            "The paper's mixture was another, a conditional Gaussian scale mixture; here it is of logistics.",
             *[found.about for found in sets.values() if found.about],
         ],
     }

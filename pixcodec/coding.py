@@ -1,7 +1,7 @@
 """Counts to bytes and back: constriction's range coder with one row of frequencies a symbol.
 
-A row holds n integers (256, or 2 of bilevel images), as binary32, that sum to exactly 2^24 - n; constriction then uses count + 1 of 2^24 for each
-symbol, without rounding (`docs/format.md`).  This is the only importer of constriction.
+A row holds n integers (256, or 2 of bilevel images), as binary32, that sum to exactly 2^24 - n; constriction then uses
+count + 1 of 2^24 for each symbol, without rounding (`docs/format.md`).  This is the only importer of constriction.
 """
 
 from __future__ import annotations

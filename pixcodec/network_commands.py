@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -13,7 +14,7 @@ import click
 import numpy as np
 from PIL import Image
 
-from pixcodec import files, image, models
+from pixcodec import files, image
 from pixcodec.errors import MissingDependencyError, ModelError, UnsupportedImageError
 from pixcodec.progress import Talk
 
@@ -36,6 +37,8 @@ _temperature = click.option(
 
 def _program(name: str) -> Program:
     """One of the paper's networks by name; `ModelError` where the model is of another kind."""
+    from pixcodec import models
+
     network = models.load(name)
     if not getattr(network, "stacked", False):
         raise ModelError(f"{name} is a photo model, which codes but does not draw; give one of the paper's networks")
@@ -56,9 +59,7 @@ def grid(rows: list[NDArray[np.uint8]], levels: int) -> Image.Image:
 
 
 def _save(picture: Image.Image, target: str, *, force: bool) -> None:
-    """Write a picture, enlarged if it is small, whole or not at all."""
-    import io
-
+    """Write a picture whole or not at all."""
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     with files.named(target):
@@ -117,16 +118,18 @@ def complete(
     from pixcodec import stacks
 
     program = _program(model)
-    originals = []
+    originals: list[NDArray[np.uint8]] = []
     for source in sources:
         with files.named(source):
             picture = image.read(sys.stdin.buffer if source == files.STREAM else source)
             wanted = MODES[program.channels, program.levels]
             if picture.mode != wanted or (originals and picture.planes.shape != originals[0].shape):
                 size = "x".join(map(str, picture.planes.shape[1::-1]))
-                raise UnsupportedImageError(f"{model} completes images of mode {wanted} of one size, found {picture.mode} {size}")
+                message = f"{model} completes images of mode {wanted} and of one size, found {picture.mode} {size}"
+                raise UnsupportedImageError(f"{message}; convert it")
             if max(picture.planes.shape[:2]) > program.tile:
-                raise UnsupportedImageError(f"{model} completes images up to {program.tile} pixels a side; give a smaller one")
+                message = f"{model} completes images up to {program.tile} pixels a side, found a larger one"
+                raise UnsupportedImageError(f"{message}; give a smaller one")
             originals.append(picture.planes)
     stack = np.stack(originals)
     height, width = stack.shape[1:3]
@@ -180,6 +183,7 @@ def evaluate(
     talk = Talk(quiet=quiet, verbose=False)
     if find_spec("torch") is None:
         raise MissingDependencyError("image sets are read by what training needs: pip install 'pixcodec[train]'")
+    from pixcodec import models
     from pixcodec.training import evaluate_set, image_sets
 
     program = _program(model)

@@ -31,9 +31,20 @@ ALLOWED: dict[str, set[str]] = {
     "codec": {"container", "exact", "models", "origins", "progress", "regions", "tiles"},
     "archive_codec": {"archive", "codec", "container", "exact", "models", "names", "progress"},
     "nets": set(),
-    "training": {"nets", "exact", "image", "models", "stacks"},
+    "training": {"nets", "exact", "image", "models", "progress", "stacks"},
     "archive_commands": {"archive", "archive_codec", "files", "image", "names", "progress"},
-    "cli": {"archive_commands", "codec", "container", "files", "image", "models", "progress", "training"},
+    "network_commands": {"exact", "files", "image", "models", "progress", "stacks", "training"},
+    "cli": {
+        "archive_commands",
+        "codec",
+        "container",
+        "files",
+        "image",
+        "models",
+        "network_commands",
+        "progress",
+        "training",
+    },
     "__main__": {"cli"},
     "": {"archive_codec", "codec", "image"},  # pixcodec/__init__.py
 }

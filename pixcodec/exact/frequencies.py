@@ -51,9 +51,9 @@ def class_intervals(classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: ignore[no-untyped-def]
-    """Fill `counts`, float32[n, s] holding integers of sum 2^24 - s, from int16[n, classes] and centres int[n]; s = 256.
+    """Fill `counts`, float32[n, s] holding integers of sum 2^24 - s, from int16[n, classes] and centres int[n].
 
-    Bilevel images have s = 2 symbols, two classes and the centre 0.
+    There are s = 256 symbols; bilevel images have 2, each its own class, and the centre 0.
     """
     classes, lowest, last = starts.size, np.int64(-(1 << 15)), np.int64(counts.shape[1] - 1)
     whole = np.int64((1 << 24) - counts.shape[1])

@@ -55,7 +55,8 @@ def frozen(program: Program, images: np.ndarray, block: int, progress: Progress 
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, len(parts))) as pool:
         made = list(pool.map(work, parts))
-    bits = sum(len(part) * each.bits for part, each in zip(parts, made, strict=True)) / len(images)
+    shares = [len(part) / len(images) for part in parts]
+    bits = np.sum([share * each.bits for share, each in zip(shares, made, strict=True)], axis=0)
     return Cost(bits, len(images), sum(len(each.payload) for each in made))
 
 
