@@ -58,13 +58,19 @@ def grid(rows: list[NDArray[np.uint8]], levels: int) -> Image.Image:
     return Image.fromarray(canvas if channels == 3 else canvas[:, :, 0])
 
 
+def _check(target: str, *, force: bool) -> None:
+    """Refuse to overwrite before anything is computed."""
+    if not force:
+        with files.named(target):
+            files.refuse_existing(target)
+
+
 def _save(picture: Image.Image, target: str, *, force: bool) -> None:
     """Write a picture whole or not at all."""
     stream = io.BytesIO()
     picture.save(stream, "PNG")
+    _check(target, force=force)
     with files.named(target):
-        if not force:
-            files.refuse_existing(target)
         files.write(target, stream.getvalue())
 
 
@@ -83,6 +89,7 @@ def sample(
     """Draw images from MODEL, one of the paper's networks."""
     from pixcodec import stacks
 
+    _check(output, force=force)
     program = _program(model)
     height, width = (size, size) if size else program.card["size"]
     with Talk(quiet=quiet, verbose=False).bar(f"drawing {count} images") as bar:
@@ -117,6 +124,7 @@ def complete(
     """Complete IMAGEs of one size, of which only the upper rows are given, by MODEL."""
     from pixcodec import stacks
 
+    _check(output, force=force)
     program = _program(model)
     originals: list[NDArray[np.uint8]] = []
     for source in sources:
@@ -181,6 +189,8 @@ def evaluate(
     The frozen figures are of real streams; nothing of their cost is left out.
     """
     talk = Talk(quiet=quiet, verbose=False)
+    if output is not None:
+        _check(output, force=force)
     if find_spec("torch") is None:
         raise MissingDependencyError("image sets are read by what training needs: pip install 'pixcodec[train]'")
     from pixcodec import models

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 TEMPERATURE_UNIT = 256  # logits are scaled by rint(256 / temperature) / 256
+MOST_COLD = TEMPERATURE_UNIT << 8  # beyond it only the likeliest value is drawn anyway
 
 
 class Coded(NamedTuple):
@@ -56,7 +57,7 @@ class Counts:
         self.program = program
         self.kind = program.card["output"]["kind"]
         self._classes = np.arange(program.levels), np.arange(program.levels)
-        self._colder = round(TEMPERATURE_UNIT / temperature)
+        self._colder = max(1, min(round(TEMPERATURE_UNIT / temperature), MOST_COLD))
         self._rows = np.empty((0, 0), np.int32)
 
     def take(self, outputs: np.ndarray, centres: np.ndarray) -> None:

@@ -124,6 +124,8 @@ class _Compiler:
             elif node.target in {operator.add, torch.add}:
                 members = [node]
                 for argument in node.args:
+                    if argument not in group:
+                        raise ValueError(f"no integer operation for {node.format_node()}: {argument} is no stream")
                     if group[argument] is not members:
                         members = group[argument] + members if members == [node] else members + group[argument]
                 for member in members:
@@ -261,6 +263,9 @@ def compile_network(
         network: in binary32.
         values: uint8[N, C, H, W], calibration images.
         codes: values to what the network sees (`nets.autoregressive.codes`).
+
+    Raises:
+        ValueError: the network does something that no integer operation does.
     """
     c = network.configuration
     network.eval()

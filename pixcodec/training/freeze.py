@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -23,15 +24,18 @@ from torch import nn
 
 from pixcodec.errors import PixcodecError, TrainingError
 from pixcodec.exact.network import Network, identity
+from pixcodec.nets.autoregressive import Autoregressive
 from pixcodec.nets.heads import BITS
-from pixcodec.nets.photo import PhotoNet
-from pixcodec.training import checkpoint, data, sources, tasks
+from pixcodec.training import checkpoint, data, freeze_program, sources, tasks
 from pixcodec.training.evaluate import Bits, summary, tensors
 from pixcodec.training.loop import keep_memory
 from pixcodec.training.quantise import IntegerProduct, Quantised, calibrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from pixcodec.nets.photo import PhotoNet
+    from pixcodec.training.freeze_program import FrozenProgram
 
 CARD, WEIGHTS = "card.json", "model.safetensors"
 CARD_FORMAT = 0
@@ -201,13 +205,14 @@ def run(
     rate: float = _TUNING_RATE,
     threads: int | None = None,
     say: Callable[[str], None] | None = None,
-) -> Frozen:
+) -> Frozen | FrozenProgram:
     """Freeze the float weights in `folder` into a model in `out`.
 
     Args:
         folder: with `float.safetensors` and `float.json`.
         data_folders: the pictures, as for training.
-        out: the model's folder: `card.json`, `model.safetensors`; with fine-tuning its float weights too.
+        out: the model's folder: `card.json`, `model.safetensors`; with fine-tuning, or for one of the paper's networks,
+            its float weights too.
         cache: folder of predictor planes; by default `cache` in `folder`.
         minutes: of fine-tuning under fake quantisation.
         rate: its learning rate.
@@ -222,23 +227,35 @@ def run(
         torch.set_num_threads(threads)
     folder, out = Path(folder), Path(out)
     network, card = checkpoint.load_network(folder)
-    if not isinstance(network, PhotoNet):
-        raise TrainingError(f"{folder} must hold a photo network, found {card['network']['kind']}; freeze another")
+    if isinstance(network, Autoregressive):
+        if minutes > 0:
+            raise TrainingError("--minutes of fine-tuning are for photo models; leave it out")
+        found = tasks.ImageSetTask(card["training"]["recipe"]).load(data_folders, Path(), 1, say or (lambda _: None))
+        program, exact = freeze_program.freeze(network, card, found, say)
+        _write(out, program.network.card, exact)
+        for name in (checkpoint.WEIGHTS, checkpoint.CARD):  # to go on from; small enough to lie beside it
+            shutil.copyfile(folder / name, out / name)
+        return program
     wanted = data.versions(sources.find(data_folders), card["training"]["recipe"]["data"])
     parameters = tasks.parts(card)[0]
     cache = folder / "cache" if cache is None else Path(cache)
     items = data.prepare(wanted, parameters, cache, processes=torch.get_num_threads())
     frozen, exact = freeze(network, card, items, minutes=minutes, rate=rate, say=say)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        save_file(exact, out / WEIGHTS)
-        (out / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone
-        (out / CARD).write_text(json.dumps(frozen.network.card, indent=1) + "\n", encoding="utf-8")
-    except OSError as problem:
-        raise TrainingError(f"{out} must be a folder with room for a model, found {problem}") from None
+    _write(out, frozen.network.card, exact)
     if minutes > 0:
         checkpoint.save_weights(out, network, {**card, "training": frozen.network.card["training"]})
     return frozen
+
+
+def _write(out: Path, card: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    """A model's folder."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, out / WEIGHTS)
+        (out / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone
+        (out / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    except OSError as problem:
+        raise TrainingError(f"{out} must be a folder with room for a model, found {problem}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

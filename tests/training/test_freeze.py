@@ -20,7 +20,7 @@ from pixcodec.exact.network import BOUND, STREAM_LIMIT, Network, identity  # noq
 from pixcodec.exact.predict import predictions  # noqa: E402
 from pixcodec.exact.reference import network as reference  # noqa: E402
 from pixcodec.nets.photo import Configuration, PhotoNet  # noqa: E402
-from pixcodec.training import checkpoint, data, evaluate, freeze, tasks  # noqa: E402
+from pixcodec.training import checkpoint, data, evaluate, freeze  # noqa: E402
 from pixcodec.training.evaluate import tensors  # noqa: E402
 from pixcodec.training.quantise import NATS_PER_LOGIT, Quantised, calibrate  # noqa: E402
 
@@ -256,13 +256,6 @@ def test_a_folder_without_float_weights_is_refused_in_one_line(
     assert rest == []
     assert line.startswith("error: ")
     assert "must be the card of float weights" in line
-
-
-def test_a_network_that_is_not_of_photos_is_refused(pictures: Path, tmp_path: Path) -> None:
-    task = tasks.make(tiny.SET_RECIPE)
-    checkpoint.save_weights(tmp_path, task.network, task.card())
-    with pytest.raises(TrainingError, match="must hold a photo network, found pixelcnn"):
-        freeze.run(tmp_path, [pictures], tmp_path / "out", threads=1)
 
 
 @pytest.mark.usefixtures("quick")

@@ -1,20 +1,20 @@
-"""A mixture's outputs to counts, and its components' weights from channel to channel, in Python's integers (definition).
+"""A mixture's outputs to counts, and its components' weights from channel to channel, in Python's integers.
 
-A pixel has K components and C channels; its outputs are, K each, [logits | C means | C log-scales], and for colour three
-more, the coefficients R to G, R to B, G to B (`nets.mixture`).  p are the channels' MED predictions, e = value - p the
-errors of the channels that are known.
+This is the definition.  A pixel has K components and C channels; its outputs are, K each, [logits | C means | C
+log-scales], and for colour three more, the coefficients R to G, R to B, G to B (`nets.mixture`).  p are the channels'
+MED predictions, e = value - p the errors of the channels that are known.
 
     weight       w = EXP2[d mod 256] >> (d div 256),   d = the largest logit - its own
     mean         m = mean + ((sum over channels before of TANH[coefficient] e) >> 6),    in 1/64 of a level from p
     steepness    i = EXP2[s mod 256] 2^19 / 2^(24 + s div 256), rounded down,   s = log-scale, clamped to -1662..2031
-    F(j)         0 for j = 0, 2^24 for j = 256, else LOGISTIC[((64 j - 64 p - m - 32) i) >> 16], clamped to -65536..65536
+    F(j)         0 for j = 0, 2^24 for j = 256, else LOGISTIC[((64 j - 64 p - m - 32) i) >> 16], clamped to +-65536
     mass of v    M = (sum over components of w (F(v + 1) - F(v))) >> 20
     count of v   (M floor((2^24 - 256) 2^28 / sum of M)) >> 28
 
-What the counts lack to the sum 2^24 - 256 goes to the largest of them, the lowest value among equals.  Once a channel is
-known to be v, each weight becomes w (F(v + 1) - F(v)), all of them scaled by the power of two that brings the largest
-into 2^23 + 1..2^24, rounded down; where all are 0 the weights stay as they were.  So one weight is above 2^23 always,
-the sum of M is never 0, and no number reaches K 2^48.
+What the counts lack to the sum 2^24 - 256 goes to the largest of them, the lowest value among equals.  Once a channel
+is known to be v, each weight becomes w (F(v + 1) - F(v)), all scaled by the power of two that brings the largest
+largest into 2^23 + 1..2^24, rounded down; where all are 0 the weights stay as they were.  So one weight is above 2^23
+always, the sum of M is never 0; sums of w (F(v + 1) - F(v)) reach K 2^48, and a product of a count is below 2^52.
 
 LOGISTIC[z] = rint(2^24 / (1 + exp(-z / 4096))).  >> is a floor; TANH's argument is clamped to what it holds.
 """
