@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pixcodec.nets.autoregressive import Autoregressive
     from pixcodec.training.image_sets import ImageSet
 
-CALIBRATION_IMAGES, MEASURED_IMAGES = 256, 512
+CALIBRATION_IMAGES, MEASURED_IMAGES = 128, 256
 CARD_FORMAT = 0
 _TILE = 64  # longest side in one piece: networks of small images know no larger ones
 
