@@ -130,13 +130,13 @@ class _Compiler:
                         members = group[argument] + members if members == [node] else members + group[argument]
                 for member in members:
                     group[member] = members
-        for node, members in group.items():
+        for members in {id(members): members for members in group.values()}.values():
             gates = any(isinstance(self.module(user), Gate | Recurrence) for member in members for user in member.users)
             if gates:
-                self.streams[node] = 1 / GATE_UNIT
+                unit = 1 / GATE_UNIT
             else:
-                largest = max(_range(self.samples[member].abs(), QUANTILE)[1] for member in members)
-                self.streams[node] = largest / _STREAM_ROOM
+                unit = max(_range(self.samples[member].abs(), QUANTILE)[1] for member in members) / _STREAM_ROOM
+            self.streams |= dict.fromkeys(members, unit)
 
     def _emit(self, node: fx.Node | None, step: dict[str, Any], name: str) -> str:
         self.program.append({**step, "target": name})
