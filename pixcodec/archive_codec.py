@@ -13,7 +13,7 @@ import numpy as np
 from pixcodec import archive, codec, container, models
 from pixcodec import names as archive_names
 from pixcodec.errors import ContainerError, DamagedTileError, DigestError, UnsupportedImageError
-from pixcodec.progress import Effort, Tally
+from pixcodec.progress import Effort, Tally, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,8 +90,7 @@ def encode(
         described = archive.Block(identity, mode, width, height, sides[1], sides[0], count, digest)
         return described, container.join(streams), bits, effort
 
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        done = list(pool.map(code, work))
+    done = side_by_side(code, work, threads)
     names = [image.name for _, block in work for image in block]
     data = archive.pack([block for block, *_ in done], [payload for _, payload, *_ in done], names)
     return Encoded(data, sum(bits for _, _, bits, _ in done), _sum([effort for *_, effort in done]))

@@ -210,13 +210,19 @@ def target_of(sources: Sequence[str], output: str | None, *, force: bool) -> str
     if files.STREAM in sources:
         message = "an archive is made of files and folders, not of standard input"
         raise click.UsageError(message)
-    if output == files.STREAM and sys.stdout.isatty() and not force:
-        message = "the output is binary and would go to the terminal; give -o FILE, or -f if you mean it"
-        raise click.UsageError(message)
-    with files.named(output):
-        if output != files.STREAM and Path(output).is_dir():
-            message = "is a folder; expected a file's name"
-            raise OutputError(message)
-        if not force:
+    refuse_terminal_or_folder(output, force=force)
+    if not force:
+        with files.named(output):
             files.refuse_existing(output)
     return output
+
+
+def refuse_terminal_or_folder(target: str, *, force: bool) -> None:
+    """Refuse what no file can be written to: a folder, or, without `force`, the terminal."""
+    if target == files.STREAM and sys.stdout.isatty() and not force:
+        message = "the output is binary and would go to the terminal; give -o FILE, or -f if you mean it"
+        raise click.UsageError(message)
+    with files.named(target):
+        if target != files.STREAM and Path(target).is_dir():
+            message = "is a folder; expected a file's name"
+            raise OutputError(message)

@@ -20,7 +20,6 @@ from pixcodec.errors import (
     ContainerError,
     DigestError,
     MissingDependencyError,
-    OutputError,
     PixcodecError,
 )
 from pixcodec.progress import Talk
@@ -361,13 +360,7 @@ def _target(source: str, output: str | None, suffix: str, *, force: bool) -> str
     if files.is_same(source, target):
         message = f"{source} would be written over itself; give -o with another name"
         raise click.UsageError(message)
-    if target == files.STREAM and sys.stdout.isatty() and not force:
-        message = "the output is binary and would go to the terminal; give -o FILE, or -f if you mean it"
-        raise click.UsageError(message)
-    with files.named(target):
-        if target != files.STREAM and Path(target).is_dir():
-            message = "is a folder; expected a file's name"
-            raise OutputError(message)
+    archive_commands.refuse_terminal_or_folder(target, force=force)
     return target
 
 

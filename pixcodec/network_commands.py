@@ -38,11 +38,12 @@ _temperature = click.option(
 def _program(name: str) -> Program:
     """One of the paper's networks by name; `ModelError` where the model is of another kind."""
     from pixcodec import models
+    from pixcodec.exact.program import Program
 
     network = models.load(name)
-    if not getattr(network, "stacked", False):
+    if not isinstance(network, Program):
         raise ModelError(f"{name} is a photo model, which codes but does not draw; give one of the paper's networks")
-    return network  # type: ignore[return-value]
+    return network
 
 
 def grid(rows: list[NDArray[np.uint8]], levels: int) -> Image.Image:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
     Progress = Callable[[int, int], None]  # (steps done, steps in all), from any thread
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 SHOW_ABOVE_SECONDS = 2.0
 _DECIDE_AFTER_SECONDS = 0.3
 _REDRAW_SECONDS = 0.1
@@ -120,6 +124,12 @@ class Tally:
                     self._progress(round(self._done), self._total)
 
         return told
+
+
+def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> list[Result]:
+    """`work(item)` for each item, on so many threads, by default one a core; what is compiled releases the lock."""
+    with ThreadPoolExecutor(min(threads or os.cpu_count() or 1, max(len(items), 1))) as pool:
+        return list(pool.map(work, items))
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,7 @@ ones, those of the right edge, of the bottom edge, and the corner; each is a reg
 from __future__ import annotations
 
 import math
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,7 @@ import numpy as np
 from pixcodec import stacks
 from pixcodec.coding import check_room
 from pixcodec.errors import DamagedTileError
-from pixcodec.progress import Effort, Tally
+from pixcodec.progress import Effort, Tally, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,8 +99,7 @@ def encode(
         part = np.ascontiguousarray(cut[which])
         return stacks.encode(part, network, progress=tally.part(part.size))
 
-    with ThreadPoolExecutor(min(threads or os.cpu_count() or 1, len(todo))) as pool:
-        coded = list(pool.map(work, todo))
+    coded = side_by_side(work, todo, threads)
     return [each.payload for each in coded], sum(each.ideal_bits for each in coded), _effort(todo, began)
 
 
@@ -139,8 +136,7 @@ def decode(
         cut, which = _tiles(images, stack)
         cut[which] = part
 
-    with ThreadPoolExecutor(min(threads or os.cpu_count() or 1, len(todo))) as pool:
-        list(pool.map(work, range(len(todo))))
+    side_by_side(work, range(len(todo)), threads)
     return images, _effort(todo, began)
 
 

@@ -60,8 +60,8 @@ class Counts:
         self._colder = max(1, min(round(TEMPERATURE_UNIT / temperature), MOST_COLD))
         self._rows = np.empty((0, 0), np.int32)
 
-    def take(self, outputs: np.ndarray, centres: np.ndarray) -> None:
-        """Outputs int32[n, outputs] of some pixels, of a colour group or of all channels; their MED predictions."""
+    def take(self, outputs: np.ndarray, centres: np.ndarray | None) -> None:
+        """Outputs int32[n, outputs] of some pixels, of a colour group or of all channels; for a mixture, MED there."""
         self._rows = outputs
         if self.kind != "mixture":
             if self._colder != TEMPERATURE_UNIT:
@@ -133,7 +133,8 @@ def run(
         for channel in range(program.channels):
             if channel < program.groups:
                 outputs = evaluation.arrays.numbers(evaluation.step(at, channel))
-                counts.take(outputs.reshape(len(rows) * images, -1), evaluation.median_edge(at))
+                centres = evaluation.median_edge(at) if counts.kind == "mixture" else None
+                counts.take(outputs.reshape(len(rows) * images, -1), centres)
             symbols = say(channel, rows, columns, counts.counts(channel))
             if channel + 1 < program.channels:
                 counts.know(channel, symbols)

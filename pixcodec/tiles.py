@@ -6,13 +6,11 @@ other reads them.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +23,7 @@ from pixcodec.exact.network import SYMBOLS
 from pixcodec.exact.predict import Predictors, predictions, rounded_centres
 from pixcodec.exact.steps import active_lanes, number_of_steps
 from pixcodec.exact.wavefront import Wavefront
-from pixcodec.progress import Effort
+from pixcodec.progress import Effort, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
     Code = Callable[[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]], NDArray[np.int32]]
 
-T = TypeVar("T")
 PROGRESS_STEPS = 16
 
 
@@ -185,12 +182,6 @@ def _prepare(
     return _Run(network, chosen, note, progress, sum(number_of_steps(*part.shape[:2]) for part in parts))
 
 
-def _all_tiles(work: Callable[[int], T], count: int, threads: int | None) -> list[T]:
-    """Run `work(tile)` for each tile, side by side on so many threads; what is compiled releases the lock."""
-    with ThreadPoolExecutor(min(threads or os.cpu_count() or 1, count)) as pool:
-        return list(pool.map(work, range(count)))
-
-
 def encode(
     images: NDArray[np.uint8],
     network: Network,
@@ -236,7 +227,7 @@ def encode(
             _code_known_tile(run, np.ascontiguousarray(part), device, code)
         return encoder.payload(), bits
 
-    results = _all_tiles(work, len(parts), threads if device is None else 1)
+    results = side_by_side(work, range(len(parts)), threads if device is None else 1)
     return [payload for payload, _ in results], sum(bits for _, bits in results), run.effort()
 
 
@@ -282,7 +273,7 @@ def decode(
             _code_tile(run, part.shape[0], part.shape[1], code)
             decoder.finish()
 
-    _all_tiles(work, len(parts), threads)
+    side_by_side(work, range(len(parts)), threads)
     return images, run.effort()
 
 

@@ -1,6 +1,6 @@
 """What `exact.evaluation` needs of an array library: NumPy alone, or with compiled products and loops.
 
-All numbers are integers held in binary32.  `torch_backend.TorchArrays` has the same methods.
+All numbers are integers held in binary32.
 """
 
 from __future__ import annotations

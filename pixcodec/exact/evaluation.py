@@ -1,7 +1,7 @@
 """A frozen program evaluated: many images at once, all pixels of them or those of one step.
 
 Every operation has one form, `_apply`, for a list of places and some of its features.  `outputs` runs each operation
-over all places before the next one (only recurrences go line by line); `Steps` runs all operations over the places of
+over all places before the next one (only recurrences go line by line); `step` runs all operations over the places of
 a step, pass by pass.  Both give the same integers.
 
 All numbers are integers held in binary32, exact below 2^24; a place is y W' + x in maps with a margin, which holds what
@@ -46,7 +46,7 @@ class Evaluation:
     Args:
         program: what to evaluate.
         images, height, width: how many images of which size.
-        arrays: `arrays.KernelArrays`, `torch_backend.TorchArrays`, or `arrays.NumpyArrays` (default).
+        arrays: `arrays.KernelArrays`, or `arrays.NumpyArrays` (default).
     """
 
     def __init__(self, program: Program, images: int, height: int, width: int, arrays: Any = None) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pixcodec import stacks
-from pixcodec.progress import Tally
+from pixcodec.progress import Tally, side_by_side
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,8 +51,7 @@ def frozen(program: Program, images: np.ndarray, block: int, progress: Progress 
     def work(part: np.ndarray) -> stacks.Lengths:
         return stacks.lengths(part, program, progress=tally.part(len(part)))
 
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(parts))) as pool:
-        made = list(pool.map(work, parts))
+    made = side_by_side(work, parts)
     shares = [len(part) / len(images) for part in parts]
     bits = np.sum([share * each.bits for share, each in zip(shares, made, strict=True)], axis=0)
     return Cost(bits, len(images), sum(len(each.payload) for each in made))

@@ -24,6 +24,7 @@ from torch import nn
 
 from pixcodec.errors import PixcodecError, TrainingError
 from pixcodec.exact.network import Network, identity
+from pixcodec.models import CARD, WEIGHTS
 from pixcodec.nets.autoregressive import Autoregressive
 from pixcodec.nets.heads import BITS
 from pixcodec.training import checkpoint, data, freeze_program, sources, tasks
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from pixcodec.nets.photo import PhotoNet
     from pixcodec.training.freeze_program import FrozenProgram
 
-CARD, WEIGHTS = "card.json", "model.safetensors"
-CARD_FORMAT = 0
 _CALIBRATION_BATCHES = 32
 _TUNING_RATE = 2e-4
 _REPORT_SECONDS = 30.0
@@ -184,7 +183,7 @@ def freeze(
         about |= {"tuned": round(after.total, 5), "tuning_minutes": minutes, "tuning_pixels": pixels}
     exact = integers(model)
     whole: dict[str, Any] = {
-        "format": CARD_FORMAT,
+        "format": freeze_program.CARD_FORMAT,
         "name": card["name"],
         "channels": parameters.channels,
         "predictors": parameters.save(),

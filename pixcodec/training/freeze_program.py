@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pixcodec.training.image_sets import ImageSet
 
 CALIBRATION_IMAGES, MEASURED_IMAGES = 128, 256
-CARD_FORMAT = 0
+CARD_FORMAT = 0  # of every model's card
 _TILE = 64  # longest side in one piece: networks of small images know no larger ones
 
 
