@@ -75,7 +75,8 @@ class Counts:
             shift = round(np.log2(self._colder / TEMPERATURE_UNIT) * mixture.SCALE_UNIT)
             self._rows[:, (1 + channels) * k : (1 + 2 * channels) * k] -= shift
         self._weights: np.ndarray = np.empty((len(outputs), k), np.int64)
-        self._centres, self._errors = centres, np.zeros((len(outputs), channels), np.int64)
+        self._centres: Any = centres
+        self._errors = np.zeros((len(outputs), channels), np.int64)
         mixture.begin(self._rows, k, EXP2, self._weights)
 
     def counts(self, channel: int) -> np.ndarray:
