@@ -1,0 +1,137 @@
+"""Intervals to constriction's words and back, compiled, for coders that live inside a loop (`reference.range_coder`).
+
+A coder is two arrays: `state`, uint64[4], and `words`, uint32.  Everything is unsigned: numba makes a float of a sum of
+int64 and uint64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from pixcodec.errors import DamagedTileError
+
+PRECISION = 24
+WORD_BYTES = 4
+_LOW, _RANGE, _NEXT, _WRONG = range(4)  # of a decoder `_LOW` is the point that the words say, minus low
+_FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_HALF = np.uint64(32)
+_MASK = np.uint64(0xFFFFFFFF)
+_BITS = np.uint64(PRECISION)
+_ONE = np.uint64(1)
+_ZERO = np.uint64(0)
+_inlined = njit(nogil=True, cache=True, error_model="numpy", inline="always")
+
+
+@_inlined
+def put(state, words, below, frequency):  # type: ignore[no-untyped-def]
+    """Append an interval, int64 `below` and `frequency` of 2^24; `words` must have room for one more."""
+    scale = state[_RANGE] >> _BITS
+    low = state[_LOW] + scale * np.uint64(below)
+    if low < state[_LOW]:  # a carry goes into the words already written
+        at = np.int64(state[_NEXT]) - 1
+        while words[at] == np.uint32(0xFFFFFFFF):
+            words[at] = np.uint32(0)
+            at -= 1
+        words[at] += np.uint32(1)
+    size = scale * np.uint64(frequency)
+    if size >> _HALF == _ZERO:
+        words[np.int64(state[_NEXT])] = np.uint32(low >> _HALF)
+        state[_NEXT] += _ONE
+        low <<= _HALF
+        size <<= _HALF
+    state[_LOW] = low
+    state[_RANGE] = size
+
+
+@_inlined
+def quantile(state):  # type: ignore[no-untyped-def]
+    """Where in 0..2^24-1 the decoder's point lies, int64; `advance` must follow with an interval around it."""
+    value = np.int64(state[_LOW] // (state[_RANGE] >> _BITS))
+    if value >> PRECISION:  # no encoder writes such words
+        state[_WRONG] = _ONE
+        value = np.int64((1 << PRECISION) - 1)
+    return value
+
+
+@_inlined
+def advance(state, words, below, frequency):  # type: ignore[no-untyped-def]
+    """The interval that was found; beyond the last word come zeros."""
+    scale = state[_RANGE] >> _BITS
+    ahead = state[_LOW] - scale * np.uint64(below)
+    size = scale * np.uint64(frequency)
+    if size >> _HALF == _ZERO:
+        at = np.int64(state[_NEXT])
+        ahead = (ahead << _HALF) | (np.uint64(words[at]) if at < words.size else _ZERO)
+        state[_NEXT] += _ONE
+        size <<= _HALF
+    state[_LOW] = ahead
+    state[_RANGE] = size
+
+
+class Encoder:
+    """A coder's arrays for writing.
+
+    Attributes:
+        state, words: for `put`; `room` must have been called.
+    """
+
+    def __init__(self) -> None:
+        self.state = np.array([0, _FULL, 0, 0], np.uint64)
+        self.words = np.zeros(1024, np.uint32)
+
+    def room(self, count: int) -> None:
+        """Make room for the words of `count` intervals: one each at most."""
+        needed = int(self.state[_NEXT]) + count
+        if needed > self.words.size:
+            self.words = np.concatenate([self.words, np.zeros(needed, np.uint32)])
+
+    def payload(self) -> bytes:
+        """All words, little endian."""
+        low, size, count, _ = (int(number) for number in self.state)
+        if size == int(_FULL):
+            return b""
+        words = self.words[:count].astype("<u4")
+        point = low + int(_MASK)
+        if point >> 64:
+            at = count - 1
+            while words[at] == int(_MASK):
+                words[at] = 0
+                at -= 1
+            words[at] += 1
+        last = point >> 32 & int(_MASK)
+        after = (low + size & int(_FULL)) >> 32
+        tail = [last, 0] if after == last else [last]
+        return words.tobytes() + np.array(tail, "<u4").tobytes()
+
+
+class Decoder:
+    """A coder's arrays for reading.
+
+    Attributes:
+        state, words: for `quantile` and `advance`.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        """Start at the first word; `DamagedTileError` unless `payload` is whole words."""
+        if len(payload) % WORD_BYTES:
+            raise DamagedTileError(
+                f"a tile's payload must be whole words of {WORD_BYTES} bytes, found {len(payload)} bytes; "
+                "fetch the file anew"
+            )
+        self.words = np.frombuffer(payload, "<u4").astype(np.uint32)
+        first = [int(word) for word in self.words[:2]] + [0, 0]
+        self.state = np.array([first[0] << 32 | first[1], _FULL, 2, 0], np.uint64)
+
+    def check(self) -> None:
+        """`DamagedTileError` where the words fitted no symbol."""
+        if self.state[_WRONG]:
+            raise DamagedTileError("the tile's words fit no symbols; fetch the file anew")
+
+    def finish(self) -> None:
+        """`DamagedTileError` where words are left over, or the point is farther from low than an encoder's can be."""
+        self.check()
+        ahead, size, following, _ = (int(number) for number in self.state)
+        begun = size != int(_FULL)
+        if following < self.words.size or (begun and ahead >= 2 * (1 << 32) - 1):
+            raise DamagedTileError("the tile holds more words than its pixels need; fetch the file anew")
