@@ -61,7 +61,7 @@ def encode(
         images: in any order; the archive has them by mode and size, and in each group in this order.
         model: name or folder, for all images; by default, for each mode and size, that of the models which are here
             that makes the fewest bytes of a few images.
-        threads: how many blocks may be coded side by side; by default one a core.
+        threads: how many blocks may be coded side by side; by default one a core, on a device always one.
         progress: called with (sub-pixels done, sub-pixels in all), from any thread.
         products: `backend` and `device`, see `codec.encode`.
 
@@ -77,7 +77,7 @@ def encode(
     networks = [_network(group, model, {"threads": threads, **products}) for group in groups]
     work = [(network, block) for network, group in zip(networks, groups, strict=True) for block in _blocks(group)]
     total = sum(image.planes.size for image in images)
-    tally, inner = Tally(progress, total), _threads_inside(threads, len(work))
+    tally, (outer, inner) = Tally(progress, total), _threads(threads, len(work), products.get("device"))
 
     def code(item: tuple[Network | Program, Sequence[NamedImage]]) -> tuple[archive.Block, bytes, float, Effort]:
         network, block = item
@@ -90,7 +90,7 @@ def encode(
         described = archive.Block(identity, mode, width, height, sides[1], sides[0], count, digest)
         return described, container.join(streams), bits, effort
 
-    done = side_by_side(code, work, threads)
+    done = side_by_side(code, work, outer)
     names = [image.name for _, block in work for image in block]
     data = archive.pack([block for block, *_ in done], [payload for _, payload, *_ in done], names)
     return Encoded(data, sum(bits for _, _, bits, _ in done), _sum([effort for *_, effort in done]))
@@ -113,7 +113,8 @@ def decode(
     networks = {block.model_id: models.load_by_id(block.model_id) for block in header.blocks}
     for block in header.blocks:
         codec.check_model(networks[block.model_id], block.mode, ContainerError)
-    tally, inner = Tally(progress, header.samples), _threads_inside(threads, len(payloads))
+    tally = Tally(progress, header.samples)
+    outer, inner = _threads(threads, len(payloads), products.get("device"))
 
     def code(index: int) -> NDArray[np.uint8]:
         block, network = header.blocks[index], networks[header.blocks[index].model_id]
@@ -132,7 +133,7 @@ def decode(
         return planes
 
     names = iter(header.names)
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(outer) as pool:
         for block, planes in zip(header.blocks, pool.map(code, range(len(payloads))), strict=True):
             yield from (NamedImage(next(names), image, block.mode) for image in planes)
 
@@ -189,6 +190,8 @@ def _sum(efforts: Sequence[Effort]) -> Effort:
     return Effort(seconds, sum(effort.steps for effort in efforts), "; ".join(notes))
 
 
-def _threads_inside(threads: int | None, blocks: int) -> int:
-    """Threads of each block, where there are fewer blocks than threads."""
-    return max(1, (threads or os.cpu_count() or 1) // max(blocks, 1))
+def _threads(threads: int | None, blocks: int, device: str | None) -> tuple[int, int]:
+    """How many blocks go side by side, one on a device of torch, and the threads of each."""
+    threads = threads or os.cpu_count() or 1
+    outer = max(1, min(threads, blocks)) if device is None else 1
+    return outer, threads // outer

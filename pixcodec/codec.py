@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixcodec import container, models, regions, tiles
-from pixcodec.errors import BackendError, ContainerError, DigestError, UnsupportedImageError
+from pixcodec.errors import ContainerError, DigestError, UnsupportedImageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +98,7 @@ def encode_images(
     `options` are threads, backend, device and progress, see `encode`.
     """
     if is_stacked(network):
-        return regions.encode(images, network, sides, **_without_products(options))
+        return regions.encode(images, network, sides, **options)
     return tiles.encode(images, network, sides, **options)
 
 
@@ -111,16 +111,8 @@ def decode_images(
 ) -> tuple[NDArray[np.uint8], Effort]:
     """Streams to images uint8[N, H, W, C] of this shape, and how it went; `DamagedTileError` if they are of others."""
     if is_stacked(network):
-        return regions.decode(streams, shape, network, sides, **_without_products(options))
+        return regions.decode(streams, shape, network, sides, **options)
     return tiles.decode(streams, shape, network, sides, **options)
-
-
-def _without_products(options: dict[str, Any]) -> dict[str, Any]:
-    """Refuse to choose what a stacked network has no choice of."""
-    products = {"backend", "device"}
-    if any(options.get(name) is not None for name in products):
-        raise BackendError("the model codes tiles side by side and has one back end; leave out backend and device")
-    return {name: value for name, value in options.items() if name not in products}
 
 
 def encode(
@@ -142,15 +134,15 @@ def encode(
         model: name or folder; by default the shipped model for the mode.
         threads: how many tiles may be coded side by side; by default one a core.
         backend: for products, see `exact.matmul`; by default the fastest that is exact here.
-        device: of torch ("cpu", "cuda", ...), which then evaluates the network over whole tiles at once; by default
-            it is evaluated step by step by compiled kernels, without torch.
+        device: of torch ("cpu", "cuda", ...), which then evaluates the network over whole tiles at once, or, of a
+            stacked one, step by step; by default it is evaluated step by step by compiled kernels, without torch.
         tile: longest side of a tile.
         progress: called with (steps done, steps in all), from any thread.
 
     Raises:
         UnsupportedImageError: the planes do not fit the mode, or the mode the model.
         ModelError: no such model.
-        BackendError: the back end asked for is not exact here, or the model has no choice of one.
+        BackendError: the back end or device asked for is not here, or not exact.
     """
     check_planes(planes, mode)
     network = models.load(model or models.DEFAULTS[mode])
@@ -199,7 +191,8 @@ def decode(
 ) -> Decoded:
     """A .pxc file to its planes, proved by the digest of the pixels that were encoded.
 
-    Args: see `encode`; with a `device` only the products of each step are computed there.
+    Args: see `encode`; with a `device` only the products of each step are computed there, or, of a stacked network,
+        all of it.
 
     Raises:
         ContainerError: the bytes are not a .pxc file that this version knows, or are cut or damaged.

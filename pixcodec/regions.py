@@ -16,6 +16,7 @@ import numpy as np
 from pixcodec import stacks
 from pixcodec.coding import check_room
 from pixcodec.errors import DamagedTileError
+from pixcodec.exact import arrays as array_libraries
 from pixcodec.progress import Effort, Tally, side_by_side
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def encode(
     tiles: tuple[int, int],
     *,
     threads: int | None = None,
+    backend: str | None = None,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[list[bytes], float, Effort]:
     """Code images of one size.
@@ -86,21 +89,27 @@ def encode(
         images: uint8[N, H, W, C].
         network: of `models`.
         tiles: (height, width) of a tile.
-        threads: how many stacks may be coded side by side; by default one a core.
+        threads: how many stacks may be coded side by side; by default one a core, on a device always one.
+        backend: for products, see `exact.matmul`.
+        device: of torch, which then evaluates the network there.
         progress: called with (sub-pixels done, sub-pixels in all), from any thread.
 
     Returns:
         The streams of all stacks; ideal bits; how it went.
+
+    Raises:
+        BackendError: there is no such back end or device, or its products are not exact.
     """
+    arrays, note = array_libraries.choose(network, backend, device)
     todo, tally, began = list(_stacks(images.shape, tiles)), Tally(progress, images.size), time.perf_counter()
 
     def work(stack: _Stack) -> stacks.Coded:
         cut, which = _tiles(images, stack)
         part = np.ascontiguousarray(cut[which])
-        return stacks.encode(part, network, progress=tally.part(part.size))
+        return stacks.encode(part, network, arrays=arrays, progress=tally.part(part.size))
 
-    coded = side_by_side(work, todo, threads)
-    return [each.payload for each in coded], sum(each.ideal_bits for each in coded), _effort(todo, began)
+    coded = side_by_side(work, todo, threads if device is None else 1)
+    return [each.payload for each in coded], sum(each.ideal_bits for each in coded), _effort(todo, began, note)
 
 
 def decode(
@@ -110,6 +119,8 @@ def decode(
     tiles: tuple[int, int],
     *,
     threads: int | None = None,
+    backend: str | None = None,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Images, Effort]:
     """Images uint8[N, H, W, C] of this shape from the streams of their stacks, and how it went; see `encode`.
@@ -123,22 +134,24 @@ def decode(
     if len(streams) != len(todo):
         message = f"expected {len(todo)} streams, found {len(streams)}; fetch the file anew"
         raise DamagedTileError(message)
+    arrays, note = array_libraries.choose(network, backend, device)
     images = np.zeros(shape, np.uint8)
 
     def work(index: int) -> None:
         stack = todo[index]
         size = (stack.last - stack.first, stack.height, stack.width, channels)
         try:
-            part = stacks.decode(streams[index], size, network, progress=tally.part(math.prod(size)))
+            told = tally.part(math.prod(size))
+            part = stacks.decode(streams[index], size, network, arrays=arrays, progress=told)
         except DamagedTileError as problem:
             message = f"stream {index} of {len(todo)}: {problem}"
             raise DamagedTileError(message) from None
         cut, which = _tiles(images, stack)
         cut[which] = part
 
-    side_by_side(work, range(len(todo)), threads)
-    return images, _effort(todo, began)
+    side_by_side(work, range(len(todo)), threads if device is None else 1)
+    return images, _effort(todo, began, note)
 
 
-def _effort(todo: Sequence[_Stack], began: float) -> Effort:
-    return Effort({"stacks": time.perf_counter() - began}, sum(stack.height * stack.width for stack in todo), "")
+def _effort(todo: Sequence[_Stack], began: float, note: str) -> Effort:
+    return Effort({"stacks": time.perf_counter() - began}, sum(stack.height * stack.width for stack in todo), note)

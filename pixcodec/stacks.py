@@ -1,8 +1,9 @@
 """Many images of one size coded together by one of the paper's networks: their symbols in one stream.
 
 The order of the symbols: steps (`exact.evaluation.steps`), in a step channel by channel, in a channel the pixels by
-ascending row, at a pixel the images.  Encoder, decoder, sampling and completion run the same loop (`run`) and differ in
-the function that says the symbols of a step.
+ascending row, at a pixel the images; with a network of several scales all small images first, and then what they did
+not tell.  Encoder, decoder, sampling and completion run the same loop (`run`) and differ in the function that says the
+symbols of a step.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pixcodec.exact import arrays as array_libraries
 from pixcodec.exact import mixture
 from pixcodec.exact.evaluation import Evaluation, steps
 from pixcodec.exact.frequencies import EXP2, code_length, counts_of_logits
+from pixcodec.exact.program import FACTOR
 from pixcodec.exact.tables import TANH
 
 if TYPE_CHECKING:
@@ -128,23 +130,85 @@ def run(
     images, height, width = shape
     arrays = arrays or array_libraries.choose(program)[0]
     evaluation, counts = Evaluation(program, images, height, width, arrays), Counts(program, temperature)
-    done = 0
+    small = _Small(program, shape, say)
+    small.run(temperature, arrays, progress)
+    if small.values is not None:
+        flat = small.values[::FACTOR, ::FACTOR].reshape(-1, images, program.channels)
+        evaluation.know_small(arrays.array(flat.astype(np.float32)))
+    done = small.pixels
     for rows, columns in steps(program, height, width):
-        at = evaluation.begin(rows, columns)
+        at, asked = evaluation.begin(rows, columns), small.unknown(rows, columns)
+        some = np.repeat(asked, images)
         for channel in range(program.channels):
             if channel < program.groups:
-                outputs = evaluation.arrays.numbers(evaluation.step(at, channel))
-                centres = evaluation.median_edge(at) if counts.kind == "mixture" else None
-                counts.take(outputs.reshape(len(rows) * images, -1), centres)
-            symbols = say(channel, rows, columns, counts.counts(channel))
-            if channel + 1 < program.channels:
-                counts.know(channel, symbols)
-            known = symbols.reshape(len(rows), images).astype(np.float32)
-            evaluation.know(at, channel, evaluation.arrays.array(known))
+                outputs = evaluation.arrays.numbers(evaluation.step(at, channel)).reshape(len(rows) * images, -1)
+                centres = evaluation.median_edge(at)[some] if counts.kind == "mixture" else None
+                counts.take(outputs[some], centres)
+            symbols = small.told(rows, columns, channel)
+            if asked.any():
+                symbols[asked] = _ask(say, counts, channel, rows[asked], columns[asked])
+            evaluation.know(at, channel, evaluation.arrays.array(symbols.astype(np.float32)))
         evaluation.end(rows, columns)
-        done += len(rows)
+        done += int(asked.sum())
         if progress is not None:
             progress(done, height * width)
+
+
+def _ask(say: Say, counts: Counts, channel: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """A step's symbols int32[places, images] of a channel."""
+    symbols = say(channel, rows, columns, counts.counts(channel))
+    if channel + 1 < counts.program.channels:
+        counts.know(channel, symbols)
+    return symbols.reshape(len(rows), -1)
+
+
+class _Small:
+    """The small images of a stack, coded before the large ones; of a network of one scale there are none.
+
+    Attributes:
+        values: int32[H, W, images, C], the pixels that small images told; None where there are none.
+        pixels: of a small image.
+    """
+
+    def __init__(self, program: Program, shape: tuple[int, int, int], say: Say) -> None:
+        self.program, self.shape, self._say_large = program, shape, say
+        self.values: np.ndarray | None = None
+        self.pixels = 0
+
+    def run(self, temperature: float, arrays: Any, progress: Progress | None) -> None:  # noqa: ANN401 - see `run`
+        """Code them."""
+        if self.program.small is None:
+            return
+        images, height, width = self.shape
+        small = images, -(-height // FACTOR), -(-width // FACTOR)
+        self.values = np.zeros((height, width, images, self.program.channels), np.int32)
+        self.pixels = small[1] * small[2]
+
+        def of_all(done: int, total: int) -> None:
+            del total
+            if progress is not None:
+                progress(done, height * width)
+
+        run(self.program.small, small, self._say, temperature=temperature, arrays=arrays, progress=of_all)
+
+    def _say(self, channel: int, rows: np.ndarray, columns: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        rows, columns = FACTOR * rows, FACTOR * columns
+        symbols = self._say_large(channel, rows, columns, counts)
+        if self.values is not None:
+            self.values[rows, columns, :, channel] = symbols.reshape(len(rows), -1)
+        return symbols
+
+    def unknown(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """bool[places]: pixels that no small image told."""
+        if self.values is None:
+            return np.ones(len(rows), bool)
+        return (rows % FACTOR != 0) | (columns % FACTOR != 0)
+
+    def told(self, rows: np.ndarray, columns: np.ndarray, channel: int) -> np.ndarray:
+        """int32[places, images]: values of a channel that small images told, elsewhere 0."""
+        if self.values is None:
+            return np.zeros((len(rows), self.shape[0]), np.int32)
+        return self.values[rows, columns, :, channel]
 
 
 def _check(images: np.ndarray, program: Program) -> None:

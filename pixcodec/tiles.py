@@ -177,7 +177,7 @@ def _prepare(
     progress: Progress | None,
 ) -> _Run:
     if device is not None:
-        backend = f"{backend or 'torch-float32'}:{device}"
+        backend = matmul.on_device(backend, device)
     chosen, note = matmul.choose(backend, models.shapes(network))
     return _Run(network, chosen, note, progress, sum(number_of_steps(*part.shape[:2]) for part in parts))
 

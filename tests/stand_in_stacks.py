@@ -26,6 +26,7 @@ class Network:
     tile: int = 32
     level: int = 9  # of zlib
     stacked: bool = True
+    shapes: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def identity(self) -> bytes:

@@ -178,7 +178,7 @@ def test_a_single_image_of_mode_1_comes_back_in_mode_1(folder: Path) -> None:
         (["encode", "twice", "--archive"], 3, "twice: 'a.jpg' and 'a.png' would both be decoded to 'a.png'"),
         (["encode", "set/test_1.png", "set/../set/test_1.png", "--archive", "-o", "a.pxc"], 3, "twice"),
         (["encode", "set", "--archive", "--model", "none"], 8, "set: no model is called 'none'"),
-        (["encode", "set", "--archive", "--backend", "numpy"], 9, "set: the model codes tiles side by side"),
+        (["encode", "set", "--archive", "--backend", "none"], 9, "set: there is no back end 'none'"),
         (["encode", "set", "--archive", "-o", "packed.pxc"], 11, "packed.pxc: is there already"),
         (["encode", "set", "--archive", "-o", "empty"], 12, "empty: is a folder"),
         (["encode", "set", "--archive", "-o", "none/a.pxc"], 12, "none/a.pxc: cannot be written (No such"),

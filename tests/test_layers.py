@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "": {"archive_codec", "codec", "image"},  # pixcodec/__init__.py
 }
-TORCH = ("nets/", "training/", "exact/torch_backend.py")
+TORCH = ("nets/", "training/", "exact/torch_backend.py", "exact/torch_arrays.py")
 CONSTRICTION = ("coding.py",)
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 

@@ -15,7 +15,6 @@ import pixcodec
 from pixcodec import archive, archive_codec, codec, container, regions
 from pixcodec.archive_codec import NamedImage
 from pixcodec.errors import (
-    BackendError,
     ContainerError,
     DamagedTileError,
     DigestError,
@@ -114,11 +113,8 @@ def test_a_bilevel_pillow_image_comes_back_bilevel() -> None:
     assert (back.mode, back.size, back.tobytes()) == ("1", picture.size, picture.tobytes())
 
 
-def test_a_stacked_network_has_no_choice_of_products_and_only_its_own_mode() -> None:
+def test_a_stacked_network_codes_only_its_own_mode() -> None:
     (planes,) = images(1, 8, 8, "1")
-    for products in ({"backend": "numpy"}, {"device": "cpu"}):
-        with pytest.raises(BackendError, match="leave out backend"):
-            codec.encode(planes, "1", **products)
     with pytest.raises(UnsupportedImageError, match="256 levels, the image has 1 of 2"):
         codec.encode(planes, "1", model="photo_gray")
     with pytest.raises(UnsupportedImageError, match="expected uint8 planes"):

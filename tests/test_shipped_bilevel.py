@@ -60,3 +60,6 @@ def test_a_bilevel_picture_comes_back() -> None:
     decoded = codec.decode(data)
     assert decoded.mode == "1"
     np.testing.assert_array_equal(decoded.planes, planes)
+    pytest.importorskip("torch")
+    assert codec.encode(planes, "1", device="cpu").data == data
+    np.testing.assert_array_equal(codec.decode(data, device="cpu").planes, planes)

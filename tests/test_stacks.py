@@ -21,6 +21,8 @@ NETWORKS = {
     "bilevel_colour": programs.program("gated_pixelcnn", "bilevel_colour"),
     "gray_mixture": programs.program("diagonal_bilstm", "gray_mixture"),
     "mixture": programs.program("gated_pixelcnn", "mixture"),
+    "two scales, colour": programs.program("multi_scale", "colour"),
+    "two scales, mixture": programs.program("multi_scale_diagonal_bilstm", "mixture"),
 }
 SAMPLES = {
     "bilevel": "b469cadc334a46a40db53b243d96f0bdf1dfc8ad0c02780e49ab874c06b2adc0",
@@ -28,6 +30,8 @@ SAMPLES = {
     "colour": "81b6ed26184629547115917ce1e786592e0efe44216947bc0b0c630284a36604",
     "bilevel_colour": "dc454395feedf429da0e332ccfdcde3fa59bf693ac2d2f5e8013b165952ff7dd",
     "gray_mixture": "a884fff1f3584326411e2aa458b3fdb40c62f80949ecb50633aa264800c194d1",
+    "two scales, colour": "6a38ef749a0607eecd33376a10cce0b1e1d5c361642e9d39be45488c13fe0a35",
+    "two scales, mixture": "e87293ca5ac65bcf1ef39c5c09073d3ed741f983c2a727a0aea08c16e7a8bc1d",
     "mixture": "5a5d8b6007645eaa75d5903afc7f173ed7ca677936c64f2cb3edc688f223d587",
 }
 

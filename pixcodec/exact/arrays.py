@@ -1,6 +1,6 @@
 """What `exact.evaluation` needs of an array library: NumPy alone, or with compiled products and loops.
 
-All numbers are integers held in binary32.
+All numbers are integers held in binary32.  `torch_arrays` has the same for torch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 FEW = 8  # features of a map whose taps NumPy multiplies at once
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
 _ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding and subtracting it rounds half to even
+
+
+def are_codes(low: int, high: int) -> bool:
+    """Whether integers from `low` to `high` are codes that all back ends multiply: 0..255, or -128..127."""
+    return (low >= 0 and high <= 255) or (low >= -128 and high <= 127)
+
+
+def of_one_tap(product: Product) -> Product:
+    """A product with the inputs of all its taps side by side."""
+    taps, width, outputs = product.weight.shape
+    return Product(product.weight.reshape(1, taps * width, outputs), product.bias, product.scale)
 
 
 class NumpyArrays:
@@ -130,13 +141,11 @@ class KernelArrays(NumpyArrays):
 
     def prepare(self, product: Product, inputs: tuple[int, int]) -> Any:
         """See `NumpyArrays`; what does not fit into 8 bits goes to NumPy."""
-        low, high = inputs
-        if (low < 0 or high > 255) and (low < -128 or high > 127):
+        if not are_codes(*inputs):
             return super().prepare(product, inputs)
-        taps, width, outputs = product.weight.shape
-        flat = Product(product.weight.reshape(1, taps * width, outputs), product.bias, product.scale)
-        packed = matmul.pack(self.backend, flat, np.full(taps * width, low < 0))
-        return packed, self.backend.signed_offset if low < 0 else self.backend.unsigned_offset, product.scale
+        signed, flat = inputs[0] < 0, of_one_tap(product)
+        packed = matmul.pack(self.backend, flat, np.full(flat.weight.shape[1], signed))
+        return packed, self.backend.signed_offset if signed else self.backend.unsigned_offset, product.scale
 
     def product(self, pieces: Sequence[Any], form: Any, low: int, high: int) -> Any:
         """See `NumpyArrays`."""
@@ -157,7 +166,21 @@ class KernelArrays(NumpyArrays):
         return result
 
 
-def choose(program: Program, backend: str | None = None) -> tuple[NumpyArrays, str]:
-    """The fastest arrays that are exact here, and a note where something had to be given up; see `matmul.choose`."""
+def choose(program: Program, backend: str | None = None, device: str | None = None) -> tuple[NumpyArrays, str]:
+    """The fastest arrays that are exact here, and a note where something had to be given up; see `matmul.choose`.
+
+    Args:
+        program: what is to be evaluated.
+        backend: for products.
+        device: of torch, which then has all arrays; by default there is no torch but in `backend`.
+
+    Raises:
+        BackendError: there is no such back end or device, or its products are not exact.
+    """
+    if device is not None:
+        products: Any = matmul.backend(matmul.on_device(backend, device))  # first: it says where torch is not here
+        from pixcodec.exact.torch_arrays import TorchArrays
+
+        return TorchArrays(products, program.shapes), ""
     chosen, note = matmul.choose(backend, program.shapes)
     return KernelArrays(chosen), note

@@ -17,16 +17,18 @@ import numpy as np
 
 from pixcodec.exact.arrays import NumpyArrays
 from pixcodec.exact.network import STREAM_LIMIT, Product
-from pixcodec.exact.program import GATES, HALVES, IMAGE, SIGNED, Add, Convolve, Gate, Program, Recur, Rescale
+from pixcodec.exact.operations import GATES, HALVES, IMAGE, KNOWN, SIGNED, Add, Convolve, Gate, Recur, Rescale
+from pixcodec.exact.program import FACTOR, Program
 from pixcodec.exact.tables import CELL_LIMIT, GATE_LIMIT, SIGMOID, TANH, TANH_CELL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pixcodec.exact.program import Operation
+    from pixcodec.exact.operations import Operation
 
 CELLS = ".cells"  # after the name of the states that they belong to
 BILEVEL_CODE = 32  # codes of bilevel images are -32 and 32
+KNOWN_CODE = 32  # in the last feature of `KNOWN` where the small image has a pixel
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Evaluation:
         self.arrays = arrays or NumpyArrays()
         taps = [tap for op in program.operations if isinstance(op, Convolve | Recur) for tap in op.taps]
         self._top = max([1, *(dy for dy, _ in taps)])
+        self._below = max([0, *(-dy for dy, _ in taps)])
         self._side = max([1, *(abs(dx) for _, dx in taps)])
         self._stride = width + 2 * self._side
         self._groups = [None, *range(program.groups)] if program.groups > 1 else [None]
@@ -82,16 +85,20 @@ class Evaluation:
         right = [op for op in program.operations if isinstance(op, Recur) and op.direction == "right"]
         self._before_row = [op for op in program.operations if by_rows and op.target in program.above]
         self._after_row = [op for op in right if by_rows]
-        apart = {op.target for op in self._before_row + self._after_row}
+        self._in_advance = self._needed_in_advance()
+        self._once_a_pixel = [op for op in program.operations if op.target in program.ahead - self._kept.keys()]
+        apart = program.ahead | {op.target for op in self._before_row + self._after_row}
         self._at_pixels = [op for op in program.operations if op.target not in apart]
 
     def _map(self, width: int, value: np.ndarray | float) -> Any:
-        places = self._stride * (self.height + self._top)
+        places = self._stride * (self._top + self.height + self._below)
         return self.arrays.full((places, self.images, width), value)
 
     def _names_to_keep(self) -> set[str]:
         """Maps of which other pixels are seen, or that are made before a row and read at its pixels."""
         program, keep = self.program, {IMAGE}
+        if program.small is not None:
+            keep.add(KNOWN)
         if program.by_rows and program.last in program.above:
             keep.add(program.last)
         for op in program.operations:
@@ -102,6 +109,16 @@ class Evaluation:
             if program.by_rows and op.target not in program.above:
                 keep.update(source for source in op.sources if source in program.above)
         return keep
+
+    def _needed_in_advance(self) -> list[Operation]:
+        """What makes the maps of the small image that are seen at other pixels too, in order."""
+        program, wanted = self.program, set(self._kept)
+        chosen: list[Operation] = []
+        for op in reversed(program.operations):
+            if op.target in program.ahead and op.target in wanted:
+                chosen.append(op)
+                wanted.update(op.sources)
+        return chosen[::-1]
 
     def _prepared(self, op: Convolve | Recur, group: int | None) -> Any:
         """A product's features of a colour group, as the arrays want it."""
@@ -121,8 +138,24 @@ class Evaluation:
 
     def know(self, at: Places, channel: int, values: Any) -> None:
         """The image's values [places, images] of a channel."""
-        codes = values * (2 * BILEVEL_CODE) - BILEVEL_CODE if self.program.levels == 2 else values - 128
-        self._kept[IMAGE][at.flat, :, channel] = codes
+        self._kept[IMAGE][at.flat, :, channel] = self._codes(values)
+
+    def _codes(self, values: Any) -> Any:
+        return values * (2 * BILEVEL_CODE) - BILEVEL_CODE if self.program.levels == 2 else values - 128
+
+    def know_small(self, values: Any) -> None:
+        """Small images: binary32 integers [h w, images, C]; all that is made of them alone is made."""
+        rows, columns = np.divmod(np.arange(values.shape[0]), -(-self.width // FACTOR))
+        at, last = self.places(FACTOR * rows, FACTOR * columns), self.program.channels
+        known = self._kept[KNOWN]
+        known[at.flat, :, :last] = self._codes(values)
+        known[at.flat, :, last] = KNOWN_CODE
+        self._now = {}
+        for op in self._in_advance:
+            self._apply(op, self._everywhere(), None)
+
+    def _everywhere(self) -> Places:
+        return self.places(*np.divmod(np.arange(self.height * self.width), self.width))
 
     def median_edge(self, at: Places) -> np.ndarray:
         """MED predictions 0..255 of some pixels, int64[places * images, C], by NumPy; 128 lies outside."""
@@ -221,8 +254,11 @@ class Evaluation:
         Returns:
             [H W, images, outputs], integers in binary32.
         """
-        rows, columns = np.divmod(np.arange(self.height * self.width), self.width)
-        everywhere = self.places(rows, columns)
+        everywhere = self._everywhere()
+        if self.program.small is not None:
+            rows, columns = np.divmod(np.arange(self.height * self.width), self.width)
+            small = (rows % FACTOR == 0) & (columns % FACTOR == 0)
+            self.know_small(values[self.arrays.array(np.flatnonzero(small))])
         self._now = {}
         for channel in range(self.program.channels):
             self.know(everywhere, channel, values[..., channel])
@@ -246,7 +282,10 @@ class Evaluation:
             for op in self._before_row:
                 self._apply(op, row, None)
             self._now = {}
-        return self.places(rows, columns)
+        at = self.places(rows, columns)
+        for op in self._once_a_pixel:
+            self._apply(op, at, None)
+        return at
 
     def step(self, at: Places, group: int) -> Any:
         """Outputs [places, images, outputs of the group] of a step; its channels before `group` are known."""

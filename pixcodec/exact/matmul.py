@@ -206,6 +206,11 @@ def backend(name: str) -> Backend:
     return _BACKENDS[kind](device) if device else _BACKENDS[kind]()
 
 
+def on_device(name: str | None, device: str) -> str:
+    """The name of a back end of torch on a device; by default that of binary32, which every device has."""
+    return f"{name or 'torch-float32'}:{device}"
+
+
 @lru_cache(maxsize=256)
 def _passes(name: str, shape: tuple[int, int, int]) -> bool:
     return known_answer(backend(name), *shape)

@@ -26,7 +26,7 @@ except ImportError:
     raise MissingDependencyError("this needs torch, which is not here; pip install 'pixcodec[train]'") from None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pixcodec.exact.network import Network, Product
 
@@ -111,6 +111,15 @@ _FORMS = {
 }
 
 
+class Layer(NamedTuple):
+    """A product on a device: weight [taps * padded inputs, padded outputs]; bias and scale [outputs]."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    scale: torch.Tensor
+    inputs: int  # of a tap, padded
+
+
 class TorchBackend:
     """A `matmul.Backend` on a device; a product is one matrix product over all taps."""
 
@@ -118,7 +127,7 @@ class TorchBackend:
 
     def __init__(self, kind: str, device: str = "cpu") -> None:
         """`kind`: "int8" or "float32"."""
-        self.name = f"torch-{kind}"
+        self.name, self.kind = f"torch-{kind}", kind
         self.form = _FORMS[kind]
         self.device = torch.device(device)
         self.stored, self.sums, self.unsigned_offset = self.form.stored, self.form.sums, self.form.unsigned_offset
@@ -132,6 +141,22 @@ class TorchBackend:
         """Exact sums of [M, K] stored activations and [K, N] packed weights."""
         with _PRECISION.full(), torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             return self.form.multiply(a, w)
+
+    def layer(self, product: Product, signed: np.ndarray) -> Layer:
+        """A product on the device; `signed` bool[inputs] tells which of its inputs are signed codes."""
+        inputs, outputs = product.weight.shape[1:]
+        packed = matmul.pack(self, product, signed)
+        bias, scale = (torch.tensor(values, device=self.device) for values in (packed.bias[:outputs], product.scale))
+        return Layer(packed.weight, bias, scale, matmul.padded(inputs, matmul.TERMS))
+
+    def operand(self, codes: torch.Tensor, inputs: int, offset: int) -> torch.Tensor:
+        """Codes [..., n] as products want them: with the offset, padded to `inputs`, in the stored type."""
+        return functional.pad((codes + offset).to(self.form.stored_tensor), (0, inputs - codes.shape[-1]))
+
+    def rescaled(self, x: torch.Tensor, layer: Layer, low: int, high: int) -> torch.Tensor:
+        """clamp(rint(sums * scale)) as binary32 [M, outputs], from an operand [M, taps * padded inputs]."""
+        sums = self.multiply(x, layer.weight)[:, : layer.bias.numel()] + layer.bias
+        return sums.to(torch.float32).mul_(layer.scale).clamp_(low, high).round_()
 
     def convolve(
         self,
@@ -172,22 +197,19 @@ def _proved(kind: str, device: str, shape: tuple[int, int, int]) -> bool:
     backend = TorchBackend(kind, device)
     if not matmul.known_answer(backend, *shape):
         return False
-    taps, inputs, outputs = shape
-    random = np.random.default_rng(taps * inputs)
-    largest = min(127, ((1 << 24) - 1) // (256 * taps * inputs))
-    a: np.ndarray = random.integers(-128, 128, (PROVED_ROWS, taps * inputs)).astype(backend.stored)
-    w = random.integers(-largest, largest + 1, (1, taps * inputs, outputs))
+    terms, outputs = shape[0] * matmul.padded(shape[1], matmul.TERMS), matmul.padded(shape[2], matmul.OUTPUTS)
+    random = np.random.default_rng(terms)
+    largest = min(127, ((1 << 24) - 1) // (256 * terms))
+    a: np.ndarray = random.integers(-128, 128, (PROVED_ROWS, terms)).astype(backend.stored)
+    w = random.integers(-largest, largest + 1, (1, terms, outputs))
     sums = backend.multiply(torch.from_numpy(a).to(backend.device), backend.pack_weight(w))
     return np.array_equal(sums.cpu().numpy(), a.astype(np.float64) @ w[0].astype(np.float64))
 
 
-class _Layer(NamedTuple):
-    """A product on the device: weight [taps * padded inputs, padded outputs]; bias and scale [outputs]."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-    scale: torch.Tensor
-    inputs: int  # of a tap, padded
+def prove(kind: str, device: str, shapes: Iterable[tuple[int, int, int]]) -> None:
+    """Raise `BackendError` unless products of these shapes (taps, inputs, outputs) are exact on the device."""
+    if not all(_proved(kind, device, shape) for shape in sorted(shapes)):
+        raise BackendError(f"products {kind} of torch are not exact on {device}; choose others or another device")
 
 
 class _Pictures:
@@ -206,23 +228,14 @@ class _Pictures:
         self.halo = max(dy for dy, _ in network.first_taps)
         self.halo += len(network.blocks) * max(dy for dy, _ in network.taps)
 
-    def _layer(self, product: Product, signed_from: int | None = None) -> _Layer:
+    def _layer(self, product: Product, signed_from: int | None = None) -> Layer:
         """`signed_from`: the first input that is a signed code; by default all are codes 0..255."""
-        inputs, outputs = product.weight.shape[1:]
-        signed = np.arange(inputs) >= (inputs if signed_from is None else signed_from)
-        packed = matmul.pack(self.backend, product, signed)
-        bias, scale = (torch.from_numpy(v).to(self.backend.device) for v in (packed.bias[:outputs], product.scale))
-        return _Layer(packed.weight, bias, scale, matmul.padded(inputs, matmul.TERMS))
+        inputs = product.weight.shape[1]
+        return self.backend.layer(product, np.arange(inputs) >= (inputs if signed_from is None else signed_from))
 
-    def _rescaled(self, x: torch.Tensor, layer: _Layer, low: int) -> torch.Tensor:
-        """clamp(rint(sums * scale)) as binary32 [M, outputs], from stored activations [M, taps * padded inputs]."""
-        sums = self.backend.multiply(x, layer.weight)[:, : layer.bias.numel()] + layer.bias
-        high = BYTE if low == 0 else STREAM_LIMIT
-        return sums.to(torch.float32).mul_(layer.scale).clamp_(low, high).round_()
-
-    def _stored(self, codes: torch.Tensor, inputs: int, offset: int) -> torch.Tensor:
-        """Codes [..., n] as the products want them: with the offset, padded to `inputs`, in the stored type."""
-        return functional.pad((codes + offset).to(self.backend.form.stored_tensor), (0, inputs - codes.shape[-1]))
+    def _rescaled(self, x: torch.Tensor, layer: Layer, low: int) -> torch.Tensor:
+        """Codes 0..255 where `low` is 0, else a stream."""
+        return self.backend.rescaled(x, layer, low, BYTE if low == 0 else STREAM_LIMIT)
 
     @staticmethod
     def _seen(x: torch.Tensor, taps: tuple[tuple[int, int], ...], outside: int) -> torch.Tensor:
@@ -237,12 +250,12 @@ class _Pictures:
     def _trunk(self, codes: torch.Tensor) -> torch.Tensor:
         """Features 0..255, float32[N, H, W, features], from the inputs int8[N, H, W, inputs]."""
         network, offset, place = self.network, self.backend.unsigned_offset, codes.shape[:3]
-        seen = self._seen(self._stored(codes, self._first.inputs, 0), network.first_taps, 0)
+        seen = self._seen(self.backend.operand(codes, self._first.inputs, 0), network.first_taps, 0)
         x = self._rescaled(seen, self._first, -STREAM_LIMIT)
         for block, (conv, pointwise) in zip(network.blocks, self._blocks, strict=True):
-            u = self._stored(_to_bytes(x, block.alpha), conv.inputs, offset)
+            u = self.backend.operand(_to_bytes(x, block.alpha), conv.inputs, offset)
             v = self._rescaled(self._seen(u.reshape(*place, -1), network.taps, offset), conv, 0)
-            x += self._rescaled(self._stored(v, pointwise.inputs, offset), pointwise, -STREAM_LIMIT)
+            x += self._rescaled(self.backend.operand(v, pointwise.inputs, offset), pointwise, -STREAM_LIMIT)
             x.clamp_(-STREAM_LIMIT, STREAM_LIMIT)
         return _to_bytes(x, network.alpha).reshape(*place, -1)
 
@@ -262,14 +275,14 @@ class _Pictures:
         signed = torch.cat([part.to(torch.int8) for part in codes], dim=1)
         x = torch.cat(
             [
-                self._stored(features, features.shape[1], offset),
-                self._stored(signed, first.inputs - features.shape[1], 0),
+                self.backend.operand(features, features.shape[1], offset),
+                self.backend.operand(signed, first.inputs - features.shape[1], 0),
             ],
             dim=1,
         )
         a = self._rescaled(x, first, 0)
-        b = self._rescaled(self._stored(a, hidden.inputs, offset), hidden, 0)
-        return self._rescaled(self._stored(b, output.inputs, offset), output, -STREAM_LIMIT).to(torch.int16)
+        b = self._rescaled(self.backend.operand(a, hidden.inputs, offset), hidden, 0)
+        return self._rescaled(self.backend.operand(b, output.inputs, offset), output, -STREAM_LIMIT).to(torch.int16)
 
     def logits(self, planes: torch.Tensor, predictions: torch.Tensor, above: int) -> torch.Tensor:
         """int16[N, H - above, W, C, classes]; the first `above` rows are only seen by the others."""
@@ -312,9 +325,7 @@ def strips(
     """
     if products not in _FORMS:
         raise BackendError(f"torch has products {' and '.join(_FORMS)}, found {products!r}; choose one of them")
-    shapes = {product.weight.shape for product in network.products().values()}
-    if not all(_proved(products, device, shape) for shape in sorted(shapes)):
-        raise BackendError(f"products {products} of torch are not exact on {device}; choose others or another device")
+    prove(products, device, {product.weight.shape for product in network.products().values()})
     pictures = _Pictures(network, TorchBackend(products, device))
     known, guesses = (torch.as_tensor(array) for array in (planes, predictions))
     images, height, width, _ = known.shape

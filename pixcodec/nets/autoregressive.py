@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from pixcodec.nets.masked import MaskedConv2d, colour_mask, kernel_taps, pointwise
 from pixcodec.nets.mixture import Mixture
-from pixcodec.nets.recurrence import Recurrence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -189,10 +188,3 @@ def code_lengths(configuration: Configuration, outputs: torch.Tensor, values: to
         return functional.binary_cross_entropy_with_logits(outputs.float(), values.float(), reduction="none")
     logits = outputs.float().unflatten(1, (c.channels, c.levels)).transpose(1, 2)
     return functional.cross_entropy(logits, values.long(), reduction="none")
-
-
-def multiply_adds(network: nn.Module) -> int:
-    """Multiply-adds a pixel, forward, without masked weights."""
-    products = [p.mask.expand_as(p.weight).sum() for p in network.modules() if isinstance(p, MaskedConv2d)]
-    states = [r.weight.numel() for r in network.modules() if isinstance(r, Recurrence)]
-    return int(sum(products)) + sum(states)

@@ -42,14 +42,14 @@ class DiagonalBiLSTMLayer(nn.Module):
         self.input_to_state = nn.ModuleList(MaskedConv2d(2 * h, GATES * h, ((0, 0),), mask) for _ in range(2))
         self.states = DiagonalStates(h, (-1, 0), ways=2)
         self.wide = pointwise(h, 2 * h, groups)
-        self.condition = nn.Conv2d(context, 2 * GATES * h, 1, bias=False) if context else None
+        ways = range(2) if context else ()
+        self.condition = nn.ModuleList(nn.Conv2d(context, GATES * h, 1, bias=False) for _ in ways)
 
     def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """[N, 2h, H, W] to what is added to it (or, without residual connections, takes its place)."""
         left, right = self.input_to_state[0](x), self.input_to_state[1](x)
-        if self.condition is not None:
-            more_left, more_right = self.condition(context).chunk(2, dim=1)
-            left, right = left + more_left, right + more_right
+        if self.condition:
+            left, right = left + self.condition[0](context), right + self.condition[1](context)
         return self.wide(self.states(left, right))
 
 

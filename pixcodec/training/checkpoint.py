@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pixcodec.errors import TrainingError
-from pixcodec.nets import autoregressive, networks, photo
+from pixcodec.nets import networks, photo
 from pixcodec.training import tasks
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     try:
         card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
         if tasks.is_of_the_paper(card):
-            network = networks.make(autoregressive.Configuration.load(card["network"]))
+            network = networks.make(networks.load_shape(card["network"]))
         else:
             network = photo.PhotoNet(tasks.parts(card)[1])
     except (OSError, ValueError, KeyError, TypeError) as problem:

@@ -13,6 +13,7 @@ import math
 import shutil
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from pixcodec.exact.network import Network, identity
 from pixcodec.models import CARD, WEIGHTS
 from pixcodec.nets.autoregressive import Autoregressive
 from pixcodec.nets.heads import BITS
+from pixcodec.nets.multiscale import MultiScale
 from pixcodec.training import checkpoint, data, freeze_program, sources, tasks
 from pixcodec.training.evaluate import Bits, summary, tensors
 from pixcodec.training.loop import keep_memory
@@ -226,14 +228,13 @@ def run(
         torch.set_num_threads(threads)
     folder, out = Path(folder), Path(out)
     network, card = checkpoint.load_network(folder)
-    if isinstance(network, Autoregressive):
+    if isinstance(network, Autoregressive | MultiScale):
         if minutes > 0:
             raise TrainingError("--minutes of fine-tuning are for photo models; leave it out")
         found = tasks.ImageSetTask(card["training"]["recipe"]).load(data_folders, Path(), 1, say or (lambda _: None))
         program, exact = freeze_program.freeze(network, card, found, say)
         _write(out, program.network.card, exact)
-        for name in (checkpoint.WEIGHTS, checkpoint.CARD):  # to go on from; small enough to lie beside it
-            shutil.copyfile(folder / name, out / name)
+        _copy(folder, out)
         return program
     wanted = data.versions(sources.find(data_folders), card["training"]["recipe"]["data"])
     parameters = tasks.parts(card)[0]
@@ -255,6 +256,17 @@ def _write(out: Path, card: Mapping[str, Any], tensors: dict[str, np.ndarray]) -
         (out / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     except OSError as problem:
         raise TrainingError(f"{out} must be a folder with room for a model, found {problem}") from None
+
+
+def _copy(folder: Path, out: Path) -> None:
+    """Float weights and their card to the model's folder: to go on from, and small enough to lie beside it."""
+    try:
+        for name in (checkpoint.WEIGHTS, checkpoint.CARD):
+            with suppress(shutil.SameFileError):  # it lies there already
+                shutil.copyfile(folder / name, out / name)
+                (out / name).chmod(0o644)
+    except OSError as problem:
+        raise TrainingError(f"{out} must be a folder with room for float weights, found {problem}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,17 +14,16 @@ import torch
 
 from pixcodec import stacks
 from pixcodec.exact.program import Program, identity
-from pixcodec.nets.autoregressive import codes
 from pixcodec.nets.heads import BITS
 from pixcodec.training.compile import compile_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pixcodec.nets.autoregressive import Autoregressive
+    from pixcodec.nets.networks import Network
     from pixcodec.training.image_sets import ImageSet
 
-CALIBRATION_IMAGES, MEASURED_IMAGES = 128, 256
+CALIBRATION_IMAGES, MEASURED_IMAGES = 256, 512
 CARD_FORMAT = 0  # of every model's card
 _TILE = 64  # longest side in one piece: networks of small images know no larger ones
 
@@ -38,7 +37,7 @@ class FrozenProgram:
     after: float
 
 
-def measure(network: Autoregressive, images: np.ndarray, batch: int = 64) -> float:
+def measure(network: Network, images: np.ndarray, batch: int = 64) -> float:
     """Bits of images uint8[N, H, W, C] by the float network in binary32."""
     total = 0.0
     with torch.inference_mode():
@@ -49,7 +48,7 @@ def measure(network: Autoregressive, images: np.ndarray, batch: int = 64) -> flo
 
 
 def freeze(
-    network: Autoregressive, card: Mapping[str, Any], found: ImageSet, say: Callable[[str], None] | None = None
+    network: Network, card: Mapping[str, Any], found: ImageSet, say: Callable[[str], None] | None = None
 ) -> tuple[FrozenProgram, dict[str, np.ndarray]]:
     """Calibrate and round.
 
@@ -65,7 +64,7 @@ def freeze(
     say = say or (lambda _: None)
     chosen = np.random.default_rng(0).permutation(len(found.train))[:CALIBRATION_IMAGES]
     values = torch.from_numpy(np.ascontiguousarray(found.train[chosen].transpose(0, 3, 1, 2)))
-    deciding, tensors = compile_network(network, values, codes)
+    deciding, tensors = compile_network(network, values)
     whole: dict[str, Any] = {
         "format": CARD_FORMAT,
         "name": card["name"],

@@ -50,7 +50,7 @@ class Units:
     heads: tuple[tuple[torch.Tensor, torch.Tensor], ...]
 
 
-def _range(samples: torch.Tensor, quantile: float) -> tuple[torch.Tensor, float]:
+def quantile_range(samples: torch.Tensor, quantile: float) -> tuple[torch.Tensor, float]:
     """Quantile of each channel's samples [M, channels], and of all."""
     ordered = samples.sort(0).values
     own = ordered[min(math.ceil(quantile * (len(samples) - 1)), len(samples) - 1)]
@@ -58,7 +58,7 @@ def _range(samples: torch.Tensor, quantile: float) -> tuple[torch.Tensor, float]
     return own, max(float(flat[min(math.ceil(quantile * (len(flat) - 1)), len(flat) - 1)]), 1e-6)
 
 
-def _balanced(own: torch.Tensor, whole: float) -> torch.Tensor:
+def balanced(own: torch.Tensor, whole: float) -> torch.Tensor:
     """A range for each channel, between its own and the layer's, never below its own."""
     own = own.clamp_min(0)
     return torch.maximum(own, own.clamp_min(whole / 64) ** _BALANCE * whole ** (1 - _BALANCE))
@@ -92,15 +92,15 @@ def calibrate(network: PhotoNet, batches: Iterable[tuple[torch.Tensor, torch.Ten
     samples = {name: torch.cat(values) for name, values in kept.items()}
 
     def ranges(name: str) -> torch.Tensor:
-        return _balanced(*_range(samples[name], QUANTILE))
+        return balanced(*quantile_range(samples[name], QUANTILE))
 
     count = len(network.blocks)
     positive = [samples[f"stream {i}"].relu() for i in range(count + 1)]
-    relative = torch.stack([_balanced(*_range(p, QUANTILE)) / _range(p, QUANTILE)[1] for p in positive])
+    relative = torch.stack([balanced(*quantile_range(p, QUANTILE)) / quantile_range(p, QUANTILE)[1] for p in positive])
     shape = relative.log().mean(0).exp()  # one for all blocks, since the stream has one unit
-    largest = max(_range(samples[f"stream {i}"].abs() / shape, QUANTILE)[1] for i in range(count + 1))
+    largest = max(quantile_range(samples[f"stream {i}"].abs() / shape, QUANTILE)[1] for i in range(count + 1))
     stream = shape * (largest / STREAM_RANGE)
-    alphas = tuple(LARGEST_CODE / _range(p / stream, QUANTILE)[1] for p in positive)
+    alphas = tuple(LARGEST_CODE / quantile_range(p / stream, QUANTILE)[1] for p in positive)
     return Units(
         stream,
         alphas,

@@ -15,7 +15,7 @@ from torch import nn
 
 from pixcodec.errors import TrainingError
 from pixcodec.exact.predict import Parameters
-from pixcodec.nets import autoregressive, networks, photo
+from pixcodec.nets import networks, photo
 from pixcodec.nets.heads import BITS
 from pixcodec.training import data, image_sets, sources
 from pixcodec.training.evaluate import Bits, tensors, validate
@@ -161,9 +161,9 @@ class ImageSetTask:
 
     def __init__(self, recipe: Mapping[str, Any]) -> None:
         self.recipe = recipe
-        self.configuration = c = autoregressive.Configuration.load(recipe["network"])
+        self.configuration = c = networks.load_shape(recipe["network"])
         self.network = networks.make(c)
-        self.multiply_adds = autoregressive.multiply_adds(self.network)
+        self.multiply_adds = networks.multiply_adds(self.network)
         self.training_multiply_adds = 3 * self.multiply_adds
         if recipe["data"]["set"] not in image_sets.SETS:
             raise ValueError(f"the image set must be one of {', '.join(image_sets.SETS)}")

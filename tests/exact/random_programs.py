@@ -8,7 +8,7 @@ import numpy as np
 
 from pixcodec.exact.program import Program
 
-KINDS = ("pixelcnn", "row_lstm", "diagonal_bilstm", "gated_pixelcnn")
+KINDS = ("pixelcnn", "row_lstm", "diagonal_bilstm", "gated_pixelcnn", "multi_scale", "multi_scale_diagonal_bilstm")
 FORMS = {  # channels, levels, groups, output
     "bilevel": (1, 2, 1, "softmax"),
     "gray": (1, 256, 1, "softmax"),
@@ -22,6 +22,7 @@ STREAM = 32767
 MASK_7 = [(dy, dx) for dy in range(4) for dx in range(-3, 4) if dy > 0 or dx <= 0]
 MASK_3 = [(dy, dx) for dy in range(2) for dx in range(-1, 2) if dy > 0 or dx <= 0]
 HERE = [(0, 0)]
+AROUND_5, AROUND_3 = ([(dy, dx) for dy in range(-r, r + 1) for dx in range(-r, r + 1)] for r in (2, 1))
 
 
 class Maker:
@@ -44,13 +45,25 @@ class Maker:
             "program": [],
         }
         self.tensors: dict[str, np.ndarray] = {}
+        self.form, self.seed = form, seed
         self.spread, self.random = spread, np.random.default_rng([seed, channels, levels, self.groups])
         self.widths, self.parts = {"image": channels}, {"image": 1}
+        self.ahead: set[str] = set()
 
     def _emit(self, name: str, width: int, parts: int, step: dict[str, Any]) -> str:
         self.card["program"].append({**step, "target": name})
         self.widths[name], self.parts[name] = width, parts
+        if step.get("source") in self.ahead:
+            self.ahead.add(name)
         return name
+
+    def smaller(self, maker: Maker) -> str:
+        """A small image's program; what it tells."""
+        self.card["small"] = {key: value for key, value in maker.card.items() if key != "tile"}
+        self.tensors |= {f"small.{name}": tensor for name, tensor in maker.tensors.items()}
+        self.widths["known"], self.parts["known"] = self.card["channels"] + 1, 1
+        self.ahead.add("known")
+        return "known"
 
     def _group(self, name: str) -> np.ndarray:
         width = self.widths[name] // self.parts[name]
@@ -70,7 +83,7 @@ class Maker:
         self._product(name, len(taps), self.widths[source], outputs, size)
         step = {"op": "convolve", "source": source, "taps": [list(tap) for tap in taps], "outputs": outputs}
         self._emit(name, outputs, parts, {**step, "low": -STREAM, "high": STREAM, "parts": parts})
-        if (0, 0) in taps:
+        if (0, 0) in taps and source not in self.ahead:
             known = self._group(name)[None, :] - (source == "image")
             hidden = self._group(source)[:, None] > known
             self.tensors[f"{name}.weight"][taps.index((0, 0))][hidden] = 0
@@ -137,7 +150,38 @@ def _gated_pixelcnn(m: Maker, width: int) -> str:
     return m.gate("second_state", m.add("second_both", horizontal, across))
 
 
-_NETWORKS = dict(zip(KINDS, (_pixelcnn, _row_lstm, _diagonal_bilstm, _gated_pixelcnn), strict=True))
+def _context(m: Maker, width: int) -> str:
+    """Two products around the pixel, of what a small image tells."""
+    small = m.convolve("spread", m.smaller(maker("row_lstm", m.form, seed=m.seed + 1, width=width)), AROUND_5, width)
+    around = m.convolve("around", m.rescale("spread_codes", small), AROUND_3, width)
+    return m.rescale("context", around, size=0.5)
+
+
+def _multi_scale(m: Maker, width: int) -> str:
+    condition = m.convolve("condition", _context(m, width), HERE, width)
+    first = m.convolve("first", "image", MASK_7, width)
+    inside = m.convolve("inside", m.rescale("first_codes", first), MASK_3, width)
+    return m.rescale("both_codes", m.add("both", m.add("heard", inside, condition), first))
+
+
+def _multi_scale_diagonal_bilstm(m: Maker, width: int) -> str:
+    context = _context(m, width)
+    codes = m.rescale("first_codes", m.convolve("first", "image", MASK_7, width))
+    ways = []
+    for way in ("left", "right"):
+        own = m.convolve(f"{way}_own", codes, HERE, 4 * width, 4)
+        condition = m.convolve(f"{way}_condition", context, HERE, 4 * width, 4)
+        ways.append(m.recur(way, m.add(f"{way}_gates", own, condition), way, 2))
+    return m.add("joined", *ways, "join")
+
+
+_NETWORKS = dict(
+    zip(
+        KINDS,
+        (_pixelcnn, _row_lstm, _diagonal_bilstm, _gated_pixelcnn, _multi_scale, _multi_scale_diagonal_bilstm),
+        strict=True,
+    )
+)
 
 
 def maker(kind: str, form: str, *, width: int = 4, seed: int = 0, spread: int = 40) -> Maker:

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     from pixcodec.exact.program import Program
 
 SHAPES = ((1, 1), (1, 6), (5, 1), (2, 3), (7, 9))
-LIBRARIES = ("plain", "numpy", "vector")
+LIBRARIES = ("plain", "numpy", "vector", "torch-float32:cpu", "torch-int8:cpu")
 
 
 def library(name: str, program: Program) -> arrays.NumpyArrays:
     """Arrays by name; skips what is not exact on this processor."""
     if name == "plain":
         return arrays.NumpyArrays()
+    if name.startswith("torch"):
+        pytest.importorskip("torch")
+    backend, _, device = name.partition(":")
     try:
-        return arrays.KernelArrays(matmul.choose(name, program.shapes)[0])
+        return arrays.choose(program, backend, device or None)[0]
     except matmul.BackendError as problem:
         pytest.skip(str(problem))
 
@@ -44,21 +47,24 @@ def by_definition(program: Program, images: np.ndarray) -> np.ndarray:
 
 def at_once(program: Program, images: np.ndarray, library: arrays.NumpyArrays) -> np.ndarray:
     """All pixels at once."""
-    return Evaluation(program, *images.shape[:3], library).outputs(flat(images))
+    outputs = Evaluation(program, *images.shape[:3], library).outputs(library.array(flat(images)))
+    return library.numbers(outputs)
 
 
 def step_by_step(program: Program, images: np.ndarray, library: arrays.NumpyArrays) -> np.ndarray:
     """As a decoder goes: a channel is known after the outputs that code it."""
     count, height, width, channels = images.shape
     evaluation, values = Evaluation(program, count, height, width, library), flat(images)
-    result = np.full((height * width, count, program.widths[program.last]), np.nan, np.float32)
+    result = np.full((height * width, count, program.widths[program.last]), 1 << 30)
+    if program.small is not None:
+        evaluation.know_small(library.array(flat(images[:, ::2, ::2])))
     for rows, columns in steps(program, height, width):
         at, index = evaluation.begin(rows, columns), rows * width + columns
         for channel in range(channels):
             if channel < program.groups:
                 own = program.columns(program.last, channel)
-                result[index[:, None], :, own] = evaluation.step(at, channel).swapaxes(1, 2)
-            evaluation.know(at, channel, values[index, :, channel])
+                result[index[:, None], :, own] = library.numbers(evaluation.step(at, channel)).swapaxes(1, 2)
+            evaluation.know(at, channel, library.array(values[index, :, channel]))
         evaluation.end(rows, columns)
     return result
 

@@ -179,14 +179,18 @@ def test_without_torch_one_line_says_what_to_install() -> None:
 import sys
 sys.modules["torch"] = None
 from pixcodec.errors import MissingDependencyError
-from pixcodec.exact import matmul
-for name in ("torch-int8", "torch-float32"):
+from pixcodec.exact import arrays, matmul
+for attempt in (
+    lambda: matmul.choose("torch-int8", ()),
+    lambda: matmul.choose("torch-float32", ()),
+    lambda: arrays.choose(None, device="cpu"),
+):
     try:
-        matmul.choose(name, ())
+        attempt()
     except MissingDependencyError as problem:
         print(problem)
 """
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     lines = done.stdout.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert all("torch" in line and "pip install 'pixcodec[train]'" in line for line in lines)

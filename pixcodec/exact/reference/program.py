@@ -11,6 +11,9 @@
 
 The tables' arguments are clamped to what they hold: 8 either way.  >> is a floor.  Outside of the image every map is 0,
 but the states and cells of a recurrence, which are its initial ones there; in a join b is 0 above the first row.
+
+Of several scales, pixels of the small image (even rows and columns) are coded by the program `small` on that image, and
+the large one's program, which sees all of it in the map `known`, codes the others.
 """
 
 from __future__ import annotations
@@ -19,12 +22,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pixcodec.exact import program as form
+from pixcodec.exact import operations as form
 from pixcodec.exact.reference.network import rescale
 from pixcodec.exact.tables import CELL_LIMIT, GATE_LIMIT, SIGMOID, TANH, TANH_CELL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from pixcodec.exact.program import Program
 
 STREAM = 32767
 SIGNED = 127
@@ -85,10 +90,22 @@ def codes(planes: np.ndarray, levels: int) -> np.ndarray:
     return 64 * values - 32 if levels == 2 else values - 128
 
 
-def outputs(program: form.Program, planes: np.ndarray) -> np.ndarray:
+def known(planes: np.ndarray, levels: int) -> np.ndarray:
+    """The map int64[H, W, C + 1] of what a small image tells: at its pixels their codes and 32, elsewhere 0."""
+    height, width, channels = planes.shape
+    result = np.zeros((height, width, channels + 1), np.int64)
+    for y in range(0, height, 2):
+        for x in range(0, width, 2):
+            result[y, x] = [*codes(planes[y, x], levels), 32]
+    return result
+
+
+def outputs(program: Program, planes: np.ndarray) -> np.ndarray:
     """Outputs int64[H, W, outputs] of every pixel of a known image uint8[H, W, C]."""
     height, width, _ = planes.shape
     maps = {form.IMAGE: codes(planes, program.levels)}
+    if program.small is not None:
+        maps[form.KNOWN] = known(planes, program.levels)
     for op in program.operations:
         sources = [maps[name] for name in op.sources]
         if isinstance(op, form.Recur):
