@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import time
 from collections import Counter
 from functools import partial
@@ -16,7 +15,7 @@ import numpy as np
 
 from pixcodec import archive, files, image
 from pixcodec import names as archive_names
-from pixcodec.errors import ContainerError, DigestError, OutputError, PixcodecError, UnsupportedImageError
+from pixcodec.errors import ContainerError, DigestError, PixcodecError, UnsupportedImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -210,19 +209,8 @@ def target_of(sources: Sequence[str], output: str | None, *, force: bool) -> str
     if files.STREAM in sources:
         message = "an archive is made of files and folders, not of standard input"
         raise click.UsageError(message)
-    refuse_terminal_or_folder(output, force=force)
+    files.refuse_terminal_or_folder(output, force=force)
     if not force:
         with files.named(output):
             files.refuse_existing(output)
     return output
-
-
-def refuse_terminal_or_folder(target: str, *, force: bool) -> None:
-    """Refuse what no file can be written to: a folder, or, without `force`, the terminal."""
-    if target == files.STREAM and sys.stdout.isatty() and not force:
-        message = "the output is binary and would go to the terminal; give -o FILE, or -f if you mean it"
-        raise click.UsageError(message)
-    with files.named(target):
-        if target != files.STREAM and Path(target).is_dir():
-            message = "is a folder; expected a file's name"
-            raise OutputError(message)

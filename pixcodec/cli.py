@@ -306,11 +306,13 @@ def models() -> None:
 
 @models.command("list")
 def list_models() -> None:
-    """Name every model that files can be encoded with."""
+    """Name every model that files can be encoded with: id, kind of network, images it is for, folder."""
     from pixcodec import models as shipped
 
     for model in shipped.available():
-        click.echo(f"{model.name:12} {model.id[:16]}  {model.channels} channels  {model.folder}")
+        channels = "1 channel" if model.channels == 1 else f"{model.channels} channels"
+        values = channels + (", bilevel" if model.levels == 2 else f", {model.levels} levels")
+        click.echo(f"{model.name:16} {model.id[:16]}  {model.kind:15}  {values:22}  {model.folder}")
 
 
 @models.command("verify")
@@ -360,7 +362,7 @@ def _target(source: str, output: str | None, suffix: str, *, force: bool) -> str
     if files.is_same(source, target):
         message = f"{source} would be written over itself; give -o with another name"
         raise click.UsageError(message)
-    archive_commands.refuse_terminal_or_folder(target, force=force)
+    files.refuse_terminal_or_folder(target, force=force)
     return target
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import click
+
 from pixcodec.errors import ContainerError, ImageReadError, OutputError, OutputExistsError, PixcodecError
 from pixcodec.names import natural_order
 
@@ -33,6 +35,17 @@ def named(name: str) -> Iterator[None]:
 def display(name: str) -> str:
     """Return how messages call a file."""
     return "standard input" if name == STREAM else name
+
+
+def refuse_terminal_or_folder(target: str, *, force: bool) -> None:
+    """Refuse what no file can be written to: a folder, or, without `force`, the terminal."""
+    if target == STREAM and sys.stdout.isatty() and not force:
+        message = "the output is binary and would go to the terminal; give -o FILE, or -f if you mean it"
+        raise click.UsageError(message)
+    with named(target):
+        if target != STREAM and Path(target).is_dir():
+            message = "is a folder; expected a file's name"
+            raise OutputError(message)
 
 
 def read_container(name: str) -> bytes:

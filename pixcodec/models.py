@@ -28,19 +28,27 @@ CARD, WEIGHTS = "card.json", "model.safetensors"
 ID_BYTES = 8  # of the id, in a file's header
 ENVIRONMENT = "PIXCODEC_MODELS"
 DEFAULTS = {"RGB": "photo", "L": "photo_gray", "1": "mnist"}
+KINDS = {
+    "pixelcnn": "PixelCNN",
+    "row_lstm": "Row LSTM",
+    "diagonal_bilstm": "Diagonal BiLSTM",
+    "gated_pixelcnn": "gated PixelCNN",
+    "multi_scale": "Multi-Scale",
+}
 _PACKAGE = Path(__file__).parent
 _SHIPPED = (_PACKAGE / "shipped_models", _PACKAGE.parent / "models")  # installed; in a checkout
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A model that was found: its name, id (hex), channels, folder, and the levels that a sample may have."""
+    """A model that was found: its name, id (hex), channels, folder, the levels of a sample, and its kind."""
 
     name: str
     id: str
     channels: int
     folder: Path
     levels: int = 256
+    kind: str = ""
 
 
 def folders() -> Iterator[Path]:
@@ -58,8 +66,17 @@ def available() -> list[Listed]:
         card = _card(folder)
         identity = str(card.get("id", ""))
         channels, levels = int(card.get("channels", 0)), int(card.get("levels", 256))
-        found.setdefault(identity, Listed(folder.name, identity, channels, folder, levels))
+        found.setdefault(identity, Listed(folder.name, identity, channels, folder, levels, _kind(card)))
     return list(found.values())
+
+
+def _kind(card: dict[str, Any]) -> str:
+    """What kind of network a card tells of; nothing where it does not say."""
+    if "program" not in card:
+        return "photo"
+    network = card.get("network")
+    kind = str(network.get("kind", "")) if isinstance(network, dict) else ""
+    return KINDS.get(kind, kind)
 
 
 def _card(folder: Path) -> dict[str, Any]:

@@ -30,8 +30,22 @@ MODES = {(1, 2): "1", (1, 256): "L", (3, 256): "RGB"}  # by channels and levels
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 _force = click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
 _seed = click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same everywhere.")
+
+
+def _number(_: click.Context, __: click.Parameter, value: float) -> float:
+    """Refuse nan, which passes a range."""
+    if math.isnan(value):
+        raise click.BadParameter("expected a number, found nan")
+    return value
+
+
 _temperature = click.option(
-    "--temperature", type=click.FloatRange(0.05, 20), default=1.0, show_default=True, help="Below 1: likelier images."
+    "--temperature",
+    type=click.FloatRange(0.05, 20),
+    callback=_number,
+    default=1.0,
+    show_default=True,
+    help="Below 1: likelier images.",
 )
 
 
@@ -60,7 +74,8 @@ def grid(rows: list[NDArray[np.uint8]], levels: int) -> Image.Image:
 
 
 def _check(target: str, *, force: bool) -> None:
-    """Refuse to overwrite before anything is computed."""
+    """Refuse what cannot be written, or would be overwritten, before anything is computed."""
+    files.refuse_terminal_or_folder(target, force=force)
     if not force:
         with files.named(target):
             files.refuse_existing(target)
@@ -75,29 +90,49 @@ def _save(picture: Image.Image, target: str, *, force: bool) -> None:
         files.write(target, stream.getvalue())
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 @click.command()
 @click.argument("model", metavar="MODEL")
 @click.option("-n", "count", type=click.IntRange(1, 4096), default=16, show_default=True, help="How many images.")
-@click.option("-o", "--output", metavar="FILE", required=True, help="PNG with all of them; - is stdout.")
+@click.option(
+    "-o", "--output", metavar="FILE", help="PNG with all of them (default: MODEL-samples.png here); - is stdout."
+)
 @click.option("--size", type=click.IntRange(1, 1024), help="Side in pixels (default: the training images').")
 @_seed
 @_temperature
 @_force
 @_quiet
 def sample(
-    model: str, count: int, output: str, size: int | None, seed: int, temperature: float, *, force: bool, quiet: bool
+    model: str,
+    count: int,
+    output: str | None,
+    size: int | None,
+    seed: int,
+    temperature: float,
+    *,
+    force: bool,
+    quiet: bool,
 ) -> None:
     """Draw images from MODEL, one of the paper's networks."""
     from pixcodec import stacks
 
-    _check(output, force=force)
+    target = f"{Path(model).resolve().name}-samples.png" if output is None else output
+    _check(target, force=force)
     program = _program(model)
     height, width = (size, size) if size else program.card["size"]
-    with Talk(quiet=quiet, verbose=False).bar(f"drawing {count} images") as bar:
+    if max(height, width) > program.tile:
+        message = f"{model} draws images up to {program.tile} pixels a side, found {width}x{height}"
+        raise UnsupportedImageError(f"{message}; give a smaller --size")
+    talk, drawn = Talk(quiet=quiet, verbose=False), _counted(count, "image")
+    with talk.bar(f"drawing {drawn}") as bar:
         images = stacks.sample(program, (count, height, width), seed=seed, temperature=temperature, progress=bar)
     columns = math.ceil(math.sqrt(count))
     rows = [images[first : first + columns] for first in range(0, count, columns)]
-    _save(grid(rows, program.levels), output, force=force)
+    _save(grid(rows, program.levels), target, force=force)
+    talk.say(f"{model} -> {target}: {drawn} of {width}x{height}")
 
 
 @click.command()
@@ -105,7 +140,12 @@ def sample(
 @click.argument("sources", metavar="IMAGE...", nargs=-1, required=True)
 @click.option("--rows", type=click.IntRange(min=0), metavar="K", help="Rows that are given (default: the upper half).")
 @click.option("-n", "count", type=click.IntRange(1, 256), default=8, show_default=True, help="Completions of each.")
-@click.option("-o", "--output", metavar="FILE", required=True, help="PNG: original, what is given, completions.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="PNG: original, what is given, completions (default: IMAGE-completed.png here); - is stdout.",
+)
 @_seed
 @_temperature
 @_force
@@ -115,7 +155,7 @@ def complete(
     sources: tuple[str, ...],
     rows: int | None,
     count: int,
-    output: str,
+    output: str | None,
     seed: int,
     temperature: float,
     *,
@@ -125,8 +165,43 @@ def complete(
     """Complete IMAGEs of one size, of which only the upper rows are given, by MODEL."""
     from pixcodec import stacks
 
-    _check(output, force=force)
+    target = _completed(sources[0]) if output is None else output
+    for source in sources:
+        if files.is_same(source, target):
+            raise click.UsageError(f"{source} would be written over itself; give -o with another name")
+    _check(target, force=force)
     program = _program(model)
+    stack = _originals(model, program, sources)
+    height, width = stack.shape[1:3]
+    given = height // 2 if rows is None else min(rows, height)
+    occluded = stack.copy()
+    occluded[:, given:] = 0
+    repeated = np.repeat(stack, count, axis=0)
+    talk = Talk(quiet=quiet, verbose=False)
+    with talk.bar(f"completing {_counted(len(stack), 'image')}") as bar:
+        made = stacks.sample(
+            program,
+            (len(repeated), height, width),
+            seed=seed,
+            temperature=temperature,
+            known=repeated,
+            rows=given,
+            progress=bar,
+        )
+    made = made.reshape(len(stack), count, height, width, -1)
+    table = [np.concatenate([[stack[k]], [occluded[k]], made[k]]) for k in range(len(stack))]
+    _save(grid(table, program.levels), target, force=force)
+    what, each = (files.display(sources[0]), "") if len(sources) == 1 else (f"{len(sources)} images", " of each")
+    talk.say(f"{what} -> {target}: {_counted(count, 'completion')}{each}")
+
+
+def _completed(source: str) -> str:
+    """The output's name by default."""
+    return files.STREAM if source == files.STREAM else f"{Path(source).stem}-completed.png"
+
+
+def _originals(model: str, program: Program, sources: tuple[str, ...]) -> NDArray[np.uint8]:
+    """uint8[N, H, W, C] of images that a model can complete, all of one size; `UnsupportedImageError` for others."""
     originals: list[NDArray[np.uint8]] = []
     for source in sources:
         with files.named(source):
@@ -140,25 +215,7 @@ def complete(
                 message = f"{model} completes images up to {program.tile} pixels a side, found a larger one"
                 raise UnsupportedImageError(f"{message}; give a smaller one")
             originals.append(picture.planes)
-    stack = np.stack(originals)
-    height, width = stack.shape[1:3]
-    given = height // 2 if rows is None else min(rows, height)
-    occluded = stack.copy()
-    occluded[:, given:] = 0
-    repeated = np.repeat(stack, count, axis=0)
-    with Talk(quiet=quiet, verbose=False).bar(f"completing {len(stack)} images") as bar:
-        made = stacks.sample(
-            program,
-            (len(repeated), height, width),
-            seed=seed,
-            temperature=temperature,
-            known=repeated,
-            rows=given,
-            progress=bar,
-        )
-    made = made.reshape(len(stack), count, height, width, -1)
-    table = [np.concatenate([[stack[k]], [occluded[k]], made[k]]) for k in range(len(stack))]
-    _save(grid(table, program.levels), output, force=force)
+    return np.stack(originals)
 
 
 @click.command()
@@ -215,4 +272,9 @@ def evaluate(
         return
     for key, value in facts.items():
         if value not in ("", None):
-            click.echo(f"{key.replace('_', ' '):22} {value}")
+            click.echo(f"{key.replace('_', ' '):22} {_shown(value)}")
+
+
+def _shown(value: object) -> object:
+    """A figure, or several by name, as people read them."""
+    return ", ".join(f"{name} {each}" for name, each in value.items()) if isinstance(value, dict) else value

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pixcodec import cli, container, errors, files
+from pixcodec import cli, container, errors, files, network_commands
 from pixcodec.progress import ProgressBar, Talk
 
 if TYPE_CHECKING:
@@ -289,7 +289,17 @@ def test_training_without_torch_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     assert "pip install 'pixcodec[train]'" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "verify", "info", "models", "train"])
+def test_image_sets_without_torch_say_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(network_commands, "find_spec", lambda name: None)  # noqa: ARG005
+    result = run("evaluate", "mnist", tmp_path)
+    assert result.exit_code == errors.MissingDependencyError.exit_code
+    words = "pixcodec: image sets are read by what training needs: pip install 'pixcodec[train]'"
+    assert result.stderr.splitlines() == [words]
+
+
+@pytest.mark.parametrize(
+    "command", ["encode", "decode", "verify", "info", "models", "train", "evaluate", "sample", "complete"]
+)
 def test_every_command_has_help(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0

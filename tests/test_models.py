@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -130,6 +130,23 @@ def test_list_names_every_model(folder: Path) -> None:
     result = CliRunner().invoke(cli.main, ["models", "list"])
     assert result.exit_code == 0
     assert any(line.startswith("mine ") and str(folder) in line for line in result.output.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "  photo            1 channel, 256 levels "),
+        ({"channels": 3}, " 3 channels, 256 levels "),
+        ({"program": [], "levels": 2, "network": {"kind": "row_lstm"}}, "  Row LSTM         1 channel, bilevel "),
+        ({"program": [], "network": {"kind": "other"}}, "  other            1 channel, 256 levels "),
+        ({"program": [], "network": None}, "                   1 channel, 256 levels "),
+    ],
+)
+def test_list_says_what_images_a_model_is_for_and_its_kind(folder: Path, changes: dict[str, Any], words: str) -> None:
+    edit_card(folder, **changes)
+    result = CliRunner().invoke(cli.main, ["models", "list"])
+    (line,) = (line for line in result.output.splitlines() if line.endswith(str(folder)))
+    assert words in line
 
 
 def test_a_copy_of_a_model_is_listed_once(folder: Path) -> None:
