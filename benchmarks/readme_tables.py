@@ -6,6 +6,7 @@ A table stands between `<!-- NAME -->` and `<!-- end -->`; everything else is le
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -83,7 +84,52 @@ def sources() -> str:
     return _table(["validation photographs by source", "pixcodec", "JXL 9", "bytes of JXL 9"], rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"sizes": sizes, "speed": speed, "machine": machine, "sources": sources}
+def _paper_row(row: dict[str, Any]) -> list[str]:
+    """A line of the paper's tables: nats an image for MNIST, bits/dim for colour."""
+    digits = row["network"].get("levels", 256) == 2
+    scale, places = (784 * math.log(2), 2) if digits else (1.0, 3)
+    floating = row.get("float_bits_per_dim")
+    return [
+        row["name"].replace("_", " "),
+        f"{row['parameters'] / 1e3:.0f} K",
+        f"{row['multiply_adds'] / 1e3:.0f} K",
+        f"{row['images_seen'] / 1e3:.0f} K",
+        f"{row['minutes']:.0f}",
+        "" if floating is None else f"{scale * floating:.{places}f}",
+        f"{scale * row['stream_bits_per_dim']:.{places}f}",
+        str(row.get("paper") or ""),
+    ]
+
+
+PAPER_COLUMNS = ("weights", "mult-adds a pixel", "images seen", "minutes", "float", "stream", "paper")
+
+
+def paper_shipped() -> str:
+    """The shipped models of the paper's networks on test images."""
+    rows = [row for row in _load("paper_tables")["networks"] if row["table"] == "shipped"]
+    return _table(["model", *PAPER_COLUMNS], [_paper_row(row) for row in rows])
+
+
+def paper_runs() -> str:
+    """Every table of networks that were trained for equal minutes, and other codecs on the same images."""
+    record = _load("paper_tables")
+    parts = []
+    for table in dict.fromkeys(row["table"] for row in record["networks"] if row["table"] != "shipped"):
+        rows = [_paper_row(row) for row in record["networks"] if row["table"] == table]
+        parts.append(_table([table, *PAPER_COLUMNS], rows))
+    others = [[row["name"], f"{row['file_bits_per_dim']:.3f}"] for row in record["others"]]
+    parts.append(_table(["CIFAR-10, a file an image", "bits/dim"], others))
+    return "\n\n".join([*parts, *record["notes"]])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "sizes": sizes,
+    "speed": speed,
+    "machine": machine,
+    "sources": sources,
+    "paper_shipped": paper_shipped,
+    "paper_runs": paper_runs,
+}
 
 
 def filled(text: str) -> str:
@@ -98,7 +144,7 @@ def filled(text: str) -> str:
 
 def main() -> int:
     """Rewrite the files; return the exit code."""
-    for path in (README, *sorted((ROOT / "models").glob("*/README.md"))):
+    for path in (README, ROOT / "docs" / "paper_tables.md", *sorted((ROOT / "models").glob("*/README.md"))):
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 

@@ -20,23 +20,25 @@ __all__ = ["__version__", "decode", "decode_archive", "encode", "encode_archive"
 __version__ = "0.1.0"
 
 
-def encode(image: Image.Image, *, model: str | None = None, threads: int | None = None) -> bytes:
+def encode(image: Image.Image, *, model: str | None = None, threads: int | None = None, effort: int = 7) -> bytes:
     """Return the ``.pxc`` file of a PIL image of mode RGB, L or 1.
 
     Args:
         image: the picture; its metadata is not kept yet.
         model: a model's name; the default is "photo", its gray sibling for L, and "mnist" for 1.
         threads: how many to use; the default is one a core.
+        effort: 1 to 9; up to 3 the network alone, the fastest, from 4 on with experts that learn the image.
 
     Raises:
         PixcodecError: see `pixcodec.errors`; `UnsupportedImageError` for other modes.
+        ValueError: no such effort.
     """
     # Imported here so that `import pixcodec` stays light (the codec brings numba).
     from pixcodec import codec
     from pixcodec import image as images
 
     picture = images.from_pil(image)
-    return codec.encode(picture.planes, picture.mode, model=model, threads=threads).data
+    return codec.encode(picture.planes, picture.mode, model=model, threads=threads, effort=effort).data
 
 
 def decode(data: bytes, *, threads: int | None = None) -> Image.Image:
@@ -61,6 +63,7 @@ def encode_archive(
     *,
     model: str | None = None,
     threads: int | None = None,
+    effort: int = 7,
 ) -> bytes:
     """Return the ``.pxc`` archive of many PIL images of modes RGB, L and 1, of any sizes.
 
@@ -68,9 +71,11 @@ def encode_archive(
         images: by name, a relative path with "/"; their metadata is not kept yet.
         model: a model's name for all images; the default is, for each mode and size, the best of those that are here.
         threads: how many to use; the default is one a core.
+        effort: see `encode`.
 
     Raises:
         PixcodecError: see `pixcodec.errors`; `UnsupportedImageError` for other modes and for unsafe names.
+        ValueError: no such effort.
     """
     from collections.abc import Mapping
 
@@ -81,7 +86,7 @@ def encode_archive(
     for name, image in images.items() if isinstance(images, Mapping) else images:
         picture = images_of.from_pil(image)
         named.append(archive_codec.NamedImage(name, picture.planes, picture.mode))
-    return archive_codec.encode(named, model=model, threads=threads).data
+    return archive_codec.encode(named, model=model, threads=threads, effort=effort).data
 
 
 def decode_archive(data: bytes, *, threads: int | None = None) -> list[tuple[str, Image.Image]]:

@@ -12,8 +12,9 @@ r"""An archive of many images in one ``.pxc`` file, version 0: bytes <-> blocks,
 
     directory:  number of models, and of each model the id, first 8 bytes
                 number of blocks, and of each block
-                    mode 1, then as numbers: model (0 is the first), width, height, tile width, tile height (in units
-                    of 16 pixels), images, bytes of the payload; CRC-32 of the payload 4, digest of the pixels 16
+                    mode 1, settings 1 (see container.py), then as numbers: model (0 is the first), width, height, tile
+                    width, tile height (in units of 16 pixels), images, bytes of the payload; CRC-32 of the payload 4,
+                    digest of the pixels 16
                 the names of all images, in the order of the blocks, see names.py
 
 A block is images of one size and mode, coded by one model. As in container.py, nothing in the header is believed before
@@ -36,6 +37,7 @@ from pixcodec.container import (
     MODE_NAMES,
     MODEL_ID_BYTES,
     MODES,
+    SETTINGS,
     SIGNATURE,
     TILE_UNIT,
     VERSION,
@@ -65,6 +67,7 @@ class Block:
     Args:
         model_id: the first 8 bytes of the model's SHA-256.
         mode: "L", "RGB" or "1".
+        settings: as of a file of one image, but that a payload has the streams of all tiles always.
         width: of each image, in pixels.
         height: of each image, in pixels.
         tile_width: in pixels, a multiple of 16; may exceed the images.
@@ -75,6 +78,7 @@ class Block:
 
     model_id: bytes
     mode: str
+    settings: int
     width: int
     height: int
     tile_width: int
@@ -138,12 +142,20 @@ def pack(blocks: Sequence[Block], payloads: Sequence[bytes], names: Sequence[str
         if len(block.model_id) != MODEL_ID_BYTES or len(block.digest) != DIGEST_BYTES:
             message = f"expected {MODEL_ID_BYTES} bytes of model id and {DIGEST_BYTES} of digest"
             raise ValueError(message)
+        if block.settings not in SETTINGS:
+            message = f"expected settings of {SETTINGS}, found {block.settings}"
+            raise ValueError(message)
         if block.tile_width % TILE_UNIT or block.tile_height % TILE_UNIT:
             message = f"tile sides must be multiples of {TILE_UNIT}, not {block.tile_width}x{block.tile_height}"
             raise ValueError(message)
         tile = block.tile_width // TILE_UNIT, block.tile_height // TILE_UNIT
         numbers = (models.index(block.model_id), block.width, block.height, *tile, block.count, len(payload))
-        parts += [bytes([MODES[block.mode]]), *map(varint, numbers), _U32.pack(zlib.crc32(payload)), block.digest]
+        parts += [
+            bytes([MODES[block.mode], block.settings]),
+            *map(varint, numbers),
+            _U32.pack(zlib.crc32(payload)),
+            block.digest,
+        ]
     directory = b"".join([*parts, packed_names.pack(names)])
     if len(directory) > MAX_DIRECTORY_BYTES:
         message = f"the names and blocks take {len(directory)} bytes, more than {MAX_DIRECTORY_BYTES}; "
@@ -201,14 +213,15 @@ def _read_directory(directory: bytes, start: int) -> Archive:
     models = [reader.take(MODEL_ID_BYTES) for _ in range(_count(reader, MODEL_ID_BYTES))]
     blocks, stored = [], []
     for _ in range(_count(reader, _U32.size + DIGEST_BYTES)):
-        (mode,) = reader.take(1)
+        mode, settings = reader.take(2)
         model, width, height, tile_width, tile_height, count, length = (reader.number() for _ in range(7))
         (crc,), digest = _U32.unpack(reader.take(_U32.size)), reader.take(DIGEST_BYTES)
-        if mode not in MODE_NAMES or model >= len(models):
-            message = f"mode {mode} with model {model} of {len(models)} is unknown to this pixcodec; update pixcodec"
+        if mode not in MODE_NAMES or settings not in SETTINGS or model >= len(models):
+            message = f"mode {mode} with settings {settings} and model {model} of {len(models)} is unknown to this "
+            message += "pixcodec; update pixcodec"
             raise ContainerError(message)
         sides = width, height, tile_width * TILE_UNIT, tile_height * TILE_UNIT
-        blocks.append(Block(models[model], MODE_NAMES[mode], *sides, count, digest))
+        blocks.append(Block(models[model], MODE_NAMES[mode], settings, *sides, count, digest))
         stored.append(Stored(start, start + length, crc))
         start += length
     _check(blocks, ContainerError)

@@ -52,6 +52,7 @@ def encode(
     *,
     model: str | None = None,
     threads: int | None = None,
+    effort: int = codec.DEFAULT_EFFORT,
     progress: Progress | None = None,
     **products: str | None,
 ) -> Encoded:
@@ -62,6 +63,7 @@ def encode(
         model: name or folder, for all images; by default, for each mode and size, that of the models which are here
             that makes the fewest bytes of a few images.
         threads: how many blocks may be coded side by side; by default one a core, on a device always one.
+        effort: see `codec.encode`.
         progress: called with (sub-pixels done, sub-pixels in all), from any thread.
         products: `backend` and `device`, see `codec.encode`.
 
@@ -74,7 +76,7 @@ def encode(
     for image in images:
         codec.check_planes(image.planes, image.mode)
     groups = _groups(images)
-    networks = [_network(group, model, {"threads": threads, **products}) for group in groups]
+    networks = [_network(group, model, effort, {"threads": threads, **products}) for group in groups]
     work = [(network, block) for network, group in zip(networks, groups, strict=True) for block in _blocks(group)]
     total = sum(image.planes.size for image in images)
     tally, (outer, inner) = Tally(progress, total), _threads(threads, len(work), products.get("device"))
@@ -83,17 +85,19 @@ def encode(
         network, block = item
         planes, mode = np.stack([image.planes for image in block]), block[0].mode
         count, height, width, _ = planes.shape
-        sides = codec.tile_sides(network, height, width)
+        sides, settings = codec.tile_sides(network, height, width), codec.settings_of(network, effort)
         part = tally.part(planes.size)
-        streams, bits, effort = codec.encode_images(planes, network, sides, threads=inner, progress=part, **products)
+        streams, bits, spent = codec.encode_images(
+            planes, network, sides, settings, threads=inner, progress=part, **products
+        )
         identity, digest = network.identity[: container.MODEL_ID_BYTES], container.digest(planes, mode)
-        described = archive.Block(identity, mode, width, height, sides[1], sides[0], count, digest)
-        return described, container.join(streams), bits, effort
+        described = archive.Block(identity, mode, settings, width, height, sides[1], sides[0], count, digest)
+        return described, container.join(streams), bits, spent
 
     done = side_by_side(code, work, outer)
     names = [image.name for _, block in work for image in block]
     data = archive.pack([block for block, *_ in done], [payload for _, payload, *_ in done], names)
-    return Encoded(data, sum(bits for _, _, bits, _ in done), _sum([effort for *_, effort in done]))
+    return Encoded(data, sum(bits for _, _, bits, _ in done), _sum([spent for *_, spent in done]))
 
 
 def decode(
@@ -113,6 +117,7 @@ def decode(
     networks = {block.model_id: models.load_by_id(block.model_id) for block in header.blocks}
     for block in header.blocks:
         codec.check_model(networks[block.model_id], block.mode, ContainerError)
+        codec.check_settings(networks[block.model_id], block.settings)
     tally = Tally(progress, header.samples)
     outer, inner = _threads(threads, len(payloads), products.get("device"))
 
@@ -123,7 +128,7 @@ def decode(
         try:
             streams = container.split(payloads[index])
             options: dict[str, Any] = {"threads": inner, "progress": part, **products}
-            planes, _ = codec.decode_images(streams, block.shape, network, sides, **options)
+            planes, _ = codec.decode_images(streams, block.shape, network, sides, block.settings, **options)
         except DamagedTileError as problem:
             message = f"{where}: {problem}"
             raise DamagedTileError(message, index) from None
@@ -154,7 +159,7 @@ def _blocks(group: Sequence[NamedImage]) -> list[Sequence[NamedImage]]:
     return [group[first:last] for first, last in pairwise(ends)]
 
 
-def _network(group: Sequence[NamedImage], model: str | None, options: dict[str, Any]) -> Network | Program:
+def _network(group: Sequence[NamedImage], model: str | None, effort: int, options: dict[str, Any]) -> Network | Program:
     """The model for a group: that asked for, or the one with the fewest bytes for a few images spread over it."""
     mode = group[0].mode
     candidates = [models.load(model)] if model else _candidates(mode, max(group[0].planes.shape[:2]))
@@ -168,8 +173,8 @@ def _network(group: Sequence[NamedImage], model: str | None, options: dict[str, 
     trial = np.stack([group[len(group) * number // count].planes for number in range(count)])
 
     def size(network: Network | Program) -> int:
-        sides = codec.tile_sides(network, *trial.shape[1:3])
-        return sum(map(len, codec.encode_images(trial, network, sides, **options)[0]))
+        sides, settings = codec.tile_sides(network, *trial.shape[1:3]), codec.settings_of(network, effort)
+        return sum(map(len, codec.encode_images(trial, network, sides, settings, **options)[0]))
 
     return min(candidates, key=size)
 

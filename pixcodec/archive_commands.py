@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 
 def encode(
-    sources: Sequence[str], target: str, *, model: str | None, verify: bool, talk: Talk, computing: dict[str, Any]
+    sources: Sequence[str],
+    target: str,
+    *,
+    model: str | None,
+    effort: int,
+    verify: bool,
+    talk: Talk,
+    computing: dict[str, Any],
 ) -> None:
     """Write the images in files and folders as one archive."""
     from pixcodec import archive_codec
@@ -42,7 +49,7 @@ def encode(
     images, dropped = _read(found, talk)
     began = time.perf_counter()
     with talk.bar(f"encoding {len(images)} images") as bar, files.named(sources[0]):
-        encoded = archive_codec.encode(images, model=model, progress=bar, **computing)
+        encoded = archive_codec.encode(images, model=model, effort=effort, progress=bar, **computing)
     seconds = time.perf_counter() - began
     with files.named(target):
         files.write(target, encoded.data, partial(_compare, images, talk, computing) if verify else None)

@@ -119,6 +119,13 @@ def main() -> None:
 @click.option(
     "--model", metavar="NAME", help="Default: photo, or its gray sibling; of an archive, what is best for each size."
 )
+@click.option(
+    "--effort",
+    type=click.IntRange(1, 9),
+    default=7,
+    show_default=True,
+    help="1 to 3: the network alone, the fastest. 4 to 9: with experts that learn the image.",
+)
 @_computing
 @click.option(
     "--verify/--no-verify", default=True, help="Decode what was written before success is reported (default)."
@@ -128,6 +135,7 @@ def encode(
     sources: tuple[str, ...],
     output: str | None,
     model: str | None,
+    effort: int,
     *,
     archive: bool,
     force: bool,
@@ -142,7 +150,8 @@ def encode(
     talk = Talk(quiet=quiet, verbose=verbose)
     if archive:
         target = archive_commands.target_of(sources, output, force=force)
-        archive_commands.encode(sources, target, model=model, verify=verify, talk=talk, computing=_given(computing))
+        options: dict[str, Any] = {"model": model, "effort": effort, "verify": verify, "talk": talk}
+        archive_commands.encode(sources, target, computing=_given(computing), **options)
         return
     if len(sources) > 1:
         message = f"expected one image, found {len(sources)}; give --archive to put them into one file"
@@ -156,7 +165,8 @@ def encode(
         picture = image.read(sys.stdin.buffer if source == files.STREAM else source)
         began = time.perf_counter()
         with talk.bar(f"encoding {files.display(source)}") as bar:
-            encoded = codec.encode(picture.planes, picture.mode, progress=bar, **_given(computing | {"model": model}))
+            options = _given(computing | {"model": model}) | {"effort": effort}
+            encoded = codec.encode(picture.planes, picture.mode, progress=bar, **options)
         seconds = time.perf_counter() - began
     check = partial(_compare, picture, talk=talk, name=source, computing=computing) if verify else None
     with files.named(target):
@@ -332,7 +342,12 @@ def verify_models(name: str | None) -> None:
 @click.option("--cache", metavar="DIR", help="Folder for predictor planes (default: cache in --out).")
 @click.option("--init", metavar="FILE", help="Weights to start from.")
 @click.option("--resume", is_flag=True, help="Go on exactly from the checkpoint in --out.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Length (default: the recipe's pixels).")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=network_commands.number,
+    help="Length (default: the recipe's pixels).",
+)
 @click.option("--device", metavar="NAME", default="cpu", show_default=True, help="Where torch computes.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: one a core.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")

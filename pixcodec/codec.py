@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pixcodec.exact.program import Program
     from pixcodec.progress import Effort, Progress
 
+EFFORTS = range(1, 10)
+DEFAULT_EFFORT, EXPERTS_FROM = 7, 4
 TILE_SIDE = 2048  # tiles of about 4 megapixels at most: what is learned starts anew in each (docs/decisions)
 
 
@@ -91,15 +93,17 @@ def encode_images(
     images: NDArray[np.uint8],
     network: Network | Program,
     sides: tuple[int, int],
+    settings: int,
     **options: Any,  # noqa: ANN401
 ) -> tuple[list[bytes], float, Effort]:
     """Images uint8[N, H, W, C] in tiles of `sides` to streams, with their ideal bits and how it went.
 
-    `options` are threads, backend, device and progress, see `encode`.
+    `settings` are the container's; `options` are threads, backend, device and progress, see `encode`.
     """
     if is_stacked(network):
         return regions.encode(images, network, sides, **options)
-    return tiles.encode(images, network, sides, **options)
+    images = images if images.flags.writeable else images.copy()  # experts write what they code where they learn it
+    return tiles.encode(images, network, sides, experts=bool(settings & container.EXPERTS), **options)
 
 
 def decode_images(
@@ -107,12 +111,28 @@ def decode_images(
     shape: tuple[int, int, int, int],
     network: Network | Program,
     sides: tuple[int, int],
+    settings: int,
     **options: Any,  # noqa: ANN401
 ) -> tuple[NDArray[np.uint8], Effort]:
     """Streams to images uint8[N, H, W, C] of this shape, and how it went; `DamagedTileError` if they are of others."""
     if is_stacked(network):
         return regions.decode(streams, shape, network, sides, **options)
-    return tiles.decode(streams, shape, network, sides, **options)
+    return tiles.decode(streams, shape, network, sides, experts=bool(settings & container.EXPERTS), **options)
+
+
+def settings_of(network: Network | Program, effort: int) -> int:
+    """The container's settings for a model and an effort of `EFFORTS`."""
+    if effort not in EFFORTS:
+        raise ValueError(f"effort must be of {EFFORTS[0]} to {EFFORTS[-1]}, found {effort}")
+    if is_stacked(network):
+        return container.ONE_STREAM
+    return container.EXPERTS if effort >= EXPERTS_FROM else 0
+
+
+def check_settings(network: Network | Program, settings: int) -> None:
+    """Raise `ContainerError` unless a file's settings fit its model."""
+    if bool(settings & container.ONE_STREAM) != is_stacked(network):
+        raise ContainerError(f"settings {settings} do not fit the file's model; fetch the file anew")
 
 
 def encode(
@@ -124,6 +144,7 @@ def encode(
     backend: str | None = None,
     device: str | None = None,
     tile: int | None = None,
+    effort: int = DEFAULT_EFFORT,
     progress: Progress | None = None,
 ) -> Encoded:
     """Planes to a .pxc file.
@@ -137,6 +158,7 @@ def encode(
         device: of torch ("cpu", "cuda", ...), which then evaluates the network over whole tiles at once, or, of a
             stacked one, step by step; by default it is evaluated step by step by compiled kernels, without torch.
         tile: longest side of a tile.
+        effort: 1 to 9: below 4 the network alone, from there on experts that learn the image while it is coded.
         progress: called with (steps done, steps in all), from any thread.
 
     Raises:
@@ -150,19 +172,20 @@ def encode(
     height, width = planes.shape[:2]
     sides = tile_sides(network, height, width, tile)
     options = {"threads": threads, "backend": backend, "device": device, "progress": progress}
-    streams, bits, effort = encode_images(planes[None], network, sides, **options)
+    settings = settings_of(network, effort)
+    streams, bits, spent = encode_images(planes[None], network, sides, settings, **options)
     payloads = [container.join(streams)] if is_stacked(network) else streams
     header = container.Header(
         width=width,
         height=height,
         mode=mode,
         model_id=network.identity[: container.MODEL_ID_BYTES],
-        settings=container.ONE_STREAM if is_stacked(network) else 0,
+        settings=settings,
         tile_width=sides[1],
         tile_height=sides[0],
         digest=container.digest(planes, mode),
     )
-    return Encoded(container.pack(header, payloads), effort.seconds, effort.steps, bits, effort.note)
+    return Encoded(container.pack(header, payloads), spent.seconds, spent.steps, bits, spent.note)
 
 
 def check_planes(planes: NDArray[np.uint8], mode: str) -> None:
@@ -203,12 +226,11 @@ def decode(
     header, payloads = container.unpack(data)
     network = models.load_by_id(header.model_id)
     check_model(network, header.mode, ContainerError)
-    if header.one_stream != is_stacked(network):
-        raise ContainerError(f"settings {header.settings} do not fit the file's model; fetch the file anew")
+    check_settings(network, header.settings)
     shape, sides = (1, header.height, header.width, header.channels), (header.tile_height, header.tile_width)
     options = {"threads": threads, "backend": backend, "device": device, "progress": progress}
     streams = container.split(payloads[0]) if header.one_stream else payloads
-    images, effort = decode_images(streams, shape, network, sides, **options)
+    images, spent = decode_images(streams, shape, network, sides, header.settings, **options)
     if container.digest(images, header.mode) != header.digest:
         raise DigestError("the decoded pixels are not those that were encoded; fetch the file and the model anew")
-    return Decoded(images[0], header.mode, effort.seconds, effort.steps, effort.note)
+    return Decoded(images[0], header.mode, spent.seconds, spent.steps, spent.note)

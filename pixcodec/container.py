@@ -6,7 +6,7 @@ r"""The ``.pxc`` file, version 0: bytes <-> header, tiles, checksums. No torch, 
     0      8               signature 89 50 58 43 0D 0A 1A 0A ("\x89PXC\r\n\x1a\n")
     8      1               version, 0
     9      1               mode: 0 = L, 1 = RGB, 2 = 1; 255 is an archive, see archive.py
-    10     1               settings: bit 0 = one stream
+    10     1               settings: bit 0 = one stream, bit 1 = experts
     11     4               width in pixels
     15     4               height in pixels
     19     2               tile width in units of 16 pixels
@@ -46,7 +46,8 @@ MODES = {"L": 0, "RGB": 1, "1": 2}
 CHANNELS = {"L": 1, "RGB": 3, "1": 1}
 LEVELS = {"L": 256, "RGB": 256, "1": 2}
 ARCHIVE = 255  # in the place of the mode: many images under one header
-ONE_STREAM = 1  # a bit of the settings
+ONE_STREAM, EXPERTS = 1, 2  # bits of the settings, of which a file has one at most
+SETTINGS = (0, ONE_STREAM, EXPERTS)
 TILE_UNIT = 16
 MAX_TILE_UNITS = 2**16 - 1
 MAX_PIXELS = 2**31
@@ -68,7 +69,8 @@ class Header:
         height: image height in pixels.
         mode: "L" or "RGB", 8 bits a channel, or "1", one bit.
         model_id: the first 8 bytes of the model's SHA-256.
-        settings: 0, or `ONE_STREAM`: one payload holds the symbols of all tiles.
+        settings: 0; `ONE_STREAM`: one payload holds the symbols of all tiles; `EXPERTS`: they learn while a tile is
+            coded.
         tile_width: in pixels, a multiple of 16; the last tile of a row may be narrower. May exceed the image.
         tile_height: in pixels, a multiple of 16; the last row of tiles may be lower.
         digest: of the decoded pixels, see `digest`.
@@ -107,6 +109,11 @@ class Header:
     def one_stream(self) -> bool:
         """Whether one payload holds the symbols of all tiles."""
         return bool(self.settings & ONE_STREAM)
+
+    @property
+    def experts(self) -> bool:
+        """Whether experts learn while a tile is coded."""
+        return bool(self.settings & EXPERTS)
 
     @property
     def payload_count(self) -> int:
@@ -157,8 +164,8 @@ def pack(header: Header, tiles: Sequence[bytes]) -> bytes:
     if header.tile_width % TILE_UNIT or header.tile_height % TILE_UNIT:
         message = f"tile sides must be multiples of {TILE_UNIT}, not {header.tile_width}x{header.tile_height}"
         raise ValueError(message)
-    if header.settings & ~ONE_STREAM:
-        message = f"expected settings 0 or {ONE_STREAM}, found {header.settings}"
+    if header.settings not in SETTINGS:
+        message = f"expected settings of {SETTINGS}, found {header.settings}"
         raise ValueError(message)
     if len(tiles) != header.payload_count:
         message = f"expected {header.payload_count} payloads, found {len(tiles)}"
@@ -255,7 +262,7 @@ def read_header(data: bytes) -> Header:
     if zlib.crc32(memoryview(data)[:end]) != _U32.unpack_from(data, end)[0]:
         message = "the header is damaged: its checksum does not match its bytes; fetch the file anew"
         raise ContainerError(message)
-    if mode not in MODE_NAMES or settings & ~ONE_STREAM:
+    if mode not in MODE_NAMES or settings not in SETTINGS:
         message = f"mode {mode} with settings {settings} is unknown to this pixcodec; update pixcodec"
         raise ContainerError(message)
     return header

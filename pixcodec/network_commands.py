@@ -32,9 +32,9 @@ _force = click.option("-f", "--force", is_flag=True, help="Overwrite the output.
 _seed = click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same everywhere.")
 
 
-def _number(_: click.Context, __: click.Parameter, value: float) -> float:
+def number(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
     """Refuse nan, which passes a range."""
-    if math.isnan(value):
+    if value is not None and math.isnan(value):
         raise click.BadParameter("expected a number, found nan")
     return value
 
@@ -42,7 +42,7 @@ def _number(_: click.Context, __: click.Parameter, value: float) -> float:
 _temperature = click.option(
     "--temperature",
     type=click.FloatRange(0.05, 20),
-    callback=_number,
+    callback=number,
     default=1.0,
     show_default=True,
     help="Below 1: likelier images.",

@@ -1,7 +1,7 @@
 """Tiles by the wavefront: images of one size to a stream of words for each of their tiles, and back.
 
-Encoder and decoder run the same steps (`_code_tile`) and differ in one function: one writes the symbols it knows, the
-other reads them.
+Encoder and decoder run the same steps (`_code_tile`) and differ in one object, the tile's `Coder`: one writes the
+symbols that it knows, the other reads them; by the network's frequencies alone, or with experts that learn.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pixcodec import models
-from pixcodec.coding import Decoder, Encoder, check_room
+from pixcodec.coding import EXPERTS, Decoder, Encoder, check_room
 from pixcodec.errors import DamagedTileError
-from pixcodec.exact import matmul
+from pixcodec.exact import matmul, range_coder
+from pixcodec.exact.experts import Experts
 from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, counts_of_logits
 from pixcodec.exact.network import SYMBOLS
 from pixcodec.exact.predict import Predictors, predictions, rounded_centres
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from pixcodec.exact.network import Network
     from pixcodec.progress import Progress
 
-    Code = Callable[[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]], NDArray[np.int32]]
+    # Symbols of the lanes from `first` on, by (channel, step, first, counts, centres).
+    Code = Callable[[int, int, int, NDArray[np.float32], NDArray[np.int32]], NDArray[np.int32]]
 
 PROGRESS_STEPS = 16
 
@@ -84,7 +86,7 @@ class _Clock:
 
 
 def _code_tile(run: _Run, height: int, width: int, code: Code) -> None:
-    """Run a tile's steps; `code(channel, rows, columns, counts)` gives the symbols of a step's pixels."""
+    """Run a tile's steps; `code` gives the symbols of a step's pixels."""
     network = run.network
     predictors = Predictors(network.parameters, height, width)
     wavefront = Wavefront(network, run.backend, height, width)
@@ -96,17 +98,15 @@ def _code_tile(run: _Run, height: int, width: int, code: Code) -> None:
         clock.stop("predict")
         wavefront.trunk(step, first, last)
         clock.stop("trunk")
-        rows = np.arange(first, last + 1)
-        columns = step - 2 * rows
-        for channel in range(network.channels if rows.size else 0):
+        for channel in range(network.channels if last >= first else 0):
             predictors.predict(channel)
             clock.stop("predict")
             logits, centres = wavefront.logits(channel, predictors)
             clock.stop("heads")
-            frequencies = counts[: rows.size]
+            frequencies = counts[: len(logits)]
             counts_of_logits(logits, centres, starts, ends, EXP2, frequencies)
             clock.stop("frequencies")
-            symbols = code(channel, rows, columns, frequencies)
+            symbols = code(channel, step, first, frequencies, centres)
             clock.stop("code")
             predictors.know(channel, symbols)
             wavefront.know(channel, predictors)
@@ -147,10 +147,81 @@ def _code_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, code: Co
             own, around = logits[rows, columns, channel], centres[rows, columns, channel]
             counts_of_logits(own, around, starts, ends, EXP2, frequencies)
             clock.stop("frequencies")
-            code(channel, rows, columns, frequencies)
+            code(channel, step, first, frequencies, around.astype(np.int32))
             clock.stop("code")
         run.step(1)
     run.spend(clock.seconds)
+
+
+class _Coder:
+    """Symbols of a tile and its words.
+
+    Attributes:
+        planes: uint8[H, W, C] of the tile, of its own.
+    """
+
+    def __init__(self, planes: NDArray[np.uint8], network: Network, *, experts: bool) -> None:
+        self.planes = np.require(planes, np.uint8, ["C", "W"])  # compiled loops write into what they read
+        self.experts = Experts(*planes.shape, *network.experts) if experts else None
+
+    def _places(self, step: int, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        rows = np.arange(first, first + count)
+        return rows, step - 2 * rows
+
+
+class _Writer(_Coder):
+    """Writes the symbols of planes."""
+
+    def __init__(self, planes: NDArray[np.uint8], network: Network, *, experts: bool) -> None:
+        super().__init__(planes, network, experts=experts)
+        self.ideal_bits = 0.0
+        self._words, self._rows = range_coder.Encoder(), Encoder()
+
+    def code(
+        self, channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
+    ) -> NDArray[np.int32]:
+        """See `Code`."""
+        rows, columns = self._places(step, first, len(counts))
+        symbols = self.planes[rows, columns, channel].astype(np.int32)
+        if self.experts is None:
+            self._rows.encode(symbols, counts)
+            self.ideal_bits += code_length(counts, symbols)
+        else:
+            self.ideal_bits += self.experts.encode(channel, step, first, counts, centres, self.planes, self._words)
+        return symbols
+
+    def payload(self) -> bytes:
+        """All words."""
+        return self._rows.payload() if self.experts is None else self._words.payload()
+
+
+class _Reader(_Coder):
+    """Reads symbols into planes."""
+
+    def __init__(self, payload: bytes, planes: NDArray[np.uint8], network: Network, *, experts: bool) -> None:
+        super().__init__(planes, network, experts=experts)
+        if experts:
+            self._words = range_coder.Decoder(payload)
+        else:
+            self._rows = Decoder(payload)
+
+    def code(
+        self, channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
+    ) -> NDArray[np.int32]:
+        """See `Code`."""
+        rows, columns = self._places(step, first, len(counts))
+        if self.experts is None:
+            self.planes[rows, columns, channel] = self._rows.decode(counts)
+        else:
+            self.experts.decode(channel, step, first, counts, centres, self.planes, self._words)
+        return self.planes[rows, columns, channel].astype(np.int32)
+
+    def finish(self) -> None:
+        """`DamagedTileError` if words are left over."""
+        if self.experts is None:
+            self._rows.finish()
+        else:
+            self._words.finish()
 
 
 def _tiles(height: int, width: int, tile_height: int, tile_width: int) -> list[tuple[slice, slice]]:
@@ -187,6 +258,7 @@ def encode(
     network: Network,
     tiles: tuple[int, int],
     *,
+    experts: bool = True,
     threads: int | None = None,
     backend: str | None = None,
     device: str | None = None,
@@ -198,6 +270,7 @@ def encode(
         images: uint8[N, H, W, C].
         network: of `models`.
         tiles: (height, width) of a tile.
+        experts: whether to learn from each tile while it is coded (`exact.experts`).
         threads: how many tiles may be coded side by side; by default one a core.
         backend: for products, see `exact.matmul`.
         device: of torch, which then evaluates the network over whole tiles at once.
@@ -210,22 +283,12 @@ def encode(
     run = _prepare(network, backend, device, parts, progress)
 
     def work(index: int) -> tuple[bytes, float]:
-        part, encoder, bits = parts[index], Encoder(), 0.0
-
-        def code(
-            channel: int, rows: NDArray[np.int64], columns: NDArray[np.int64], counts: NDArray[np.float32]
-        ) -> NDArray[np.int32]:
-            nonlocal bits
-            symbols = part[rows, columns, channel].astype(np.int32)
-            encoder.encode(symbols, counts)
-            bits += code_length(counts, symbols)
-            return symbols
-
+        coder = _Writer(parts[index], network, experts=experts)
         if device is None:
-            _code_tile(run, part.shape[0], part.shape[1], code)
+            _code_tile(run, coder.planes.shape[0], coder.planes.shape[1], coder.code)
         else:
-            _code_known_tile(run, np.ascontiguousarray(part), device, code)
-        return encoder.payload(), bits
+            _code_known_tile(run, coder.planes, device, coder.code)
+        return coder.payload(), coder.ideal_bits
 
     results = side_by_side(work, range(len(parts)), threads if device is None else 1)
     return [payload for payload, _ in results], sum(bits for _, bits in results), run.effort()
@@ -237,6 +300,7 @@ def decode(
     network: Network,
     tiles: tuple[int, int],
     *,
+    experts: bool = True,
     threads: int | None = None,
     backend: str | None = None,
     device: str | None = None,
@@ -253,7 +317,8 @@ def decode(
         raise DamagedTileError(f"expected streams of {len(boxes)} tiles, found {len(streams)}; fetch the file anew")
     for index, ((rows, columns), stream) in enumerate(zip(boxes, streams, strict=True)):
         with _naming_tile(index, len(boxes)):
-            check_room([stream], (rows.stop - rows.start) * (columns.stop - columns.start) * channels, SYMBOLS)
+            samples = (rows.stop - rows.start) * (columns.stop - columns.start) * channels
+            check_room([stream], samples, EXPERTS if experts else SYMBOLS)
     images = np.zeros(shape, np.uint8)
     parts = _parts(images, tiles)
     run = _prepare(network, backend, device, parts, progress)
@@ -261,20 +326,22 @@ def decode(
     def work(index: int) -> None:
         part = parts[index]
         with _naming_tile(index, len(parts)):
-            decoder = Decoder(streams[index])
-
-            def code(
-                channel: int, rows: NDArray[np.int64], columns: NDArray[np.int64], counts: NDArray[np.float32]
-            ) -> NDArray[np.int32]:
-                symbols = decoder.decode(counts)
-                part[rows, columns, channel] = symbols
-                return symbols
-
-            _code_tile(run, part.shape[0], part.shape[1], code)
-            decoder.finish()
+            coder = _Reader(streams[index], part, network, experts=experts)
+            _code_tile(run, part.shape[0], part.shape[1], coder.code)
+            coder.finish()
+            part[:] = coder.planes
 
     side_by_side(work, range(len(parts)), threads)
     return images, run.effort()
+
+
+def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> float:
+    """Let experts learn from a picture as if it were one tile and coded; ideal bits."""
+    run = _prepare(network, None, None, [planes], None)
+    writer = _Writer(planes, network, experts=False)
+    writer.experts = experts
+    _code_tile(run, planes.shape[0], planes.shape[1], writer.code)
+    return writer.ideal_bits
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """A second coder of .pxc files, from docs/format.md and the slow reference alone: no container, kernels, constriction.
 
 It takes the network's dataclass from `Network.build` and shares nothing else with the codec.  The decoder evaluates the
-whole picture, as far as it is known, for each step and channel, so it is for pictures of a few pixels.
+whole picture, as far as it is known, for each step and channel, so it is for pictures of a few pixels.  Streams of the
+paper's networks are in `reference_stacks`.
 """
 
 from __future__ import annotations
@@ -10,26 +11,35 @@ import hashlib
 import json
 import struct
 import zlib
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
+import reference_stacks
 
+from pixcodec.exact.program import Program
 from pixcodec.exact.reference import codec, range_coder
+from pixcodec.exact.reference.experts import Experts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pixcodec.exact.network import Network
 
 FIXED = struct.Struct("<8sBBBIIHH8s16s")
 SIGNATURE = b"\x89PXC\r\n\x1a\n"
-BYTES = {"I8": ("int8", 1), "I32": ("int32", 4), "F32": ("float32", 4)}
+BYTES = {"I8": ("int8", 1), "I32": ("int32", 4), "U32": ("uint32", 4), "F32": ("float32", 4)}
+ONE_STREAM, EXPERTS = 1, 2
 
 
 def identity(folder: Path) -> str:
     """The id of a model, in hex, from the bytes of its two files."""
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    deciding = {key: card[key] for key in ("channels", "network", "predictors")}
+    keys = ("channels", "network", "predictors")
+    if "program" in card:
+        keys = ("channels", "levels", "groups", "output", "tile", "program", *(["small"] if "small" in card else []))
+    deciding = {key: card[key] for key in keys}
     state = hashlib.sha256(json.dumps(deciding, sort_keys=True, separators=(",", ":")).encode("ascii"))
     data = (folder / "model.safetensors").read_bytes()
     start = 8 + struct.unpack_from("<Q", data)[0]
@@ -53,60 +63,122 @@ def _boxes(height: int, width: int, units_y: int, units_x: int) -> list[tuple[sl
     ]
 
 
-def _digest(planes: np.ndarray) -> bytes:
-    height, width, channels = planes.shape
+def _mode(network: Network | Program) -> int:
+    if isinstance(network, Program) and network.levels == 2:
+        return 2
+    return {1: 0, 3: 1}[network.channels]
+
+
+def digest(images: np.ndarray, network: Network | Program) -> bytes:
+    """Of images uint8[N, H, W, C]."""
+    _, height, width, _ = images.shape
     return hashlib.blake2b(
-        struct.pack("<BII", channels // 3, width, height) + planes.tobytes(), digest_size=16
+        struct.pack("<BII", _mode(network), width, height) + images.tobytes(), digest_size=16
     ).digest()
 
 
-def encode(planes: np.ndarray, network: Network, units_y: int, units_x: int) -> bytes:
+def encode(planes: np.ndarray, network: Network | Program, units_y: int, units_x: int, settings: int) -> bytes:
     """The file of planes uint8[H, W, C] with tiles of so many times 16 pixels."""
-    height, width, channels = planes.shape
-    tiles = [_tile_of(planes[box], network) for box in _boxes(height, width, units_y, units_x)]
+    height, width, _ = planes.shape
+    if isinstance(network, Program):
+        assert settings == ONE_STREAM
+        payloads = [reference_stacks.encode(planes[None], network, (16 * units_y, 16 * units_x))]
+    else:
+        payloads = tiles(planes[None], network, units_y, units_x, settings)
     head = FIXED.pack(
-        SIGNATURE, 0, channels // 3, 0, width, height, units_x, units_y, network.identity[:8], _digest(planes)
-    )
-    head += struct.pack(f"<{2 * len(tiles) - 1}I", *map(len, tiles[:-1]), *map(zlib.crc32, tiles))
-    return head + struct.pack("<I", zlib.crc32(head)) + b"".join(tiles)
+        SIGNATURE, 0, _mode(network), settings, width, height, units_x, units_y, network.identity[:8],
+        digest(planes[None], network),
+    )  # fmt: skip
+    head += struct.pack(f"<{2 * len(payloads) - 1}I", *map(len, payloads[:-1]), *map(zlib.crc32, payloads))
+    return head + struct.pack("<I", zlib.crc32(head)) + b"".join(payloads)
 
 
-def _tile_of(planes: np.ndarray, network: Network) -> bytes:
+def block(images: np.ndarray, network: Network | Program, units_y: int, units_x: int, settings: int) -> bytes:
+    """The payload of a block of an archive, of images uint8[N, H, W, C]."""
+    if isinstance(network, Program):
+        return reference_stacks.encode(images, network, (16 * units_y, 16 * units_x))
+    streams = tiles(images, network, units_y, units_x, settings)
+    return b"".join(reference_stacks.leb128(len(stream)) + stream for stream in streams)
+
+
+def tiles(images: np.ndarray, network: Network, units_y: int, units_x: int, settings: int) -> list[bytes]:
+    """The words of each tile of images uint8[N, H, W, C]."""
+    boxes = _boxes(*images.shape[1:3], units_y, units_x)
+    words_of = {0: _words, EXPERTS: _words_by_experts}[settings]
+    parts = [words_of(planes[box], network) for planes in images for box in boxes]
+    return [struct.pack(f"<{len(words)}I", *words) for words in parts]
+
+
+def _words(planes: np.ndarray, network: Network) -> list[int]:
     counts, encoder = codec.counts(network, planes), range_coder.Encoder()
     for place in codec.order(*planes.shape):
         encoder.put(counts[place].tolist(), int(planes[place]))
-    words = encoder.words()
-    return struct.pack(f"<{len(words)}I", *words)
+    return encoder.words()
 
 
-def decode(data: bytes, network: Network) -> np.ndarray:
+def _steps(shape: tuple[int, ...]) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Step, channel, rows and columns of all that is coded together."""
+    together = groupby(codec.order(*shape), lambda place: (place[1] + 2 * place[0], place[2]))
+    for (step, channel), places in together:
+        rows = np.array([y for y, _, _ in places])
+        yield step, channel, rows, step - 2 * rows
+
+
+def _halves(p: int) -> list[int]:
+    """Counts of a decision that is 1 with the probability p of 2^24."""
+    return [(1 << 24) - p - 1, p - 1]
+
+
+def _words_by_experts(planes: np.ndarray, network: Network) -> list[int]:
+    (counts, centres), encoder = codec.counts_and_centres(network, planes), range_coder.Encoder()
+    experts, target = Experts(*planes.shape, *network.experts), planes.copy()
+
+    def write(bit: int, p: int) -> int:
+        encoder.put(_halves(p), bit)
+        return bit
+
+    for step, channel, y, x in _steps(planes.shape):
+        experts.code(channel, step, int(y[0]), counts[y, x, channel], centres[y, x, channel], target, write)
+    assert (target == planes).all()
+    return encoder.words()
+
+
+def decode(data: bytes, network: Network | Program) -> np.ndarray:
     """Planes uint8[H, W, C] of a sound file of this network's; an assertion fails where docs/format.md is not kept."""
-    signature, version, mode, settings, width, height, units_x, units_y, model, digest = FIXED.unpack_from(data)
-    assert (signature, version, settings) == (SIGNATURE, 0, 0)
+    signature, version, mode, settings, width, height, units_x, units_y, model, expected = FIXED.unpack_from(data)
+    stacked = isinstance(network, Program)
+    assert (signature, version, mode) == (SIGNATURE, 0, _mode(network))
+    assert settings in ({ONE_STREAM} if stacked else {0, EXPERTS})
     assert model == network.identity[:8]
-    boxes = _boxes(height, width, units_y, units_x)
+    boxes = [(slice(0, height), slice(0, width))] if stacked else _boxes(height, width, units_y, units_x)
     count = len(boxes)
     directory = struct.unpack_from(f"<{2 * count}I", data, 47)
     lengths, crcs, own = directory[: count - 1], directory[count - 1 : -1], directory[-1]
     start = 47 + 8 * count
     assert own == zlib.crc32(data[: start - 4])
-    planes = np.zeros((height, width, {0: 1, 1: 3}[mode]), np.uint8)
+    planes = np.zeros((height, width, network.channels), np.uint8)
     for box, length, crc in zip(boxes, (*lengths, len(data) - start - sum(lengths)), crcs, strict=True):
         payload = data[start : start + length]
         start += length
         assert zlib.crc32(payload) == crc
-        planes[box] = _tile(payload, network, planes[box].shape)
-    assert _digest(planes) == digest
+        if stacked:
+            sides = 16 * units_y, 16 * units_x
+            planes[box] = reference_stacks.decode(payload, (1, *planes.shape), network, sides)[0]
+        else:
+            planes[box] = tile(payload, network, planes[box].shape, settings)
+    assert digest(planes[None], network) == expected
     return planes
 
 
-def _tile(payload: bytes, network: Network, shape: tuple[int, int, int]) -> np.ndarray:
-    planes, counts = np.zeros(shape, np.uint8), np.zeros(())
+def tile(payload: bytes, network: Network, shape: tuple[int, int, int], settings: int) -> np.ndarray:
+    """Samples uint8[H, W, C] of a tile's words; one evaluation of the network serves a channel of a step."""
+    planes, experts = np.zeros(shape, np.uint8), Experts(*shape, *network.experts)
     decoder = range_coder.Decoder(struct.unpack(f"<{len(payload) // 4}I", payload))
-    known = None
-    for y, x, channel in codec.order(*shape):
-        if (x + 2 * y, channel) != known:  # one evaluation serves a channel of a step
-            known, counts = (x + 2 * y, channel), codec.counts(network, planes)
-        planes[y, x, channel] = decoder.get(counts[y, x, channel].tolist())
+    for step, channel, y, x in _steps(shape):
+        counts, centres = (each[y, x, channel] for each in codec.counts_and_centres(network, planes))
+        if settings & EXPERTS:
+            experts.code(channel, step, int(y[0]), counts, centres, planes, lambda _, p: decoder.get(_halves(p)))
+        else:
+            planes[y, x, channel] = [decoder.get(row) for row in counts.tolist()]
     decoder.finish()
     return planes

@@ -46,6 +46,7 @@ def encode(
     backend: str | None = None,
     device: str | None = None,  # noqa: ARG001
     tile: int | None = None,
+    effort: int = 7,
     progress: Progress | None = None,
 ) -> Encoded:
     if model not in {None, "photo"}:
@@ -53,7 +54,8 @@ def encode(
     _refuse(backend)
     side = tile or 2048
     height, width, _ = planes.shape
-    header = container.Header(width, height, mode, MODEL_ID, 0, side, side, container.digest(planes, mode))
+    settings = container.EXPERTS if effort > 3 else 0
+    header = container.Header(width, height, mode, MODEL_ID, settings, side, side, container.digest(planes, mode))
     tiles = []
     for index in range(header.tile_count):
         left, top, right, bottom = header.tile_box(index)

@@ -17,18 +17,18 @@ from pixcodec.archive import Block
 from pixcodec.errors import ContainerError, DamagedTileError, PixcodecError, UnsupportedImageError
 from pixcodec.varint import Reader, varint
 
-ONE = Block(b"modelid8", "1", 28, 28, 32, 32, 3, bytes(range(16)))
-TWO = Block(b"anothrid", "RGB", 300, 2, 16, 16, 2, bytes(16))
+ONE = Block(b"modelid8", "1", 1, 28, 28, 32, 32, 3, bytes(range(16)))
+TWO = Block(b"anothrid", "RGB", 2, 300, 2, 16, 16, 2, bytes(16))
 NAMES = ["7.png", "8.png", "9.png", "a/b.png", "a/c.png"]
 PAYLOADS = [b"payload!", b"2"]
 
 # The bytes of ONE with the names 7.png, 8.png, 9.png and the payload "payload!", as docs/format.md draws them.
 GOLDEN = bytes.fromhex(
-    "89505843 0d0a1a0a 00 ff 32"
+    "89505843 0d0a1a0a 00 ff 33"
     "01 6d6f64656c696438"
-    "01 02 00 1c 1c 02 02 03 08 5237f4f3 000102030405060708090a0b0c0d0e0f"
+    "01 02 01 00 1c 1c 02 02 03 08 5237f4f3 000102030405060708090a0b0c0d0e0f"
     "00 0a 03 00 00 04 2e706e67 07 01"
-    "a8784610 7061796c6f616421"
+    "f0b3c91c 7061796c6f616421"
 )
 
 UNSAFE = [
@@ -73,8 +73,8 @@ def sealed(directory: bytes, payloads: bytes = b"") -> bytes:
 def directory(packed: bytes, count: int = 1, **changes: int) -> bytes:
     """A directory of one block of 1x1 gray images with these packed names."""
     fields = {"model": 0, "width": 1, "height": 1, "units_x": 1, "units_y": 1, "count": count, "length": 0} | changes
-    mode = bytes([fields.pop("mode", 0)])
-    return b"\1modelid8\1" + mode + b"".join(map(varint, fields.values())) + bytes(20) + packed
+    kind = bytes([fields.pop("mode", 0), fields.pop("settings", 0)])
+    return b"\1modelid8\1" + kind + b"".join(map(varint, fields.values())) + bytes(20) + packed
 
 
 def test_the_bytes_of_an_archive_never_change() -> None:
@@ -84,11 +84,11 @@ def test_the_bytes_of_an_archive_never_change() -> None:
     assert (header.blocks, header.names, payloads) == ((ONE,), tuple(NAMES[:3]), [b"payload!"])
 
 
-def test_many_images_cost_a_few_hundred_bytes_and_32_a_block() -> None:
+def test_many_images_cost_a_few_hundred_bytes_and_33_a_block() -> None:
     listed = [f"test_{number:05}.png" for number in range(9979)]
     blocks = [dataclasses.replace(ONE, count=9979 // 20 + (number < 9979 % 20)) for number in range(20)]
     data = archive.pack(blocks, [bytes(10)] * 20, listed)
-    assert len(data) - 20 * 10 < 20 * 33 + 50
+    assert len(data) - 20 * 10 < 20 * 34 + 50
     assert archive.unpack(data)[0].names == tuple(listed)
 
 
@@ -107,6 +107,7 @@ def test_any_blocks_come_back(data: st.DataObject) -> None:
         Block,
         st.binary(min_size=8, max_size=8),
         st.sampled_from(["L", "RGB", "1"]),
+        st.sampled_from(container.SETTINGS),
         side,
         side,
         st.integers(1, 65535).map(lambda units: 16 * units),
@@ -177,6 +178,8 @@ RUN = names.pack(["a1", "a2", "a3"])
     ("bad", "message"),
     [
         (directory(RUN, 3, mode=3), "mode 3"),
+        (directory(RUN, 3, settings=3), "mode 0 with settings 3"),
+        (directory(RUN, 3, settings=4), "mode 0 with settings 4"),
         (directory(RUN, 3, model=1), "model 1 of 1"),
         (directory(RUN, 3, width=0), "0x1"),
         (directory(RUN, 3, width=2**31, height=2), "2147483648x2"),
@@ -320,6 +323,8 @@ def test_natural_order_counts() -> None:
         ([ONE], [], NAMES[:3]),
         ([dataclasses.replace(ONE, model_id=b"")], [b""], NAMES[:3]),
         ([dataclasses.replace(ONE, tile_width=17)], [b""], NAMES[:3]),
+        ([dataclasses.replace(ONE, settings=3)], [b""], NAMES[:3]),
+        ([dataclasses.replace(ONE, settings=4)], [b""], NAMES[:3]),
     ],
 )
 def test_what_contradicts_itself_is_not_written(wrong: tuple) -> None:

@@ -79,6 +79,35 @@ def test_decode_refuses_a_suffix_that_loses_pixels(packed: Path) -> None:
     assert not packed.with_name("again.jpg").exists()
 
 
+@pytest.mark.parametrize("effort", range(1, 10))
+def test_an_effort_from_4_on_is_with_experts(photo: Path, effort: int) -> None:
+    assert run("encode", photo, "--effort", effort).exit_code == 0
+    header = container.read_header(photo.with_suffix(".pxc").read_bytes())
+    assert header.settings == (container.EXPERTS if effort > 3 else 0)
+    assert json.loads(run("info", photo.with_suffix(".pxc"), "--json").stdout)["settings"] == header.settings
+
+
+def test_the_effort_is_7_where_none_is_given(
+    photo: Path, stand_in: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, encode = [], stand_in.encode
+    monkeypatch.setattr(
+        stand_in, "encode", lambda *planes, **options: (given.append(options["effort"]), encode(*planes, **options))[1]
+    )
+    for options in ((), ("--effort", 2), ("--effort", 9)):
+        assert run("encode", photo, "-f", *options).exit_code == 0
+    assert given == [7, 2, 9]
+
+
+@pytest.mark.parametrize("effort", ["0", "10", "-1", "2.5", "best", ""])
+def test_an_effort_out_of_range_is_wrong_usage(photo: Path, effort: str) -> None:
+    for options in ((), ("--archive",)):
+        result = run("encode", photo, "--effort", effort, "-o", photo.with_name("a.pxc"), *options)
+        assert result.exit_code == 2
+        assert "Invalid value for '--effort'" in result.stderr
+        assert not photo.with_name("a.pxc").exists()
+
+
 def test_nothing_is_overwritten_without_force(packed: Path, photo: Path) -> None:
     before = packed.read_bytes()
     Image.fromarray(PIXELS + 1).save(photo)
@@ -295,6 +324,13 @@ def test_image_sets_without_torch_say_how_to_get_it(monkeypatch: pytest.MonkeyPa
     assert result.exit_code == errors.MissingDependencyError.exit_code
     words = "pixcodec: image sets are read by what training needs: pip install 'pixcodec[train]'"
     assert result.stderr.splitlines() == [words]
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
+def test_minutes_that_no_training_can_take_are_wrong_usage(tmp_path: Path, minutes: str) -> None:
+    result = run("train", "photo", "--data", tmp_path, "--out", tmp_path, "--minutes", minutes)
+    assert result.exit_code == 2
+    assert "Invalid value for '--minutes'" in result.stderr
 
 
 @pytest.mark.parametrize(

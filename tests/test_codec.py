@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import random_networks as nets
+import reference_coder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 
 import pixcodec
-from pixcodec import archive_codec, codec, container, models
+from pixcodec import archive, archive_codec, codec, container, models
 from pixcodec.errors import (
     BackendError,
     ContainerError,
@@ -28,6 +29,7 @@ from pixcodec.errors import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+EFFORTS = [1, 7]  # without experts and with them
 SHAPES = ((1, 1), (1, 2), (2, 1), (1, 40), (40, 1), (16, 16), (17, 33), (50, 19))
 
 
@@ -59,11 +61,41 @@ def whole(planes: np.ndarray, **options: object) -> bytes:
     return data
 
 
+@pytest.mark.parametrize("effort", EFFORTS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_shape_and_kind_of_picture_comes_back(channels: int) -> None:
+def test_every_shape_and_kind_of_picture_comes_back(channels: int, effort: int) -> None:
     for kind in nets.KINDS:
         for height, width in SHAPES:
-            whole(nets.picture(kind, height, width, channels))
+            whole(nets.picture(kind, height, width, channels), effort=effort)
+
+
+def test_efforts_from_4_on_are_with_experts_and_those_of_a_kind_give_one_file() -> None:
+    planes = nets.picture("smooth", 12, 17, 3)
+    made = {effort: whole(planes, effort=effort) for effort in range(1, 10)}
+    assert [data[10] for data in made.values()] == [0] * 3 + [container.EXPERTS] * 6
+    assert len({*made.values()}) == 2
+    assert whole(planes) == made[7]
+    image = Image.fromarray(planes)
+    for effort in (1, 7):
+        assert pixcodec.encode(image, effort=effort) == made[effort]
+        packed = pixcodec.encode_archive({"a": image}, model="photo", effort=effort)
+        assert [block.settings for block in archive.read_header(packed).blocks] == [made[effort][10]]
+        assert pixcodec.decode_archive(packed)[0][1].tobytes() == planes.tobytes()
+
+
+@pytest.mark.parametrize("effort", [0, 10, -1])
+def test_an_effort_out_of_range_is_refused(effort: int) -> None:
+    image = Image.fromarray(nets.picture("smooth", 2, 3, 3))
+    with pytest.raises(ValueError, match=f"1 to 9, found {effort}"):
+        pixcodec.encode(image, effort=effort)
+    with pytest.raises(ValueError, match=f"1 to 9, found {effort}"):
+        pixcodec.encode_archive({"a": image}, model="photo", effort=effort)
+
+
+def test_experts_learn_what_the_network_does_not_know() -> None:
+    random = np.random.default_rng(9)
+    planes = np.where(random.random((60, 80, 1)) < 0.2, 20, 240).astype(np.uint8).repeat(3, axis=2)
+    assert len(whole(planes)) < 0.5 * len(whole(planes, effort=1))
 
 
 @settings(max_examples=40)
@@ -73,33 +105,44 @@ def test_any_samples_come_back(data: st.DataObject) -> None:
     channels = data.draw(st.sampled_from([1, 3]))
     samples = data.draw(st.binary(min_size=height * width * channels, max_size=height * width * channels))
     whole(
-        np.frombuffer(samples, np.uint8).reshape(height, width, channels), tile=data.draw(st.sampled_from([16, 2048]))
+        np.frombuffer(samples, np.uint8).reshape(height, width, channels),
+        tile=data.draw(st.sampled_from([16, 2048])),
+        effort=data.draw(st.sampled_from(EFFORTS)),
     )
 
 
-def test_tiles_threads_back_ends_and_devices_give_the_same_bytes() -> None:
-    planes = nets.picture("smooth", 45, 70, 3)
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tiles_threads_back_ends_and_devices_give_the_same_bytes(channels: int, effort: int) -> None:
+    planes = nets.picture("smooth", 45, 70, channels)
     for tile in (16, 32, 2048):
-        expected = whole(planes, tile=tile, threads=1)
-        assert whole(planes, tile=tile, threads=3) == expected
-        assert whole(planes, tile=tile, backend="numpy") == expected
+        options = {"tile": tile, "effort": effort}
+        expected = whole(planes, threads=1, **options)
+        for threads in (2, 3):
+            assert whole(planes, threads=threads, **options) == expected
+            assert codec.decode(expected, threads=threads).planes.tobytes() == planes.tobytes()
+        assert whole(planes, backend="numpy", **options) == expected
         pytest.importorskip("torch")
         for products in ("torch-float32", "torch-int8"):
-            assert whole(planes, tile=tile, device="cpu", backend=products) == expected
+            assert whole(planes, device="cpu", backend=products, **options) == expected
             assert codec.decode(expected, device="cpu", backend=products).planes.tobytes() == planes.tobytes()
 
 
-def test_the_papers_output_form_is_coded_by_every_path() -> None:
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_the_papers_output_form_is_coded_by_every_path(effort: int) -> None:
     planes = nets.picture("smooth", 9, 14, 3)
-    data = whole(planes, model="raw")
-    assert data != whole(planes)
+    data = whole(planes, model="raw", effort=effort)
+    assert data != whole(planes, effort=effort)
+    assert reference_coder.encode(planes, models.load("raw"), 1, 1, data[10]) == data
     pytest.importorskip("torch")
-    assert whole(planes, model="raw", device="cpu") == data
+    assert whole(planes, model="raw", effort=effort, device="cpu") == data
 
 
-def test_a_picture_of_one_tile_costs_at_most_56_bytes_and_two_words_over_its_ideal_length() -> None:
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_a_picture_of_one_tile_costs_at_most_56_bytes_and_two_words_over_its_ideal_length(effort: int) -> None:
     for channels in (1, 3):
-        encoded = codec.encode(nets.picture("smooth", 60, 80, channels), "RGB" if channels == 3 else "L")
+        planes = nets.picture("smooth", 60, 80, channels)
+        encoded = codec.encode(planes, "RGB" if channels == 3 else "L", effort=effort)
         payload = container.unpack(encoded.data)[1][0]
         assert len(encoded.data) - len(payload) <= 56
         assert 8 * len(payload) <= encoded.ideal_bits * 1.001 + 32
@@ -132,10 +175,13 @@ def test_a_cut_at_any_byte_is_an_error() -> None:
             codec.decode(data[:length])
 
 
-def test_words_that_no_checksum_betrays_are_caught_by_the_coder_or_the_digest() -> None:
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_words_that_no_checksum_betrays_are_caught_by_the_coder_or_the_digest(channels: int, effort: int) -> None:
     """A forger can make checksums right, not the pixels."""
-    planes = nets.picture("smooth", 12, 17, 3)
-    header, (payload,) = container.unpack(codec.encode(planes, "RGB").data)
+    planes = nets.picture("smooth", 12, 17, channels)
+    encoded = codec.encode(planes, "RGB" if channels == 3 else "L", effort=effort)
+    header, (payload,) = container.unpack(encoded.data)
     random = np.random.default_rng(6)
     forged = [bytearray(payload) for _ in range(60)]
     for each in forged:
@@ -149,13 +195,23 @@ def test_words_that_no_checksum_betrays_are_caught_by_the_coder_or_the_digest() 
             continue
         np.testing.assert_array_equal(decoded, planes)  # the last word has bits to spare, and one more is not read
     assert caught >= 55
-    for each in (b"", payload[:-1], payload[:-8], payload + bytes(8)):
+    random_words = [random.bytes(len(payload)) for _ in range(20)]
+    for each in (
+        *random_words,
+        bytes(len(payload)),
+        b"\xff" * len(payload),
+        b"",
+        payload[:-1],
+        payload[:-8],
+        payload + bytes(8),
+    ):
         with pytest.raises((DamagedTileError, DigestError)):
             codec.decode(container.pack(header, [each]))
 
 
-def test_a_header_that_promises_more_pixels_than_its_words_can_hold_reserves_nothing() -> None:
-    header = container.Header(40000, 50000, "RGB", models.load("photo").identity[:8], 0, 65520, 65520, bytes(16))
+@pytest.mark.parametrize("kind", [0, container.EXPERTS])
+def test_a_header_that_promises_more_pixels_than_its_words_can_hold_reserves_nothing(kind: int) -> None:
+    header = container.Header(40000, 50000, "RGB", models.load("photo").identity[:8], kind, 65520, 65520, bytes(16))
     with pytest.raises(DamagedTileError, match="cannot hold 6000000000 samples"):
         codec.decode(container.pack(header, [bytes(4)]))
 
@@ -182,6 +238,23 @@ def test_an_archive_by_the_wavefront_has_a_stream_for_each_tile() -> None:
     alone = sum(len(codec.encode(each.planes, "RGB").data) - 55 for each in images)
     assert len(encoded.data) < alone + 3 * len(images) + 200
     assert archive_codec.encode(images, model="photo", threads=1, backend="numpy").data == encoded.data
+    assert {block.settings for block in archive.read_header(encoded.data).blocks} == {container.EXPERTS}
+    plain = archive_codec.encode(images, model="photo", threads=2, effort=1).data
+    assert {block.settings for block in archive.read_header(plain).blocks} == {0}
+    for back in archive_codec.decode(plain):
+        np.testing.assert_array_equal(back.planes, decoded[back.name])
+    pytest.importorskip("torch")
+    assert archive_codec.encode(images, model="photo", device="cpu").data == encoded.data
+    assert [each.name for each in archive_codec.decode(encoded.data, device="cpu")] == [*decoded]
+
+
+def test_settings_of_an_archive_that_do_not_fit_its_model_are_refused() -> None:
+    images = [archive_codec.NamedImage("a", nets.picture("smooth", 8, 9, 3), "RGB")]
+    header, payloads = archive.unpack(archive_codec.encode(images, model="photo").data)
+    for number, error in ((container.ONE_STREAM, ContainerError), (0, (DamagedTileError, DigestError))):
+        wrong = archive.Block(**(vars(header.blocks[0]) | {"settings": number}))
+        with pytest.raises(error):
+            list(archive_codec.decode(archive.pack([wrong], payloads, header.names)))
 
 
 def test_damage_in_a_tile_names_the_tile() -> None:

@@ -19,6 +19,7 @@ from pixcodec.errors import ContainerError, DamagedTileError, PixcodecError, Uns
 ONE = Header(3, 2, "RGB", b"modelid8", 0, 16, 32, bytes(range(16)))
 STREAM = Header(40, 17, "1", b"modelid8", container.ONE_STREAM, 32, 16, bytes(16))  # four tiles in one payload
 FOUR = Header(40, 17, "L", b"modelid8", 0, 32, 16, bytes(16))
+LEARNED = Header(40, 17, "L", b"modelid8", container.EXPERTS, 32, 16, bytes(16))
 TILES = [b"first", b"", b"the third tile", b"4"]
 
 # The bytes of ONE with the payload "payload!", as docs/format.md draws them.
@@ -43,11 +44,21 @@ def test_a_file_of_one_stream_has_one_payload_whatever_its_tiles() -> None:
         container.pack(STREAM, TILES)
 
 
+def test_a_file_with_experts_says_so_and_has_a_payload_for_each_tile() -> None:
+    data = container.pack(LEARNED, TILES)
+    assert data[10] == 2
+    assert data[11:47] == container.pack(FOUR, TILES)[11:47]
+    assert [each.experts for each in (LEARNED, FOUR, STREAM)] == [True, False, False]
+    assert (LEARNED.payload_count, LEARNED.one_stream) == (4, False)
+
+
 def test_one_tile_costs_at_most_56_bytes() -> None:
     assert len(container.pack(ONE, [b""])) == 55
 
 
-@pytest.mark.parametrize(("header", "tiles"), [(ONE, [b"x"]), (FOUR, TILES), (STREAM, [b"all of them"])])
+@pytest.mark.parametrize(
+    ("header", "tiles"), [(ONE, [b"x"]), (FOUR, TILES), (LEARNED, TILES), (STREAM, [b"all of them"])]
+)
 def test_what_is_packed_is_unpacked(header: Header, tiles: list[bytes]) -> None:
     data = container.pack(header, tiles)
     assert container.unpack(data) == (header, tiles)
@@ -158,12 +169,12 @@ def test_each_kind_of_damage_is_called_by_its_name(change, message: str) -> None
         container.unpack(change(GOLDEN))
 
 
-@pytest.mark.parametrize("field", [9, 10])
-def test_modes_and_settings_of_later_versions_are_refused_by_number(field: int) -> None:
+@pytest.mark.parametrize(("field", "value"), [(9, 3), (9, 77), (10, 3), (10, 4), (10, 6), (10, 77), (10, 130)])
+def test_modes_and_settings_of_later_versions_are_refused_by_number(field: int, value: int) -> None:
     head = bytearray(GOLDEN[:51])
-    head[field] = 77
+    head[field] = value
     data = bytes(head) + struct.pack("<I", zlib.crc32(head)) + GOLDEN[55:]
-    with pytest.raises(ContainerError, match="77"):
+    with pytest.raises(ContainerError, match=f"{'mode' if field == 9 else 'settings'} {value}"):
         container.unpack(data)
 
 
@@ -189,7 +200,14 @@ def test_images_beyond_the_limit_are_refused_when_written_and_when_read() -> Non
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"model_id": b"short"}, {"digest": b"short"}, {"tile_width": 17}, {"width": 17, "height": 33}, {"settings": 2}],
+    [
+        {"model_id": b"short"},
+        {"digest": b"short"},
+        {"tile_width": 17},
+        {"width": 17, "height": 33},
+        {"settings": 3},
+        {"settings": 4},
+    ],
 )
 def test_a_header_that_contradicts_itself_is_not_written(wrong: dict) -> None:
     with pytest.raises(ValueError, match=r"expected|must"):

@@ -12,13 +12,15 @@ import pytest
 import reference_coder
 
 from pixcodec import archive, archive_codec, codec, container, models, names, regions
-from pixcodec.exact import reference
+from pixcodec.exact import experts, reference
 from pixcodec.exact.frequencies import EXP2
 from pixcodec.exact.predict import COMPAND
 from pixcodec.exact.reference import codec as reference_codec
+from pixcodec.exact.reference import experts as reference_experts
 from pixcodec.exact.reference import network as reference_network
 from pixcodec.exact.reference import predict as reference_predict
 from pixcodec.exact.reference import range_coder
+from pixcodec.exact.tables import LOG2, SQUASH
 
 if TYPE_CHECKING:
     from pixcodec.exact.network import Network
@@ -77,12 +79,12 @@ def test_the_example_is_the_golden_file_and_decodes_to_the_pixels_beside_it() ->
     decoded = codec.decode(EXAMPLE)
     assert decoded.mode == "RGB"
     np.testing.assert_array_equal(decoded.planes, PIXELS)
-    assert codec.encode(PIXELS, "RGB", model="model_tiny_rgb").data == EXAMPLE
+    assert codec.encode(PIXELS, "RGB", model="model_tiny_rgb", effort=1).data == EXAMPLE
 
 
 def test_the_example_decodes_by_the_reference_alone(network: Network) -> None:
     np.testing.assert_array_equal(reference_coder.decode(EXAMPLE, network), PIXELS)
-    assert reference_coder.encode(PIXELS, network, 1, 1) == EXAMPLE
+    assert reference_coder.encode(PIXELS, network, 1, 1, 0) == EXAMPLE
 
 
 def test_every_field_of_the_example_is_what_the_page_says() -> None:
@@ -131,7 +133,7 @@ def test_the_predictions_and_logits_on_the_page_are_those_of_the_pixel(network: 
     assert said == {**expected, "logits of green": logits[1, 1, 1].tolist()}
 
 
-@pytest.mark.parametrize("name", ["model_tiny_rgb", "model_tiny_gray"])
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in GOLDEN.glob("*/card.json")))
 def test_the_identity_is_made_as_the_page_says(name: str) -> None:
     identity = models.load(name).identity.hex()
     assert reference_coder.identity(GOLDEN / name) == identity
@@ -161,7 +163,7 @@ def test_the_archive_on_the_page_is_the_golden_one_and_decodes_to_the_pictures_b
         assert each.mode == "L"
         np.testing.assert_array_equal(each.planes, PICTURES[each.name])
     images = [archive_codec.NamedImage(name, planes, "L") for name, planes in PICTURES.items()]
-    assert archive_codec.encode(images, model="model_tiny_gray").data == data
+    assert archive_codec.encode(images, model="model_tiny_gray", effort=1).data == data
 
 
 def test_every_field_of_the_archive_is_what_the_page_says() -> None:
@@ -186,7 +188,7 @@ def test_the_streams_of_the_archive_decode_by_the_reference_alone() -> None:
     network = models.load("model_tiny_gray")
     words = [own for own, name, _ in table("archive") if name == "words"]
     for stream, planes in zip(words, PICTURES.values(), strict=True):
-        np.testing.assert_array_equal(reference_coder._tile(stream, network, planes.shape), planes)
+        np.testing.assert_array_equal(reference_coder.tile(stream, network, planes.shape, 0), planes)
 
 
 def test_the_limits_and_constants_of_archives_are_those_on_the_page() -> None:
@@ -218,6 +220,82 @@ def test_compand_is_pinned_and_is_the_formula_on_the_page() -> None:
         s = int(np.floor(np.log2(m))) - 4
         size = min(16 * s + (m >> s) - 16, 127)
         assert code == (size if difference > 0 else -size)
+
+
+@pytest.mark.parametrize("values", [LOG2, SQUASH])
+def test_the_tables_of_logarithms_are_those_on_the_page(values: np.ndarray) -> None:
+    assert hashlib.sha256(values.astype("<i4").tobytes()).hexdigest() in EXPERTS
+
+
+EXPERTS = PAGE[PAGE.index("## 10. Experts") :]
+
+
+def test_the_constants_of_experts_are_those_on_the_page() -> None:
+    states: list[int] = []
+    for line in block("states")[1:]:
+        row = re.match(r"(\d+)(?:\.\.(\d+))? +(\d+) ", line)
+        if row:
+            first, last, number = int(row[1]), int(row[2] or row[1]), int(row[3])
+            assert first == len(states)
+            states += [number] * (last - first + 1)
+    assert tuple(states) == reference_experts.STATES == tuple(experts.STATES.tolist())
+    assert [line.split()[0] for line in block("contexts")[1:]] == [str(n) for n in range(experts.LISTS)]
+    text = re.sub(r"\s+", " ", EXPERTS)
+    for said in (
+        f"uint32[C, {experts.MAP_SIZE}]",
+        f"uint32[C, {experts.NODES * experts.BUCKETS}]",
+        f"clamp(x, -{experts.LIMIT}, {experts.LIMIT})",
+        f"is {experts.SURE << 5} at first",
+        f"trust = max(trust - {experts.TRUST_BACK}, {experts.SURE << 5})",
+        f"trust + {experts.FALSE_TRUST}, {24 * 1024 << 5})",
+        f"of {experts.EXPERTS + 1} weights, ({experts.EXPERT_WEIGHT}, .., {experts.EXPERT_WEIGHT}, 65536)",
+        f"{experts.NETWORK_WEIGHT // experts.SETS} at first",
+        f"bit, {experts.COUNTER_LIMIT})",
+        f"bit, {experts.MAP_LIMIT})",
+        f"k = min(k + 1, {experts.LONGEST})",
+        f"2^{experts.LIST_BITS} slots",
+        f"of 2^{experts.MATCH_BITS} entries",
+    ):
+        assert said in text
+
+
+def test_the_decisions_of_the_example_with_experts_are_those_on_the_page(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = GOLDEN / "rgb_5x3_experts.pxc"
+    planes, place = codec.decode(path.read_bytes()).planes, (1, 2)
+    contexts: list[list[int]] = []
+    decisions: list[tuple[int, int]] = []
+    look, value = reference_experts.Experts._look, reference_experts.Experts._value
+
+    def looked(self: reference_experts.Experts, *arguments: object) -> tuple:
+        seen, own = look(self, *arguments)
+        if arguments[1:3] == place:
+            contexts.append(own)
+        return seen, own
+
+    def coded(self: reference_experts.Experts, *arguments: object) -> int:
+        decisions.clear()
+        result = value(self, *arguments[:-1], lambda bit, p: (decisions.append((p, bit)), arguments[-1](bit, p))[1])
+        if len(contexts) > len(said):
+            said.append([*decisions])
+        return result
+
+    said: list[list[tuple[int, int]]] = []
+    monkeypatch.setattr(reference_experts.Experts, "_look", looked)
+    monkeypatch.setattr(reference_experts.Experts, "_value", coded)
+    assert reference_coder.encode(planes, network, 1, 1, container.EXPERTS) == path.read_bytes()
+    assert [line.split()[1:] for line in block("hashes")] == [[f"{n:08x}" for n in own] for own in contexts]
+    counts, expected = reference_codec.counts(network, planes)[place], []
+    for channel, own in enumerate(said):
+        node = 1
+        for depth, (p, bit) in enumerate(own):
+            size = 128 >> depth
+            n0, n1 = (int(counts[channel].reshape(-1, size)[2 * node - (2 << depth) + k].sum()) + size for k in (0, 1))
+            odds = reference_experts.logarithm(n1) - reference_experts.logarithm(n0)
+            expected.append([channel, node, odds, p, bit])
+            node = 2 * node + bit
+    assert [[int(n) for n in line.split()] for line in block("decisions")[1:]] == expected
 
 
 def test_the_reference_says_where_it_is_specified() -> None:

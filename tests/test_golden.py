@@ -1,6 +1,6 @@
 """Files that were written once: they decode to the same pixels, are written the same again, and bad ones are refused.
 
-`golden/make.py` made them all.
+`golden/make.py` made them all.  Files of one picture lie beside a PNG with its pixels, an archive beside a folder.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ import reference_coder
 from click.testing import CliRunner
 from PIL import Image
 
-from pixcodec import cli, codec, container, errors, models
+from pixcodec import archive, archive_codec, cli, codec, container, errors, models
+from pixcodec.exact.program import Program
 
 GOLDEN = Path(__file__).parent / "golden"
 ERRORS = Path(__file__).parent / "golden_errors"
 FILES = sorted(GOLDEN.glob("*.pxc"))
+MIXED = GOLDEN / "archives" / "mixed.pxc"
+EFFORTS = {0: 1, container.ONE_STREAM: 7, container.EXPERTS: 7}  # by the settings
+FEW = 50  # samples that the reference decodes soon enough
 EXPECTED = json.loads((ERRORS / "expected.json").read_text(encoding="utf-8"))
 
 
@@ -29,15 +33,36 @@ def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pixels(path: Path) -> np.ndarray:
     """uint8[H, W, C] of the PNG file beside a .pxc file."""
-    samples = np.asarray(Image.open(path.with_suffix(".png")))
+    samples = np.asarray(Image.open(path.with_suffix(".png"))).astype(np.uint8)
     return samples.reshape(*samples.shape[:2], -1)
+
+
+def name_of(model_id: bytes) -> str:
+    """The name of a golden model."""
+    (name,) = (each.name for each in models.available() if each.id.startswith(model_id.hex()))
+    return name
 
 
 def test_there_is_a_golden_file_of_each_kind() -> None:
     headers = {path.stem: container.read_header(path.read_bytes()) for path in FILES}
-    assert {header.mode for header in headers.values()} == {"L", "RGB"}
-    assert (headers["gray_1x1"].width, headers["gray_1x1"].height) == (1, 1)
-    assert headers["rgb_37x21_tiles"].tile_count == 6
+    assert {header.mode for header in headers.values()} == {"L", "RGB", "1"}
+    by_model = {name_of(header.model_id): header for header in headers.values()}
+    assert {path.parent.name for path in GOLDEN.glob("*/card.json")} == set(by_model)
+    assert {name for name, header in by_model.items() if header.one_stream} == {
+        "model_tiny_bilevel",
+        "model_tiny_scales",
+    }
+    assert {name for name, header in headers.items() if header.experts} == {
+        name for name in headers if name.endswith("_experts")
+    }
+    experts = [header for header in headers.values() if header.experts]
+    assert {(header.mode, header.tile_count > 1) for header in experts} == {
+        ("L", False), ("L", True), ("RGB", False), ("RGB", True),
+    }  # fmt: skip
+    for name in ("gray_1x1", "gray_1x1_experts", "scales_1x1"):
+        assert (headers[name].width, headers[name].height) == (1, 1)
+    for name in ("rgb_37x21_tiles", "rgb_37x21_tiles_experts", "bilevel_37x21_tiles", "scales_37x21_tiles"):
+        assert headers[name].tile_count == 6
     assert {0, 255} < set(pixels(GOLDEN / "rgb_clipped_24x13.pxc").ravel().tolist())
 
 
@@ -51,9 +76,8 @@ def test_a_golden_file_decodes_to_its_pixels(path: Path) -> None:
 def test_a_golden_file_is_written_the_same_again(path: Path) -> None:
     data = path.read_bytes()
     header = container.read_header(data)
-    model = "model_tiny_rgb" if header.mode == "RGB" else "model_tiny_gray"
-    tile = max(header.tile_width, header.tile_height)
-    assert codec.encode(pixels(path), header.mode, model=model, tile=tile).data == data
+    options = {"tile": max(header.tile_width, header.tile_height), "effort": EFFORTS[header.settings]}
+    assert codec.encode(pixels(path), header.mode, model=name_of(header.model_id), **options).data == data
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -61,9 +85,79 @@ def test_the_reference_writes_a_golden_file_and_reads_a_small_one(path: Path) ->
     data, planes = path.read_bytes(), pixels(path)
     header = container.read_header(data)
     network = models.load_by_id(header.model_id)
-    assert reference_coder.encode(planes, network, header.tile_height // 16, header.tile_width // 16) == data
-    if planes.size < 50:
+    units = header.tile_height // 16, header.tile_width // 16
+    assert reference_coder.encode(planes, network, *units, header.settings) == data
+    if planes.size < FEW:
         np.testing.assert_array_equal(reference_coder.decode(data, network), planes)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem.endswith("_experts")], ids=lambda path: path.stem)
+def test_experts_learn_something_else_than_the_network_alone_says(path: Path) -> None:
+    plain = path.with_stem(path.stem.removesuffix("_experts"))
+    if plain.exists():
+        np.testing.assert_array_equal(pixels(path), pixels(plain))
+        assert path.read_bytes() != plain.read_bytes()
+    else:
+        header = container.read_header(path.read_bytes())
+        alone = codec.encode(pixels(path), header.mode, model=name_of(header.model_id), effort=1).data
+        assert len(path.read_bytes()) < 0.7 * len(alone)
+
+
+def test_programs_of_golden_models_have_operations_of_every_kind_and_order() -> None:
+    bilevel, scales = models.load("model_tiny_bilevel"), models.load("model_tiny_scales")
+    assert isinstance(bilevel, Program)
+    assert isinstance(scales, Program)
+    assert scales.small is not None
+    steps = [step for each in (bilevel, scales, scales.small) for step in each.card["program"]]
+    assert {step["op"] for step in steps} == {"convolve", "rescale", "add", "gate", "recur", "join"}
+    assert {step["direction"] for step in steps if step["op"] == "recur"} == {"rows", "left", "right"}
+    assert [each.slope for each in (bilevel, scales, scales.small)] == [3, 0, 2]
+    assert [each.groups for each in (bilevel, scales, scales.small)] == [1, 1, 3]
+    assert any(dy < 0 for step in scales.card["program"] for dy, _ in step.get("taps", []))
+
+
+def test_the_golden_archive_has_blocks_of_several_modes_sizes_and_models() -> None:
+    header = archive.read_header(MIXED.read_bytes())
+    blocks = [(name_of(each.model_id), each.mode, each.width, each.height, each.count) for each in header.blocks]
+    assert blocks == [
+        ("model_tiny_scales", "RGB", 7, 5, 2),
+        ("model_tiny_bilevel", "1", 9, 9, 3),
+        ("model_tiny_gray", "L", 7, 5, 2),
+        ("model_tiny_bilevel", "1", 7, 5, 2),
+        ("model_tiny_gray", "L", 12, 10, 2),
+    ]
+    assert [block.settings for block in header.blocks] == [1, 1, 0, 1, 2]
+
+
+def test_the_golden_archive_decodes_to_its_pictures() -> None:
+    modes = [mode for mode, count in (("RGB", 2), ("1", 3), ("L", 2), ("1", 2), ("L", 2)) for _ in range(count)]
+    for backend in (None, "numpy"):
+        decoded = list(archive_codec.decode(MIXED.read_bytes(), backend=backend))
+        folder = MIXED.with_suffix("")
+        assert [each.name for each in decoded] == sorted(
+            path.relative_to(folder).as_posix() for path in folder.rglob("*.png")
+        )
+        assert [each.mode for each in decoded] == modes
+        for each in decoded:
+            np.testing.assert_array_equal(each.planes, pixels(folder / each.name))
+
+
+def test_the_golden_archive_is_written_the_same_again_also_by_the_reference() -> None:
+    header, payloads = archive.unpack(MIXED.read_bytes())
+    images = iter(archive_codec.decode(MIXED.read_bytes()))
+    for block, payload in zip(header.blocks, payloads, strict=True):
+        own = [next(images) for _ in range(block.count)]
+        again = archive_codec.encode(own, model=name_of(block.model_id), effort=EFFORTS[block.settings]).data
+        assert archive.unpack(again)[0].blocks == (block,)
+        assert archive.unpack(again)[1] == [payload]
+        planes, network = np.stack([each.planes for each in own]), models.load_by_id(block.model_id)
+        assert reference_coder.digest(planes, network) == block.digest
+        units = block.tile_height // 16, block.tile_width // 16
+        assert reference_coder.block(planes, network, *units, block.settings) == payload
+    # The names are packed by zlib, of which there are several: only without it must all bytes be the same.
+    packed = archive.pack(header.blocks, payloads, header.names)
+    assert archive.unpack(packed) == (archive.read_header(packed), payloads)
+    assert archive.read_header(packed).names == header.names
 
 
 def test_every_bad_file_has_an_expectation() -> None:

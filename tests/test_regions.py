@@ -107,6 +107,15 @@ def test_a_picture_by_a_stacked_network_is_a_file_of_one_stream(mode: str, size:
     assert "stacks" in decoded.seconds
 
 
+@pytest.mark.parametrize("effort", [1, 9])
+def test_stacked_networks_have_no_experts_at_any_effort(effort: int) -> None:
+    (planes,) = images(1, 20, 30)
+    assert codec.encode(planes, "RGB", effort=effort).data == codec.encode(planes, "RGB").data
+    data = archive_codec.encode(named(planes[None]), effort=effort).data
+    assert [block.settings for block in archive.read_header(data).blocks] == [container.ONE_STREAM]
+    assert data == archive_codec.encode(named(planes[None])).data
+
+
 def test_a_bilevel_pillow_image_comes_back_bilevel() -> None:
     picture = Image.fromarray(images(1, 28, 28, "1")[0, :, :, 0] > 0)
     back = pixcodec.decode(pixcodec.encode(picture))
@@ -130,9 +139,10 @@ def test_a_file_whose_streams_are_damaged_or_of_other_images_is_refused() -> Non
             codec.decode(container.pack(header, [container.join(bad)]))
     with pytest.raises(DamagedTileError, match="payload is cut"):
         codec.decode(container.pack(header, [payload[:-1]]))
-    wrong = container.Header(**{**vars(header), "settings": 0, "tile_width": 48, "tile_height": 48})
-    with pytest.raises(ContainerError, match="settings 0 do not fit"):
-        codec.decode(container.pack(wrong, [payload]))
+    for number in (0, container.EXPERTS):
+        wrong = container.Header(**{**vars(header), "settings": number, "tile_width": 48, "tile_height": 48})
+        with pytest.raises(ContainerError, match=f"settings {number} do not fit"):
+            codec.decode(container.pack(wrong, [payload]))
     wrong = container.Header(**{**vars(header), "width": 2**15, "height": 2**15})
     with pytest.raises(DamagedTileError, match="cannot hold"):
         codec.decode(container.pack(wrong, [payload]))
@@ -237,6 +247,9 @@ def test_what_does_not_fit_an_archive_is_refused() -> None:
         archive_codec.encode(named(images(1, 4, 4, "L"), "RGB"))
     with pytest.raises(UnsupportedImageError, match="the model codes 3"):
         archive_codec.encode(named(images(1, 4, 4, "L"), "L"), model="photo")
+    for effort in (0, 10, -1):
+        with pytest.raises(ValueError, match=f"1 to 9, found {effort}"):
+            archive_codec.encode(named(images(1, 4, 4)), effort=effort)
 
 
 def forged(data: bytes, block: int, **changes: object) -> bytes:
@@ -259,8 +272,10 @@ def test_words_that_no_checksum_betrays_are_caught_and_the_block_is_named(stacks
         ({"digest": bytes(16)}, DigestError),
         ({"mode": "1"}, ContainerError),
         ({"width": 4}, DamagedTileError),
+        ({"settings": 0}, ContainerError),
+        ({"settings": container.EXPERTS}, ContainerError),
     ):
-        with pytest.raises(error, match=r"block 1 of 2|levels") as caught:
+        with pytest.raises(error, match=r"block 1 of 2|levels|do not fit") as caught:
             list(archive_codec.decode(forged(data, 1, **changes)))
         assert "\n" not in str(caught.value)
 

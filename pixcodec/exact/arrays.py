@@ -12,6 +12,7 @@ from numba import njit
 
 from pixcodec.exact import matmul
 from pixcodec.exact.network import Product
+from pixcodec.exact.rounding import rescaled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 FEW = 8  # features of a map whose taps NumPy multiplies at once
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
-_ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding and subtracting it rounds half to even
 
 
 def are_codes(low: int, high: int) -> bool:
@@ -108,8 +108,7 @@ def _rescale(x, scale, low, high, target):  # type: ignore[no-untyped-def]
     """Fill `target` with clamp(rint(x * scale)); rows of x may be longer."""
     for m in range(target.shape[0]):
         for j in range(scale.size):
-            value = min(max(np.float32(x[m, j]) * scale[j], low), high)
-            target[m, j] = (value + _ROUND) - _ROUND
+            target[m, j] = rescaled(x[m, j], scale[j], low, high)
 
 
 @_compiled

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixcodec.errors import ModelError
+from pixcodec.exact.experts import BUCKETS, MAP_SIZE, NODES
 from pixcodec.exact.predict import REACH, Parameters
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Network:
         first_taps, taps: (dy, dx) for the pixel at (y - dy, x + dx), of the first layer and of the blocks.
         first, blocks, alpha, heads: the products in order; alpha takes the last stream to 8 bits.
         identity: SHA-256 of all that decides a coded bit.
+        experts: trained starting values of the experts' maps, see `exact.experts`; nothing where there are none.
     """
 
     card: dict[str, Any]
@@ -80,6 +82,7 @@ class Network:
     alpha: np.float32
     heads: tuple[Head, ...]
     identity: bytes
+    experts: tuple[np.ndarray, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -159,7 +162,7 @@ class Network:
         first = product("first", h, weight=(len(first_taps), channels * (1 + count)))
         return cls(
             card, parameters, first_taps, taps, first, blocks, tensor("alpha", np.float32, 1)[0], heads,
-            identity(card, tensors),
+            identity(card, tensors), _expert_maps(tensors, channels),
         )  # fmt: skip
 
     def products(self) -> dict[str, Product]:
@@ -189,6 +192,20 @@ class Network:
         alphas = [self.alpha, *(block.alpha for block in self.blocks)]
         if not (np.isfinite(alphas) & (np.array(alphas) > 0)).all():
             raise ModelError("scales of the stream must be finite and positive; freeze the model anew")
+
+
+EXPERT_MAPS = ("experts.maps", "experts.last")  # tensors that a model may have
+
+
+def _expert_maps(tensors: Mapping[str, np.ndarray], channels: int) -> tuple[np.ndarray, ...]:
+    """Starting values for experts, both or none; `ValueError` where they are of another form."""
+    if not any(name in tensors for name in EXPERT_MAPS):
+        return ()
+    found = tuple(tensors[name] for name in EXPERT_MAPS)
+    for name, array, size in zip(EXPERT_MAPS, found, (MAP_SIZE, NODES * BUCKETS), strict=True):
+        if array.dtype != np.uint32 or array.shape != (channels, size):
+            raise ValueError(f"{name}: expected uint32{(channels, size)}, found {array.dtype}{array.shape}")
+    return found
 
 
 def head_inputs(count: int, channel: int) -> int:

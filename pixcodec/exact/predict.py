@@ -26,6 +26,7 @@ import numpy as np
 from numba import njit
 
 from pixcodec.exact.kernels import LANES, regression_kernels, statistics
+from pixcodec.exact.rounding import ROUND
 from pixcodec.exact.steps import active_lanes, number_of_steps
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ LIMIT = 255 * UNIT
 OUTSIDE = 128  # the value of what lies left of the first row
 TOP = 4  # lanes kept above lane 0, more than any neighbour reaches
 REACH = 4  # lanes outside the image that neighbours can reach, on either side
-_ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding and subtracting it rounds half to even
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -168,7 +168,7 @@ def _fixed(value: np.float32) -> np.int16:
     # Comparisons in this form take NaN to 0; min and max would not say what they do with it.
     value = value if value > np.float32(0) else np.float32(0)  # noqa: FURB136
     value = value if value < np.float32(255) else np.float32(255)  # noqa: FURB136
-    return np.int16((value * np.float32(UNIT) + _ROUND) - _ROUND)
+    return np.int16((value * np.float32(UNIT) + ROUND) - ROUND)
 
 
 @_compiled

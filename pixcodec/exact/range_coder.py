@@ -20,7 +20,7 @@ _MASK = np.uint64(0xFFFFFFFF)
 _BITS = np.uint64(PRECISION)
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
-_inlined = njit(nogil=True, cache=True, error_model="numpy", inline="always")
+_inlined = njit(nogil=True, cache=True, error_model="numpy", _nrt=False, inline="always")
 
 
 @_inlined

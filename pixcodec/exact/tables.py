@@ -1,10 +1,15 @@
-"""Sigmoid and tanh as integers, made by integer arithmetic alone, so that they are the same everywhere.
+"""Sigmoid, tanh and logarithm as integers, made by integer arithmetic alone, so that they are the same everywhere.
 
 SIGMOID and TANH take a gate's input, in 1/256, clamped to -8..8: entry x + 2048.  TANH_CELL takes an LSTM's cell, in
 1/2048, clamped to -8..8: entry c + 16384.  All give 1/4096.
+
+LOG2 is the logarithm to base 2 of 1 + i/2048, in 1/1024.  SQUASH[k] is 2^24 / (1 + 2^-x) for x = k/32 - 24, from 1 to
+2^24 - 1: the probability, in 2^-24, whose odds have the logarithm x.
 """
 
 from __future__ import annotations
+
+from math import isqrt
 
 import numpy as np
 
@@ -52,3 +57,37 @@ def logistic(limit: int, unit: int, top: int) -> np.ndarray:
 SIGMOID = logistic(GATE_LIMIT, GATE_UNIT, OPEN)
 TANH = _tanh(GATE_LIMIT, GATE_UNIT)
 TANH_CELL = _tanh(CELL_LIMIT, CELL_UNIT)
+
+
+def _log2(entries: int, unit: int) -> np.ndarray:
+    """int32[entries]: rint(unit log2(1 + i / entries)), bit by bit: squaring doubles a logarithm."""
+    table, bits, precision = [], 24, 60
+    for i in range(entries):
+        x, digits = ((entries + i) << precision) // entries, 0
+        for _ in range(bits):
+            x = x * x >> precision
+            carry = x >> (precision + 1)
+            x >>= carry
+            digits = 2 * digits + carry
+        table.append(_rounded(unit * digits, 1 << bits))
+    return np.array(table, np.int32)
+
+
+def _squash(octaves: int, steps: int, top: int) -> np.ndarray:
+    """int32[2 octaves steps + 2]: top / (1 + 2^-x) for x = -octaves, and on in steps of 1 / steps."""
+    one = 1 << _PRECISION
+    root = one << _PRECISION * (steps - 1)  # of 2^-1 in steps: integer roots, steps is a power of two
+    root >>= 1
+    for _ in range(steps.bit_length() - 1):
+        root = isqrt(root)
+    power, table = one << octaves, []
+    for _ in range(2 * octaves * steps + 2):
+        table.append(min(max(_rounded(top * one, one + power), 1), top - 1))
+        power = power * root >> _PRECISION
+    return np.array(table, np.int32)
+
+
+LOG_UNIT = 1024  # logarithms count 1/1024 of a bit
+LOG2 = _log2(2048, LOG_UNIT)
+SQUASH_OCTAVES, SQUASH_STEPS, PROBABILITY_BITS = 24, 32, 24
+SQUASH = _squash(SQUASH_OCTAVES, SQUASH_STEPS, 1 << PROBABILITY_BITS)

@@ -14,6 +14,7 @@ from numba import njit
 from pixcodec.exact.matmul import OUTPUTS, TERMS, pack, padded
 from pixcodec.exact.network import STREAM_LIMIT
 from pixcodec.exact.predict import COMPAND, LIMIT, REACH, TOP, UNIT
+from pixcodec.exact.rounding import rescaled
 
 if TYPE_CHECKING:
     from pixcodec.exact.matmul import Backend
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from pixcodec.exact.predict import Predictors
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
-_ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding and subtracting it rounds half to even
-_BYTE = np.float32(255)
+_ZERO, _BYTE = np.float32(0), np.float32(255)
 _LIMIT = np.float32(STREAM_LIMIT)
 
 
@@ -31,8 +31,7 @@ def _to_bytes(sums, scale, rows, target, start, offset):  # type: ignore[no-unty
     """target[start + m] = clamp(rint(sums * scale), 0, 255) + offset."""
     for m in range(rows):
         for j in range(scale.size):
-            value = min(max(np.float32(sums[m, j]) * scale[j], np.float32(0)), _BYTE)
-            target[start + m, j] = np.int32((value + _ROUND) - _ROUND) + offset
+            target[start + m, j] = np.int32(rescaled(sums[m, j], scale[j], _ZERO, _BYTE)) + offset
 
 
 @_compiled
@@ -40,8 +39,7 @@ def _to_stream(sums, scale, rows, stream):  # type: ignore[no-untyped-def]
     """stream[m] = clamp(rint(sums * scale))."""
     for m in range(rows):
         for j in range(scale.size):
-            value = min(max(np.float32(sums[m, j]) * scale[j], -_LIMIT), _LIMIT)
-            stream[m, j] = np.int32((value + _ROUND) - _ROUND)
+            stream[m, j] = np.int32(rescaled(sums[m, j], scale[j], -_LIMIT, _LIMIT))
 
 
 @_compiled
@@ -49,8 +47,7 @@ def _add_to_stream(sums, scale, rows, stream):  # type: ignore[no-untyped-def]
     """stream[m] = clamp(stream[m] + clamp(rint(sums * scale)))."""
     for m in range(rows):
         for j in range(scale.size):
-            value = min(max(np.float32(sums[m, j]) * scale[j], -_LIMIT), _LIMIT)
-            total = np.int32((value + _ROUND) - _ROUND) + np.int32(stream[m, j])
+            total = np.int32(rescaled(sums[m, j], scale[j], -_LIMIT, _LIMIT)) + np.int32(stream[m, j])
             stream[m, j] = min(max(total, -STREAM_LIMIT), STREAM_LIMIT)
 
 
@@ -59,8 +56,7 @@ def _stream_to_bytes(stream, alpha, rows, target, start, offset):  # type: ignor
     """target[start + m] = clamp(rint(stream * alpha), 0, 255) + offset."""
     for m in range(rows):
         for j in range(stream.shape[1]):
-            value = min(max(np.float32(stream[m, j]) * alpha, np.float32(0)), _BYTE)
-            target[start + m, j] = np.int32((value + _ROUND) - _ROUND) + offset
+            target[start + m, j] = np.int32(rescaled(stream[m, j], alpha, _ZERO, _BYTE)) + offset
 
 
 @_compiled

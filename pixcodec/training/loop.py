@@ -25,6 +25,7 @@ from torch import nn
 from pixcodec.errors import PixcodecError, TrainingError
 from pixcodec.exact import torch_backend
 from pixcodec.nets.heads import BITS
+from pixcodec.nets.recurrence import Recurrence
 from pixcodec.training import checkpoint, distributed, tasks
 from pixcodec.training.evaluate import Bits
 
@@ -138,11 +139,13 @@ class Trainer:
 
 
 def make_optimiser(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """AdamW, or RMSProp as the paper has it (section 5.2); weights of products decay, biases do not."""
+    """AdamW, or RMSProp as the paper has it (section 5.2); weights of products decay, others do not."""
     decay = float(settings.get("weight_decay", 0.0))
+    states = {module.initial for module in network.modules() if isinstance(module, Recurrence)}
+    weights = {p for p in network.parameters() if p.dim() > 1} - states
     groups = [
-        {"params": [p for p in network.parameters() if p.dim() > 1], "weight_decay": decay},
-        {"params": [p for p in network.parameters() if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": [p for p in network.parameters() if p in weights], "weight_decay": decay},
+        {"params": [p for p in network.parameters() if p not in weights], "weight_decay": 0.0},
     ]
     rate = float(settings["rate"])
     try:

@@ -9,23 +9,22 @@ SHAKE-256 of a name.  PNG files may differ in their compression from one Pillow 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import programs
+from noise import noise, product
 from PIL import Image
 from safetensors.numpy import save_file
 
-from pixcodec import archive_codec, codec, models
+from pixcodec import archive, archive_codec, codec, models
 from pixcodec.exact.network import Network, head_inputs, residual_classes
 from pixcodec.exact.predict import Parameters
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pixcodec.exact.program import Program
 
 GOLDEN = Path(__file__).parent
 ERRORS = GOLDEN.parent / "golden_errors"
@@ -62,22 +61,6 @@ FORM: dict[str, Any] = {
 }
 
 
-def noise(name: str, count: int) -> np.ndarray:
-    """int64[count] of 0..255 that the name decides."""
-    return np.frombuffer(hashlib.shake_256(name.encode()).digest(count), np.uint8).astype(np.int64)
-
-
-def product(name: str, shape: tuple[int, ...], size: float) -> dict[str, np.ndarray]:
-    """Weights -20..20 for rescaled sums of about `size`, and biases that are positive mostly: few features are dead."""
-    weights = noise(name, int(np.prod(shape))).reshape(shape) % 41 - 20
-    squares = (weights.reshape(-1, shape[-1]) ** 2).sum(axis=0)
-    return {
-        f"{name}.weight": weights.astype(np.int8),
-        f"{name}.bias": (noise(f"{name}.bias", shape[-1]) * 32 - 1024).astype(np.int32),
-        f"{name}.scale": (size / (100 * np.sqrt(squares) + 1)).astype(np.float32),
-    }
-
-
 def model(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Card and tensors.  Logits fall by about half a bit from class to class, around the residual 0."""
     parameters = Parameters.load(PREDICTORS[name])
@@ -103,8 +86,13 @@ def model(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def write_model(name: str) -> None:
     """Its folder, with `card.json` and `model.safetensors`."""
-    card, tensors = model(name)
-    identity = Network.build(card, tensors).identity.hex()
+    if name in programs.CARDS:
+        card = programs.CARDS[name]
+        tensors = programs.tensors(card)
+        identity = Program.build(card, tensors).identity.hex()
+    else:
+        card, tensors = model(name)
+        identity = Network.build(card, tensors).identity.hex()
     folder = GOLDEN / name
     folder.mkdir(exist_ok=True)
     about = "A model for tests, made by tests/golden/make.py; not trained."
@@ -127,6 +115,25 @@ def clipped(height: int, width: int, channels: int) -> np.ndarray:
     return np.clip(25 * x + 9 * y - 260 + 8 * c + grain.reshape(height, width, channels), 0, 255).astype(np.uint8)
 
 
+def text(height: int, width: int, channels: int) -> np.ndarray:
+    """Lines of six letters of 5x4 pixels, dark on light, in two colours: uint8[H, W, C]."""
+    letters = noise("letters", 6 * 20).reshape(6, 5, 4) % 2
+    letters[:, 4], letters[:, :, 3] = 0, 0  # between lines and between letters
+    rows, columns = -(-height // 5), -(-width // 4)
+    said = letters[noise(f"text {height} {width}", rows * columns).reshape(rows, columns) % 6]
+    ink = said.swapaxes(1, 2).reshape(5 * rows, 4 * columns)[:height, :width, None]
+    colours = np.array([[20, 22, 28], [180, 30, 40]])[np.arange(height) // 10 % 2, None, :channels]
+    return np.where(ink == 1, colours, 250).astype(np.uint8)
+
+
+def bilevel(height: int, width: int) -> np.ndarray:
+    """Stripes that bend, and a few pixels that are wrong: uint8[H, W, 1] of 0 and 1."""
+    y, x = np.ogrid[:height, :width]
+    wrong = noise(f"bilevel {height} {width}", height * width).reshape(height, width) < 12
+    return ((((x * x + 40 * y) // 60 % 2 == 0) ^ wrong).astype(np.uint8))[..., None]
+
+
+PLAIN, LEARNING = 1, 7  # efforts: the network alone, and with experts
 # The worked example of docs/format.md.
 EXAMPLE = np.array(
     [
@@ -145,6 +152,33 @@ PICTURES: dict[str, tuple[np.ndarray, int]] = {
     "rgb_clipped_24x13": (clipped(13, 24, 3), 32),
     "gray_clipped_24x13": (clipped(13, 24, 1), 32),
 }
+# The same with experts, and text, which they are for.
+EXPERT_PICTURES: dict[str, tuple[np.ndarray, int]] = {
+    "gray_1x1_experts": PICTURES["gray_1x1"],
+    "rgb_5x3_experts": PICTURES["rgb_5x3"],
+    "rgb_37x21_tiles_experts": PICTURES["rgb_37x21_tiles"],
+    "gray_40x9_tiles_experts": PICTURES["gray_40x9_tiles"],
+    "rgb_clipped_24x13_experts": PICTURES["rgb_clipped_24x13"],
+    "rgb_text_38x25_experts": (text(25, 38, 3), 48),
+    "gray_text_48x30_experts": (text(30, 48, 1), 48),
+}
+# The same by networks of the paper, whose tiles have at most 16 pixels a side.
+PAPER_PICTURES: dict[str, tuple[np.ndarray, str, str]] = {
+    "bilevel_7x5": (bilevel(5, 7), "1", "model_tiny_bilevel"),
+    "bilevel_37x21_tiles": (bilevel(21, 37), "1", "model_tiny_bilevel"),
+    "scales_1x1": (smooth(1, 1, 3), "RGB", "model_tiny_scales"),
+    "scales_5x3": (smooth(3, 5, 3), "RGB", "model_tiny_scales"),
+    "scales_37x21_tiles": (smooth(21, 37, 3), "RGB", "model_tiny_scales"),
+    "scales_clipped_24x13": (clipped(13, 24, 3), "RGB", "model_tiny_scales"),
+}
+# The archive `mixed`: pictures by mode and model, each [N, H, W, C], and the effort; a block each.
+MIXED: list[tuple[str, str, np.ndarray, int]] = [
+    ("RGB", "model_tiny_scales", np.stack([smooth(5, 7, 3), clipped(13, 24, 3)[4:9, 6:13]]), PLAIN),
+    ("1", "model_tiny_bilevel", np.stack([bilevel(18, 9)[:9], bilevel(18, 9)[9:], 1 - bilevel(9, 9)]), PLAIN),
+    ("L", "model_tiny_gray", np.stack([smooth(5, 7, 1), clipped(13, 24, 1)[4:9, 6:13]]), PLAIN),
+    ("1", "model_tiny_bilevel", np.stack([bilevel(5, 7), 1 - bilevel(5, 7)]), PLAIN),
+    ("L", "model_tiny_gray", np.stack([text(10, 12, 1), 255 - text(10, 12, 1)]), LEARNING),
+]
 # The archive of docs/format.md: names and the only row of each gray image.
 ARCHIVE = {
     "7.png": [200, 202, 90],
@@ -154,17 +188,43 @@ ARCHIVE = {
 }
 
 
-def encode(planes: np.ndarray, tile: int) -> bytes:
+def encode(planes: np.ndarray, tile: int, effort: int = PLAIN) -> bytes:
     """A file by the tiny model for its channels."""
     mode, name = ("RGB", "model_tiny_rgb") if planes.shape[2] == 3 else ("L", "model_tiny_gray")
-    return codec.encode(planes, mode, model=name, tile=tile, threads=1).data
+    return codec.encode(planes, mode, model=name, tile=tile, threads=1, effort=effort).data
+
+
+def save(planes: np.ndarray, mode: str, path: Path) -> None:
+    """A PNG file of planes [H, W, C]; of mode "1" it has one bit a pixel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = planes if planes.shape[2] == 3 else planes[:, :, 0]
+    Image.fromarray(samples == 1 if mode == "1" else samples).save(path)
 
 
 def write_golden() -> None:
     """`NAME.pxc` and `NAME.png` of every picture."""
-    for name, (planes, tile) in PICTURES.items():
-        (GOLDEN / f"{name}.pxc").write_bytes(encode(planes, tile))
-        Image.fromarray(planes if planes.shape[2] == 3 else planes[:, :, 0]).save(GOLDEN / f"{name}.png")
+    for name, (planes, tile) in (PICTURES | EXPERT_PICTURES).items():
+        effort = LEARNING if name in EXPERT_PICTURES else PLAIN
+        (GOLDEN / f"{name}.pxc").write_bytes(encode(planes, tile, effort))
+        save(planes, "RGB" if planes.shape[2] == 3 else "L", GOLDEN / f"{name}.png")
+    for name, (planes, mode, network) in PAPER_PICTURES.items():
+        (GOLDEN / f"{name}.pxc").write_bytes(codec.encode(planes, mode, model=network, threads=1).data)
+        save(planes, mode, GOLDEN / f"{name}.png")
+
+
+def write_mixed() -> None:
+    """`archives/mixed.pxc` of blocks by several models, and its pictures in a folder beside it."""
+    blocks: list[archive.Block] = []
+    payloads: list[bytes] = []
+    names: list[str] = []
+    for number, (mode, network, planes, effort) in enumerate(MIXED):
+        images = [archive_codec.NamedImage(f"{number}/{k}.png", each, mode) for k, each in enumerate(planes)]
+        encoded = archive_codec.encode(images, model=network, threads=1, effort=effort)
+        header, own = archive.unpack(encoded.data)
+        blocks, payloads, names = [*blocks, *header.blocks], [*payloads, *own], [*names, *header.names]
+        for image in images:
+            save(image.planes, mode, GOLDEN / "archives" / "mixed" / image.name)
+    (GOLDEN / "archives" / "mixed.pxc").write_bytes(archive.pack(blocks, payloads, names))
 
 
 def write_archive() -> None:
@@ -173,7 +233,7 @@ def write_archive() -> None:
         archive_codec.NamedImage(name, np.array([row], np.uint8)[..., None], "L") for name, row in ARCHIVE.items()
     ]
     (GOLDEN / "archives").mkdir(exist_ok=True)
-    encoded = archive_codec.encode(images, model="model_tiny_gray", threads=1)
+    encoded = archive_codec.encode(images, model="model_tiny_gray", threads=1, effort=PLAIN)
     (GOLDEN / "archives" / "example.pxc").write_bytes(encoded.data)
 
 
@@ -186,7 +246,8 @@ def sealed(data: bytes, payload: bytes) -> bytes:
 def damages() -> dict[str, tuple[bytes, dict[str, Any]]]:
     """Name: the bad file, and what a reader must say: class, its exit code, the tile, words of the message."""
     one, tiles = encode(*PICTURES["example"]), encode(*PICTURES["rgb_37x21_tiles"])
-    payload = one[55:]
+    payload, learned = one[55:], encode(*PICTURES["example"], LEARNING)
+    stacked = (GOLDEN / "bilevel_7x5.pxc").read_bytes()
     other = EXAMPLE.copy()
     other[1, 2, 2] += 1  # the last sample that is coded
 
@@ -221,8 +282,13 @@ def damages() -> dict[str, tuple[bytes, dict[str, Any]]]:
         "unknown_version": (put(8, b"\1"), header("version 1")),
         "archive_without_directory": (put(9, b"\xff"), header("expected a file of one image")),
         "unknown_mode": (put(9, b"\3"), header("mode 3")),
-        "unknown_settings": (put(10, b"\2"), header("settings 2")),
+        "unknown_settings": (put(10, b"\4"), header("settings 4")),
+        "one_stream_with_experts": (put(10, b"\3"), header("settings 3")),
         "one_stream_of_tiles": (put(10, b"\1"), header("settings 1 do not fit")),
+        "experts_of_a_stream": (
+            sealed(stacked[:10] + b"\2" + stacked[11:], stacked[55:]),
+            header("settings 2 do not fit"),
+        ),
         "bilevel_by_another_model": (put(9, b"\2"), header("of 2 and 256 levels")),
         "mode_of_another_model": (put(9, b"\0"), header("1 channels, its model 3")),
         "no_pixels": (put(11, bytes(4)), header("0x2")),
@@ -237,6 +303,13 @@ def damages() -> dict[str, tuple[bytes, dict[str, Any]]]:
         "words_left_over": (sealed(one, payload + bytes(8)), in_tile("more words")),
         "words_that_fit_no_symbol": (sealed(one, b"\xff" * len(payload)), in_tile("fit no symbols")),
         "words_of_other_pixels": (sealed(one, encode(other, 16)[55:]), fails("DigestError", 7, "decoded pixels")),
+        "words_without_experts": (put(10, b"\2"), in_tile("more words")),
+        "experts_words_left_over": (sealed(learned, learned[55:] + bytes(8)), in_tile("more words")),
+        "experts_words_that_fit_no_symbol": (sealed(learned, b"\xff" * 40), in_tile("fit no symbols")),
+        "experts_words_of_other_pixels": (
+            sealed(learned, encode(other, 16, LEARNING)[55:]),
+            fails("DigestError", 7, "decoded pixels"),
+        ),
         "digest_of_other_pixels": (put(31, bytes(16)), fails("DigestError", 7, "decoded pixels")),
     }
 
@@ -254,9 +327,12 @@ def write_errors() -> None:
 def main() -> None:
     """Make everything anew."""
     os.environ[models.ENVIRONMENT] = str(GOLDEN)
-    steps: list[Callable[[], None]] = [*(lambda name=name: write_model(name) for name in PREDICTORS)]
-    for step in (*steps, write_golden, write_archive, write_errors):
-        step()
+    for name in (*PREDICTORS, *programs.CARDS):
+        write_model(name)
+    write_golden()
+    write_archive()
+    write_mixed()
+    write_errors()
 
 
 if __name__ == "__main__":

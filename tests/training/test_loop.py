@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 
 from pixcodec import cli  # noqa: E402 - after the skip
 from pixcodec.errors import TrainingError  # noqa: E402
+from pixcodec.nets import autoregressive, networks  # noqa: E402
 from pixcodec.nets.masked import FIRST_TAPS  # noqa: E402
 from pixcodec.nets.photo import Configuration, PhotoNet  # noqa: E402
 from pixcodec.training import checkpoint, data, loop, tasks  # noqa: E402
@@ -209,6 +210,18 @@ def test_the_optimiser_is_the_recipes_and_only_weights_of_products_decay() -> No
     )
     with pytest.raises(TrainingError, match='must be "adamw" or "rmsprop", found \'sgd\''):
         loop.make_optimiser(network, {**settings, "name": "sgd"})
+
+
+@pytest.mark.parametrize("kind", ["row_lstm", "diagonal_bilstm"])
+def test_learned_first_states_of_recurrences_do_not_decay(kind: str) -> None:
+    network = networks.make(autoregressive.Configuration(kind, features=4, layers=1, hidden=4))
+    optimiser = loop.make_optimiser(network, {"name": "adamw", "rate": 0.1, "weight_decay": 0.3})
+    decays = {id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
+    assert len(decays) == len(list(network.parameters()))
+    for name, parameter in network.named_parameters():
+        keeps = parameter.dim() <= 1 or name.endswith("initial")
+        assert decays[id(parameter)] == (0.0 if keeps else 0.3), name
+    assert any(name.endswith("initial") for name, _ in network.named_parameters())
 
 
 def test_training_costs_thrice_the_forward_pass_less_the_gradients_of_codes() -> None:

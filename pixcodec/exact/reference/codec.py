@@ -17,15 +17,25 @@ if TYPE_CHECKING:
     from pixcodec.exact.network import Network
 
 
-def counts(model: Network, planes: np.ndarray) -> np.ndarray:
-    """int64[H, W, C, 256], each row of sum 2^24 - 256, of a known picture uint8[H, W, C]."""
+def counts_and_centres(model: Network, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of a known picture uint8[H, W, C].
+
+    Returns:
+        Counts int64[H, W, C, 256], each row of sum 2^24 - 256, and what experts take for the centres, int64[H, W, C]:
+        0 of a network whose output is "raw".
+    """
     predictions = predict.predictions(planes, model.parameters)
     logits, centres = network.logits(model, planes, predictions)
     result = np.empty((*planes.shape, frequencies.SYMBOLS), np.int64)
     for place in np.ndindex(planes.shape):
         classes = frequencies.symbol_classes(model.card["network"], int(centres[place]))
         result[place] = frequencies.counts(logits[place].tolist(), classes)
-    return result
+    return result, np.zeros_like(centres) if model.raw else centres
+
+
+def counts(model: Network, planes: np.ndarray) -> np.ndarray:
+    """int64[H, W, C, 256], see `counts_and_centres`."""
+    return counts_and_centres(model, planes)[0]
 
 
 def order(height: int, width: int, channels: int) -> Iterator[tuple[int, int, int]]:

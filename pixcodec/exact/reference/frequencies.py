@@ -8,6 +8,7 @@ the classes that have a symbol,
 
 and with T = sum of w over the symbols, count = (w * floor((2^24 - 256) 2^28 / T)) >> 28.  What the counts lack to the
 sum 2^24 - 256 goes to the largest of them, the lowest symbol among equals.  The coder's frequency is count + 1.
+Bilevel pictures have 2 symbols, and 2 stands for 256 everywhere.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SYMBOLS = 256
-TOTAL = (1 << 24) - SYMBOLS
 
 
 def residual_class(residual: int, edges: Sequence[int]) -> int:
@@ -45,10 +45,11 @@ def symbol_classes(form: Mapping[str, Any], centre: int) -> list[int]:
 def counts(logits: Sequence[int], classes: Sequence[int]) -> np.ndarray:
     """int64[256] of sum 2^24 - 256, from the classes' logits and the class of each symbol."""
     own = [int(logits[j]) for j in classes]
+    whole = (1 << 24) - len(own)
     top = max(own)
     weights = [int(EXP2[(top - l) % 256]) >> ((top - l) // 256) for l in own]
-    reciprocal = (TOTAL << 28) // sum(weights)
+    reciprocal = (whole << 28) // sum(weights)
     result = [(w * reciprocal) >> 28 for w in weights]
     largest = result.index(max(result))
-    result[largest] += TOTAL - sum(result)
+    result[largest] += whole - sum(result)
     return np.array(result, np.int64)

@@ -1,0 +1,160 @@
+"""Starting values for experts: `python -m pixcodec.training.teach MODEL --data DIR...`.
+
+Experts code pictures in a row, each as if it were a file but that maps go on from one to the next; what the maps hold
+at the end goes into the model, with low counts.  The pictures are crops of training photographs as they are and with a
+past: chroma at a quarter of the pixels, JPEG, a tone curve, a palette, noise, and drawn text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+from safetensors.numpy import load_file, save_file
+
+from pixcodec import models, tiles
+from pixcodec.errors import ModelError, PixcodecError
+from pixcodec.exact.experts import Experts
+from pixcodec.exact.network import EXPERT_MAPS, Network, identity
+from pixcodec.training import sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    Planes = NDArray[np.uint8]
+
+HEIGHT, WIDTH = 256, 320
+MOST = 12  # counts of what was taught
+_LINES = "the quick brown fox jumps over the lazy dog, 0123456789"
+
+
+def quarter_chroma(planes: Planes, random: np.random.Generator) -> Planes:
+    """Chroma at every second pixel and row, in one of four phases, replicated or interpolated."""
+    top, left = random.integers(2), random.integers(2)
+    luma, *chroma = Image.fromarray(planes).convert("YCbCr").split()
+    way = Image.Resampling.NEAREST if random.random() < 0.5 else Image.Resampling.BILINEAR
+    small = [plane.resize((WIDTH // 2, HEIGHT // 2), Image.Resampling.BOX) for plane in chroma]
+    large = [np.roll(np.asarray(plane.resize((WIDTH, HEIGHT), way)), (top, left), (0, 1)) for plane in small]
+    return np.asarray(Image.merge("YCbCr", [luma, *map(Image.fromarray, large)]).convert("RGB"))
+
+
+def jpeg(planes: Planes, random: np.random.Generator) -> Planes:
+    """Compressed and decoded."""
+    stream = io.BytesIO()
+    quality, chroma = int(random.integers(70, 97)), int(random.choice([0, 2]))
+    Image.fromarray(planes).save(stream, "JPEG", quality=quality, subsampling=chroma)
+    return np.asarray(Image.open(stream).convert("RGB"))
+
+
+def tone(planes: Planes, random: np.random.Generator) -> Planes:
+    """Stretched, so that values are missing."""
+    low, high = random.integers(5, 30), random.integers(200, 245)
+    curve = np.clip((np.arange(256) - low) / (high - low), 0, 1) ** random.uniform(0.8, 1.2)
+    return np.rint(255 * curve).astype(np.uint8)[planes]
+
+
+def palette(planes: Planes, random: np.random.Generator) -> Planes:
+    """A few colours, with or without dithering."""
+    dither = Image.Dither.FLOYDSTEINBERG if random.random() < 0.5 else Image.Dither.NONE
+    few = Image.fromarray(planes).quantize(int(random.integers(16, 200)), dither=dither)
+    return np.asarray(few.convert("RGB"))
+
+
+def noise(planes: Planes, random: np.random.Generator) -> Planes:
+    """A sensor's noise."""
+    grain = random.normal(0, random.uniform(1, 6), planes.shape)
+    return np.clip(np.rint(planes + grain), 0, 255).astype(np.uint8)
+
+
+def text(planes: Planes, random: np.random.Generator) -> Planes:
+    """Lines of text, of the picture only its colours."""
+    paper, ink = (tuple(map(int, np.sort(planes[:, :, c].ravel())[[-1, 0]])) for c in (0, 1))
+    page = Image.new("RGB", (WIDTH, HEIGHT), (paper[0], paper[0], ink[0]))
+    draw = ImageDraw.Draw(page)
+    for line in range(HEIGHT // 14):
+        first = int(random.integers(len(_LINES) // 2))
+        draw.text((4, 14 * line), _LINES[first:] + _LINES[:first], fill=(ink[1], paper[1] // 3, ink[1]))
+    return np.asarray(page)
+
+
+PASTS: tuple[Callable[[Planes, np.random.Generator], Planes] | None, ...] = (
+    None, quarter_chroma, None, jpeg, tone, None, noise, None, palette, None, jpeg, None, quarter_chroma, text,
+    None, None,
+)  # fmt: skip
+
+
+def pictures(folders: Sequence[str | Path], channels: int, count: int, seed: int = 0) -> Iterator[Planes]:
+    """Crops uint8[256, 320, C] of training photographs, in an order that mixes sources; every second with a past."""
+    random = np.random.default_rng(seed)
+    found = [each for each in sources.find(folders) if not each.validates]
+    for number, place in enumerate(random.permutation(len(found))[:count]):
+        planes = sources.read(found[place], 3)
+        top, left = (int(random.integers(max(planes.shape[k] - size, 0) + 1)) for k, size in ((0, HEIGHT), (1, WIDTH)))
+        crop = np.ascontiguousarray(planes[top : top + HEIGHT, left : left + WIDTH])
+        past = PASTS[number % len(PASTS)]
+        if past is not None and crop.shape[:2] == (HEIGHT, WIDTH):
+            crop = past(crop, random)
+        yield crop if channels == 3 else np.asarray(Image.fromarray(crop).convert("L"))[:, :, None]
+
+
+def teach(network: Network, series: Iterator[Planes], say: Callable[[str], None]) -> tuple[np.ndarray, np.ndarray]:
+    """What the experts' maps and the last map have learned from pictures, beginning with what they start from."""
+    start: tuple[np.ndarray, ...] = ()
+    for number, planes in enumerate(series):
+        experts = Experts(*planes.shape, *start)
+        bits = tiles.learn(planes, network, experts)
+        start = experts.taught(1023)
+        say(f"picture {number}: {bits / planes.size:.3f} bits per sub-pixel")
+    return experts.taught(MOST)
+
+
+def run(folder: Path, folders: Sequence[str | Path], count: int, say: Callable[[str], None]) -> str:
+    """Teach experts and write the model's folder anew; the new id.
+
+    Raises:
+        ModelError: the folder holds no photo model.
+        TrainingError: no pictures.
+    """
+    network = models.load(str(folder))
+    if not isinstance(network, Network):
+        raise ModelError(f"{folder} must hold a photo model, whose experts can be taught; give another one")
+    learned = teach(network, pictures(folders, network.channels, count), say)
+    tensors = {name: tensor for name, tensor in load_file(folder / models.WEIGHTS).items() if name not in EXPERT_MAPS}
+    tensors |= dict(zip(EXPERT_MAPS, learned, strict=True))
+    card = json.loads((folder / models.CARD).read_text(encoding="utf-8"))
+    card["id"] = identity(card, tensors).hex()
+    card["training"]["experts"] = {"pictures": count}
+    save_file(tensors, folder / models.WEIGHTS)
+    (folder / models.WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone
+    (folder / models.CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    return str(card["id"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of this module; an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m pixcodec.training.teach", description="Teach a model's experts.")
+    parser.add_argument("folder", type=Path, help="the model's folder, which is written anew")
+    parser.add_argument("--data", dest="folders", nargs="+", required=True, help="folders of pictures")
+    parser.add_argument("--pictures", dest="count", type=int, default=48)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress belongs on the terminal
+
+    try:
+        say(f"model {run(**vars(parser.parse_args(arguments)), say=say)[:16]}")
+    except PixcodecError as error:
+        say(f"error: {error}")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

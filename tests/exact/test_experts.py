@@ -1,0 +1,197 @@
+"""Experts: compiled and by definition the same words, on pictures of every kind; and lists of values byte by byte."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pixcodec.exact import experts, range_coder, value_lists
+from pixcodec.exact.reference import experts as reference
+from pixcodec.exact.reference import range_coder as words
+from pixcodec.exact.steps import active_lanes, number_of_steps
+
+KINDS = ("noise", "flat", "text", "palette", "smooth", "tiles")
+
+
+def picture(kind: str, height: int, width: int, channels: int, seed: int = 0) -> np.ndarray:
+    """uint8[H, W, C]."""
+    random = np.random.default_rng([seed, height, width, channels])
+    y, x, c = np.mgrid[:height, :width, :channels]
+    if kind == "noise":
+        return random.integers(0, 256, (height, width, channels)).astype(np.uint8)
+    if kind == "flat":
+        return np.full((height, width, channels), 200, np.uint8)
+    if kind == "text":
+        return np.where(random.random((height, width, 1)) < 0.2, 20, 240).astype(np.uint8).repeat(channels, 2)
+    if kind == "palette":
+        colours = random.integers(0, 256, (5, channels))
+        return colours[random.integers(0, 5, (height, width))].astype(np.uint8)
+    if kind == "tiles":
+        tile = random.integers(0, 256, (3, 4, channels)).astype(np.uint8)
+        return np.tile(tile, (height // 3 + 1, width // 4 + 1, 1))[:height, :width]
+    return (60 + 5 * x + 3 * y + 9 * c + random.integers(0, 4, (height, width, 1))).astype(np.uint8)
+
+
+def rows(kind: str, planes: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Counts float32[H, W, C, 256] and centres int32[H, W, C] of a network that guesses well, or not."""
+    random = np.random.default_rng([seed, 7])
+    missed = random.integers(-3, 4, planes.shape) if kind != "noise" else random.integers(-90, 90, planes.shape)
+    centres = np.clip(planes.astype(int) + missed, 0, 255)
+    far = np.abs(np.arange(256) - centres[..., None])
+    sharpness = random.choice([0.05, 0.5, 3.0], planes.shape[:2])[..., None, None]
+    p = np.exp2(-np.minimum(far * sharpness, 60))
+    counts = np.floor(p / p.sum(axis=-1, keepdims=True) * ((1 << 24) - 256)).astype(np.int64)
+    rest = (1 << 24) - 256 - counts.sum(axis=-1)
+    np.put_along_axis(
+        counts, centres[..., None], np.take_along_axis(counts, centres[..., None], -1) + rest[..., None], -1
+    )
+    return counts.astype(np.float32), centres.astype(np.int32)
+
+
+def steps(planes: np.ndarray) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Step, first lane, rows and columns of every step with pixels."""
+    height, width = planes.shape[:2]
+    result = []
+    for step in range(number_of_steps(height, width)):
+        first, last = active_lanes(step, height, width)
+        lanes = np.arange(first, last + 1)
+        if lanes.size:
+            result.append((step, first, lanes, step - 2 * lanes))
+    return result
+
+
+def by_definition(planes: np.ndarray, counts: np.ndarray, centres: np.ndarray, start: tuple[np.ndarray, ...]) -> bytes:
+    """The words, and a check that the same words are read back."""
+    encoder, target = words.Encoder(), planes.copy()
+
+    def write(bit: int, p: int) -> int:
+        encoder.put([(1 << 24) - p - 1, p - 1], bit)
+        return bit
+
+    learner = reference.Experts(*planes.shape, *start)
+    for step, first, y, x in steps(planes):
+        for c in range(planes.shape[2]):
+            learner.code(c, step, first, counts[y, x, c], centres[y, x, c], target, write)
+    np.testing.assert_array_equal(target, planes)
+    return np.array(encoder.words(), "<u4").tobytes()
+
+
+def read_by_definition(payload: bytes, counts: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    decoder = words.Decoder(np.frombuffer(payload, "<u4").tolist())
+
+    def read(bit: int, p: int) -> int:
+        del bit
+        return decoder.get([(1 << 24) - p - 1, p - 1])
+
+    planes = np.zeros(counts.shape[:3], np.uint8)
+    learner = reference.Experts(*planes.shape)
+    for step, first, y, x in steps(planes):
+        for c in range(planes.shape[2]):
+            learner.code(c, step, first, counts[y, x, c], centres[y, x, c], planes, read)
+    decoder.finish()
+    return planes
+
+
+def compiled(planes: np.ndarray, counts: np.ndarray, centres: np.ndarray, start: tuple[np.ndarray, ...]) -> bytes:
+    learner, encoder, bits = experts.Experts(*planes.shape, *start), range_coder.Encoder(), 0.0
+    for step, first, y, x in steps(planes):
+        for c in range(planes.shape[2]):
+            row, centre = np.ascontiguousarray(counts[y, x, c]), np.ascontiguousarray(centres[y, x, c])
+            bits += learner.encode(c, step, first, row, centre, planes, encoder)
+    payload = encoder.payload()
+    assert bits - 1 <= 8 * len(payload) <= bits + 70
+    return payload
+
+
+def read_compiled(payload: bytes, counts: np.ndarray, centres: np.ndarray, start: tuple[np.ndarray, ...]) -> np.ndarray:
+    planes = np.zeros(counts.shape[:3], np.uint8)
+    learner, decoder = experts.Experts(*planes.shape, *start), range_coder.Decoder(payload)
+    for step, first, y, x in steps(planes):
+        for c in range(planes.shape[2]):
+            row, centre = np.ascontiguousarray(counts[y, x, c]), np.ascontiguousarray(centres[y, x, c])
+            learner.decode(c, step, first, row, centre, planes, decoder)
+    decoder.finish()
+    return planes
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiled_words_are_the_definition_s_and_come_back(kind: str, channels: int) -> None:
+    for n, size in enumerate(((1, 1), (1, 9), (8, 1), (13, 17))):
+        planes = picture(kind, *size, channels, n)
+        counts, centres = rows(kind, planes, n)
+        payload = compiled(planes, counts, centres, ())
+        assert payload == by_definition(planes, counts, centres, ())
+        np.testing.assert_array_equal(read_compiled(payload, counts, centres, ()), planes)
+        if n % 2:
+            np.testing.assert_array_equal(read_by_definition(payload, counts, centres), planes)
+
+
+def test_every_weight_map_and_list_is_reached_on_a_longer_picture() -> None:
+    """One picture with all kinds in it, long enough for counts to reach limits and lists to be driven out."""
+    parts = [picture(kind, 24, 12, 3, 5) for kind in ("text", "palette", "tiles", "flat")]
+    planes = np.concatenate(parts, axis=1)
+    counts, centres = rows("text", planes, 5)
+    assert compiled(planes, counts, centres, ()) == by_definition(planes, counts, centres, ())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_trained_starting_values_are_used(channels: int) -> None:
+    random = np.random.default_rng(3)
+    sizes = (experts.MAP_SIZE, experts.NODES * experts.BUCKETS)
+    start = tuple(
+        (random.integers(0, 1 << 22, (channels, size)) << 10 | random.integers(0, 30, (channels, size))).astype(
+            np.uint32
+        )
+        for size in sizes
+    )
+    planes = picture("palette", 7, 9, channels, 1)
+    counts, centres = rows("palette", planes, 1)
+    payload = compiled(planes, counts, centres, start)
+    assert payload == by_definition(planes, counts, centres, start)
+    assert payload != compiled(planes, counts, centres, ())
+    np.testing.assert_array_equal(read_compiled(payload, counts, centres, start), planes)
+
+
+def test_lists_in_words_are_lists() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(60):
+        plain, packed, offset = reference.List(), (np.uint64(0), np.uint64(0)), int(random.integers(256))
+        pool = random.integers(0, 256, 12)
+        for _ in range(300):
+            value = int(pool[min(int(random.exponential(3)), 11)])
+            plain.learn(value)
+            packed = tuple(map(np.uint64, value_lists.learn(*packed, value, 0)))
+            shift = int(random.integers(8))
+            prefix = (value + offset) % 256 >> (shift + 1)
+            values = np.uint64(value_lists.shifted(packed[0], offset))
+            found = value_lists.halves(values, packed[1] & value_lists.COUNTS, prefix, shift)
+            assert found == plain.evidence(offset, prefix, shift)
+        assert packed[0].tobytes()[:7] == bytes(plain.values)
+        assert packed[1].tobytes() == bytes([*plain.counts, plain.uses])
+
+
+def test_tables_of_lists_drive_out_the_less_used() -> None:
+    random = np.random.default_rng(2)
+    table, packed, mask = reference.Table(), np.zeros((1 << 16, 2), np.uint64), (1 << 16) - 1
+    for _ in range(4000):
+        context = int(random.integers(0, 40)) << 24 | int(random.integers(0, 6))
+        value = int(random.integers(0, 5))
+        plain = table.find(context)
+        slot = packed[value_lists.find(packed, context, mask)]
+        assert slot.tobytes()[8:] == bytes([*plain.counts, plain.uses])
+        plain.check = context >> 24
+        plain.learn(value)
+        slot[:] = value_lists.learn(slot[0], slot[1], value, context >> 24)
+        assert slot.tobytes()[:7] == bytes(plain.values)
+
+
+def test_maps_start_where_they_leave_the_odds_as_they_are() -> None:
+    start = experts.starting_map(experts.BUCKETS)
+    assert start.size == experts.BUCKETS
+    for number, cell in enumerate(start.tolist()):
+        assert divmod(cell, 1024) == reference.start_of_map(number)
+    for x in range(-12 * 1024, 12 * 1024, 777):
+        place = reference.bucket(x)
+        p = start[place >> 10] >> 10
+        assert abs(reference.logarithm(int(p)) - reference.logarithm((1 << 22) - int(p)) - (x >> 10 << 10)) < 40
