@@ -121,7 +121,7 @@ def decode_images(
 
 
 def settings_of(network: Network | Program, effort: int) -> int:
-    """The container's settings for a model and an effort of `EFFORTS`."""
+    """The container's settings for a model and an effort; `ValueError` unless it is one of `EFFORTS`."""
     if effort not in EFFORTS:
         raise ValueError(f"effort must be of {EFFORTS[0]} to {EFFORTS[-1]}, found {effort}")
     if is_stacked(network):
@@ -165,6 +165,7 @@ def encode(
         UnsupportedImageError: the planes do not fit the mode, or the mode the model.
         ModelError: no such model.
         BackendError: the back end or device asked for is not here, or not exact.
+        ValueError: no such effort.
     """
     check_planes(planes, mode)
     network = models.load(model or models.DEFAULTS[mode])

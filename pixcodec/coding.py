@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
 _MODEL = constriction.stream.model.Categorical(perfect=False)
 WORD_BYTES = 4
-EXPERTS = 8  # in the place of levels: samples of eight decisions each
-# A frequency is at most 2^24 - (levels - 1) of 2^24, which is 2.19e-5 bits with 256 levels and 8.60e-8 with two; eight
-# decisions cost 6.88e-7.
-MAX_SAMPLES_PER_BYTE = {256: 365_000, 2: 94_000_000, EXPERTS: 11_700_000}
+# A frequency is at most 2^24 - (levels - 1) of 2^24, which is 2.19e-5 bits with 256 levels and 8.60e-8 with two.
+MAX_SAMPLES_PER_BYTE = {256: 365_000, 2: 94_000_000}
 
 
 class Encoder:

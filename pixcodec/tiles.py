@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pixcodec import models
-from pixcodec.coding import EXPERTS, Decoder, Encoder, check_room
+from pixcodec.coding import Decoder, Encoder, check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder
 from pixcodec.exact.experts import Experts
@@ -318,7 +318,7 @@ def decode(
     for index, ((rows, columns), stream) in enumerate(zip(boxes, streams, strict=True)):
         with _naming_tile(index, len(boxes)):
             samples = (rows.stop - rows.start) * (columns.stop - columns.start) * channels
-            check_room([stream], samples, EXPERTS if experts else SYMBOLS)
+            check_room([stream], samples, SYMBOLS)
     images = np.zeros(shape, np.uint8)
     parts = _parts(images, tiles)
     run = _prepare(network, backend, device, parts, progress)

@@ -9,7 +9,8 @@ probability, which learns: it gives refined odds x_e.  The mixer adds
 
 by three sets of weights, each chosen by something else; a second layer of three weights makes one of the three, and a
 last map, by the decision's place, corrects it by a quarter.  All of them learn from every decision, at once, by fixed
-rates.  Decisions that the network is very sure of are its own, and cost no time.
+rates.  Decisions that the network is very sure of are its own, and cost no time.  The decisions of a sample cut one
+interval of 2^24 again and again; what is left in the end is coded, as one symbol.
 
 | expert | its context | serves |
 |---|---|---|
@@ -53,7 +54,7 @@ SURE = 8 * LOG_UNIT  # beyond it the network decides alone
 FALSE_TRUST, TRUST_BACK = 64 * LOG_UNIT, 2  # that limit, in 1/32: up when it was wrong and a list knew, down if not
 RATE, SECOND_RATE, WEIGHT_LIMIT = 15, 20, 1 << 20
 EXPERT_WEIGHT, NETWORK_WEIGHT = 6000, 65536  # to begin with, of 65536
-MAP_COUNT, MAP_LIMIT, COUNTER_LIMIT = 3, 255, 250  # learning rates are 1 / (count + 1.5)
+MAP_COUNT, MAP_LIMIT, COUNTER_LIMIT = 3, 1022, 250  # learning rates are 1 / (count + 1.5)
 REACH = 13  # of the maps: buckets of one bit from -13 to 13
 BUCKETS = 32
 LIST_STATES, NEW = 48, 36  # 36: a context that was never seen
@@ -545,22 +546,19 @@ def _learn_trust(memory, work, c, odds, prefix, shift, bit):  # type: ignore[no-
             return
 
 
-@_inlined
-def _decide(decoding, bit, p, coder, words):  # type: ignore[no-untyped-def]
-    """Write a decision, or read it: `p` of 2^24 is the probability of 1."""
-    rest = np.int64(_ALL) - p
-    if decoding:
-        bit = np.int64(quantile(coder) >= rest)
-        advance(coder, words, rest if bit else np.int64(0), p if bit else rest)
-    else:
-        put(coder, words, rest if bit else np.int64(0), p if bit else rest)
-    return bit
+@_compiled
+def _upper(size, p, leaves):  # type: ignore[no-untyped-def]
+    """The part of an interval that goes to 1, by its probability in 2^-24; each half keeps 1 for every value in it."""
+    return min(max((size * p) >> PROBABILITY_BITS, leaves), size - leaves)
 
 
 @_inlined
 def _code_value(decoding, value, memory, work, plain, c, coder, words):  # type: ignore[no-untyped-def]
-    """Eight decisions; the value, and its probability."""
-    low, node, likely = np.int64(0), np.int64(1), 1.0
+    """Eight decisions, each of which cuts the interval of the last one in two; the value, and the interval's size."""
+    low, node = np.int64(0), np.int64(1)
+    below, size, point = np.int64(0), np.int64(_ALL), np.int64(0)
+    if decoding:
+        point = quantile(coder)
     base = np.int32(c * MAP_SIZE)
     for depth in range(8):
         shift = 7 - depth
@@ -570,8 +568,9 @@ def _code_value(decoding, value, memory, work, plain, c, coder, words):  # type:
         n0, n1 = np.int64(work.tree[2 * node]), np.int64(work.tree[2 * node + 1])
         odds = np.int32(logarithm(n1) - logarithm(n0))
         if abs(odds) > memory.trust[c] >> 5:
-            p = (n1 << PROBABILITY_BITS) // (n1 + n0)
-            bit = _decide(decoding, bit, p, coder, words)
+            upper = _upper(size, (n1 << PROBABILITY_BITS) // (n1 + n0), 1 << shift)
+            if decoding:
+                bit = np.int64(point >= below + size - upper)
             _learn_trust(memory, work, c, odds, prefix, shift, bit)
         else:
             _states(memory, work, plain, counter, low + (1 << shift), prefix, shift, odds < 0)
@@ -580,16 +579,22 @@ def _code_value(decoding, value, memory, work, plain, c, coder, words):  # type:
                 work.left, work.right, work.part, work.more,
             )  # fmt: skip
             mix = _mix(memory, work, c, node, depth, odds)
-            p = mix[0]
-            bit = _decide(decoding, bit, p, coder, words)
+            upper = _upper(size, mix[0], 1 << shift)
+            if decoding:
+                bit = np.int64(point >= below + size - upper)
             _learn(memory, work, mix, bit)
-        likely *= np.float64(p if bit else _ALL - p) / _ALL
+        below += size - upper if bit else 0
+        size = upper if bit else size - upper
         for k in range(3):
             at = work.counter[k] + counter
             memory.counters[k, at] = learned(memory.counters[k, at], bit, COUNTER_LIMIT)
         low += bit << shift
         node = 2 * node + bit
-    return low, likely
+    if decoding:
+        advance(coder, words, below, size)
+    else:
+        put(coder, words, below, size)
+    return low, size
 
 
 @_compiled
@@ -628,8 +633,8 @@ def code(decoding, channel, step, first, counts, centres, planes, coder, words, 
         _see_counters(work, around, channel, parity)
         plain = _see_plain(around)
         value = np.int64(planes[y, x, channel])
-        value, likely = _code_value(decoding, value, memory, work, plain, channel, coder, words)
-        spent -= np.log2(likely)
+        value, size = _code_value(decoding, value, memory, work, plain, channel, coder, words)
+        spent += PROBABILITY_BITS - np.log2(np.float64(size))
         planes[y, x, channel] = value
         _learn_lists(work.slot_values, work.slot_counts, work.contexts, work.offsets, value)
         for e in range(LISTS):
@@ -697,7 +702,7 @@ class Experts:
         coder: range_coder.Encoder,
     ) -> float:
         """Write a channel of a step's pixels, see `code`; ideal bits."""
-        coder.room(8 * len(counts))
+        coder.room(len(counts))
         where = channel, step, first, counts, centres
         return float(code(False, *where, planes, coder.state, coder.words, self._memory, self._work))
 

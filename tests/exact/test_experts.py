@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -60,18 +62,37 @@ def steps(planes: np.ndarray) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
     return result
 
 
+class Writing(NamedTuple):
+    """Intervals to words."""
+
+    encoder: words.Encoder
+
+    def point(self) -> None:
+        return None
+
+    def done(self, below: int, size: int) -> None:
+        self.encoder.put_interval(below, size)
+
+
+class Reading(NamedTuple):
+    """Words to intervals."""
+
+    decoder: words.Decoder
+
+    def point(self) -> int:
+        return self.decoder.point()
+
+    def done(self, below: int, size: int) -> None:
+        self.decoder.take(below, size)
+
+
 def by_definition(planes: np.ndarray, counts: np.ndarray, centres: np.ndarray, start: tuple[np.ndarray, ...]) -> bytes:
     """The words, and a check that the same words are read back."""
     encoder, target = words.Encoder(), planes.copy()
-
-    def write(bit: int, p: int) -> int:
-        encoder.put([(1 << 24) - p - 1, p - 1], bit)
-        return bit
-
     learner = reference.Experts(*planes.shape, *start)
     for step, first, y, x in steps(planes):
         for c in range(planes.shape[2]):
-            learner.code(c, step, first, counts[y, x, c], centres[y, x, c], target, write)
+            learner.code(c, step, first, counts[y, x, c], centres[y, x, c], target, Writing(encoder))
     np.testing.assert_array_equal(target, planes)
     return np.array(encoder.words(), "<u4").tobytes()
 
@@ -79,15 +100,11 @@ def by_definition(planes: np.ndarray, counts: np.ndarray, centres: np.ndarray, s
 def read_by_definition(payload: bytes, counts: np.ndarray, centres: np.ndarray) -> np.ndarray:
     decoder = words.Decoder(np.frombuffer(payload, "<u4").tolist())
 
-    def read(bit: int, p: int) -> int:
-        del bit
-        return decoder.get([(1 << 24) - p - 1, p - 1])
-
     planes = np.zeros(counts.shape[:3], np.uint8)
     learner = reference.Experts(*planes.shape)
     for step, first, y, x in steps(planes):
         for c in range(planes.shape[2]):
-            learner.code(c, step, first, counts[y, x, c], centres[y, x, c], planes, read)
+            learner.code(c, step, first, counts[y, x, c], centres[y, x, c], planes, Reading(decoder))
     decoder.finish()
     return planes
 

@@ -22,6 +22,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from pixcodec import archive, archive_codec, codec, models
+from pixcodec.exact.experts import BUCKETS, MAP_SIZE, NODES, starting_map
 from pixcodec.exact.network import Network, head_inputs, residual_classes
 from pixcodec.exact.predict import Parameters
 from pixcodec.exact.program import Program
@@ -50,6 +51,7 @@ PREDICTORS: dict[str, dict[str, Any]] = {
         "centre": [1],
     },
 }
+PREDICTORS["model_tiny_taught"] = PREDICTORS["model_tiny_gray"]  # with starting values for experts
 FORM: dict[str, Any] = {
     "features": 8,
     "blocks": 1,
@@ -80,8 +82,17 @@ def model(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         scale = np.full(classes, 1 / 32, np.float32)
         slope = -(8 * 512) * np.abs(np.arange(classes) - classes // 2)
         tensors |= {f"{head}.output.scale": scale, f"{head}.output.bias": slope.astype(np.int32)}
+    if name == "model_tiny_taught":
+        tensors |= {"experts.maps": taught(channels, MAP_SIZE), "experts.last": taught(channels, NODES * BUCKETS)}
     card = {"channels": channels, "network": {**FORM, "classes": classes}, "predictors": PREDICTORS[name]}
     return card, tensors
+
+
+def taught(channels: int, size: int) -> np.ndarray:
+    """uint32[channels, size]: maps that move the odds by a bit up or down or not at all, with counts 0..12."""
+    rows, buckets = np.arange(channels * size // BUCKETS)[:, None], np.arange(BUCKETS)
+    p = starting_map(BUCKETS)[np.clip(buckets + rows % 3 - 1, 0, BUCKETS - 1)] >> 10
+    return (p << 10 | rows % 13).astype(np.uint32).reshape(channels, size)
 
 
 def write_model(name: str) -> None:
@@ -171,6 +182,10 @@ PAPER_PICTURES: dict[str, tuple[np.ndarray, str, str]] = {
     "scales_37x21_tiles": (smooth(21, 37, 3), "RGB", "model_tiny_scales"),
     "scales_clipped_24x13": (clipped(13, 24, 3), "RGB", "model_tiny_scales"),
 }
+# By a model that says what experts start from.
+TAUGHT_PICTURES: dict[str, tuple[np.ndarray, str, str]] = {
+    "gray_taught_24x13_experts": (clipped(13, 24, 1), "L", "model_tiny_taught"),
+}
 # The archive `mixed`: pictures by mode and model, each [N, H, W, C], and the effort; a block each.
 MIXED: list[tuple[str, str, np.ndarray, int]] = [
     ("RGB", "model_tiny_scales", np.stack([smooth(5, 7, 3), clipped(13, 24, 3)[4:9, 6:13]]), PLAIN),
@@ -207,7 +222,7 @@ def write_golden() -> None:
         effort = LEARNING if name in EXPERT_PICTURES else PLAIN
         (GOLDEN / f"{name}.pxc").write_bytes(encode(planes, tile, effort))
         save(planes, "RGB" if planes.shape[2] == 3 else "L", GOLDEN / f"{name}.png")
-    for name, (planes, mode, network) in PAPER_PICTURES.items():
+    for name, (planes, mode, network) in (PAPER_PICTURES | TAUGHT_PICTURES).items():
         (GOLDEN / f"{name}.pxc").write_bytes(codec.encode(planes, mode, model=network, threads=1).data)
         save(planes, mode, GOLDEN / f"{name}.png")
 

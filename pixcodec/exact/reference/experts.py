@@ -28,10 +28,31 @@ CLASSES = (0, 1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 6, 6, 7)
 
 
 class Coder(Protocol):
-    """Writes a decision and gives it back, or reads one: `p` of 2^24 is the probability of 1."""
+    """Writes a sample's interval of 0..2^24 - 1, or reads where in it the words point."""
 
-    def __call__(self, bit: int, p: int) -> int:
-        """The decision; `bit` does not count where it is read."""
+    def point(self) -> int | None:
+        """Where the words point; None where they are written."""
+
+    def done(self, below: int, size: int) -> None:
+        """The interval that was found."""
+
+
+@dataclass
+class Interval:
+    """What the decisions of a sample have left of 0..2^24 - 1, and where in it the words point, if they are read."""
+
+    point: int | None
+    below: int = 0
+    size: int = 1 << 24
+
+    def decide(self, bit: int, p: int, leaves: int) -> int:
+        """Cut by the probability of 1 in 2^-24; each half keeps 1 for each of its `leaves`.  The decision."""
+        upper = clamp(self.size * p >> 24, leaves, self.size - leaves)
+        if self.point is not None:
+            bit = int(self.point >= self.below + self.size - upper)
+        self.below += self.size - upper if bit else 0
+        self.size = upper if bit else self.size - upper
+        return bit
 
 
 def clamp(x: int, low: int, high: int) -> int:
@@ -290,7 +311,7 @@ class Experts:
 
     def _value(self, seen: Seen, c: int, frequencies: Sequence[int], value: int, coder: Coder) -> int:
         """Eight decisions."""
-        low, node = 0, 1
+        low, node, interval = 0, 1, Interval(coder.point())
         for depth in range(8):
             shift = 7 - depth
             cut, bit = low + (1 << shift), value >> shift & 1
@@ -298,18 +319,19 @@ class Experts:
             odds = logarithm(n1) - logarithm(n0)
             evidence = [each.evidence(offset, low >> (shift + 1), shift) for each, offset in seen.lists]
             if abs(odds) > self._trust[c] >> 5:
-                bit = coder(bit, (n1 << 24) // (n1 + n0))
+                bit = interval.decide(bit, (n1 << 24) // (n1 + n0), 1 << shift)
                 if (odds > 0) == (bit == 1):
                     self._trust[c] = max(self._trust[c] - 2, SURE << 5)
                 elif any(halves[bit] for halves in evidence):
                     self._trust[c] = min(self._trust[c] + 64 * UNIT, 24 * UNIT << 5)
             else:
-                bit = self._mixed_decision(seen, evidence, c, node, depth, cut, odds, bit, coder)
+                bit = self._mixed_decision(seen, evidence, c, node, depth, cut, odds, bit, interval)
             for counter in seen.counters:
                 at = (*counter, node)
                 self._counters[at] = learned(self._counters.get(at, (1 << 21, 0)), bit, 250)
             low += bit << shift
             node = 2 * node + bit
+        coder.done(interval.below, interval.size)
         return low
 
     def _states(
@@ -347,7 +369,7 @@ class Experts:
         cut: int,
         odds: int,
         bit: int,
-        coder: Coder,
+        interval: Interval,
     ) -> int:
         """A decision by all experts, and what they learn from it."""
         states = self._states(seen, evidence, node, cut, odds)
@@ -380,9 +402,9 @@ class Experts:
         if abs(mixed) < 12 * UNIT:
             a, b = self._cell("last", cell)[0] * (1024 - part), self._cell("last", cell + 1)[0] * part
             p = (3 * p_mixed + ((a + b) >> 8)) >> 2
-        bit = coder(bit, clamp(p, 1, (1 << 24) - 1))
+        bit = interval.decide(bit, clamp(p, 1, (1 << 24) - 1), 128 >> depth)
         cell += part >> 9
-        self._maps["last", cell] = learned(self._cell("last", cell), bit, 255)
+        self._maps["last", cell] = learned(self._cell("last", cell), bit, 1022)
         error = ((bit << 24) - p_mixed) >> 8
         second[:] = [
             clamp(w + (x * error >> 20), -WEIGHT_LIMIT, WEIGHT_LIMIT) for w, x in zip(second, ways, strict=True)
@@ -394,5 +416,5 @@ class Experts:
                 for w, x in zip(row, inputs, strict=True)
             ]
         for cell, turned in cells:
-            self._maps["maps", cell] = learned(self._cell("maps", cell), bit ^ turned, 255)
+            self._maps["maps", cell] = learned(self._cell("maps", cell), bit ^ turned, 1022)
         return bit

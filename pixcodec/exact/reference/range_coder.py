@@ -37,7 +37,10 @@ class Encoder:
 
     def put(self, counts: Sequence[int], symbol: int) -> None:
         """Append a symbol by its counts, of sum 2^24 - their number."""
-        below, frequency = interval(counts, symbol)
+        self.put_interval(*interval(counts, symbol))
+
+    def put_interval(self, below: int, frequency: int) -> None:
+        """Append an interval of 2^24."""
         scale = self._range >> PRECISION
         self._low, self._words = _carried(self._low + scale * below, self._words)
         self._range = scale * frequency
@@ -84,18 +87,26 @@ class Decoder:
 
     def get(self, counts: Sequence[int]) -> int:
         """The next symbol; `ValueError` where the words fit none."""
-        scale = self._range >> PRECISION
-        quantile = self._ahead // scale
+        quantile = self.point()
+        symbol = next(v for v, end in enumerate(accumulate(count + 1 for count in counts)) if quantile < end)
+        self.take(*interval(counts, symbol))
+        return symbol
+
+    def point(self) -> int:
+        """Where in 0..2^24 - 1 the words point; `ValueError` where it is nowhere."""
+        quantile = self._ahead // (self._range >> PRECISION)
         if quantile >> PRECISION:
             raise ValueError("the words fit no symbol")
-        symbol = next(v for v, end in enumerate(accumulate(count + 1 for count in counts)) if quantile < end)
-        below, frequency = interval(counts, symbol)
+        return quantile
+
+    def take(self, below: int, frequency: int) -> None:
+        """Go on behind an interval of 2^24 with the point in it."""
+        scale = self._range >> PRECISION
         self._ahead -= scale * below
         self._range = scale * frequency
         if self._range >> WORD == 0:
             self._ahead = self._ahead << WORD | self._read()
             self._range <<= WORD
-        return symbol
 
     def finish(self) -> None:
         """`ValueError` where words are left over, or the point is farther from low than an encoder's can be."""
