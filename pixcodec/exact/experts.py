@@ -39,6 +39,7 @@ import numpy as np
 from numba import njit
 
 from pixcodec.exact import value_lists
+from pixcodec.exact.expert_kernels import dot, learner
 from pixcodec.exact.range_coder import advance, put, quantile
 from pixcodec.exact.tables import LOG2, LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
 from pixcodec.exact.value_lists import COUNTS, hashed, shifted
@@ -70,7 +71,6 @@ COUNTER_SIZE = (12 + 6 * 256) * COUNTER_NODES
 
 _RECIPROCAL = np.array([int(65536 / (n + 1.5)) for n in range(1024)], np.int32)
 _FULL = np.int32((1 << 22) - 1)  # of probabilities in maps and counters, in 2^-22; below them are 10 bits of count
-_HALF = np.int32(1 << 14)
 _BEND = np.int32(359)  # log2(1 + f) is f + 0.35 f (1 - f), within 0.009
 _ALL = 1 << PROBABILITY_BITS
 _u = np.uint64
@@ -110,6 +110,9 @@ def _levels() -> np.ndarray:
 LIST_STATE = _list_states()
 MATCH_COUNT = np.array([1, 2, 3, 4, 6, 9, 15], np.int32)[_steps([2, 4, 8, 16, 32, 64], LONGEST + 1)]
 LEVEL, SEEN = _levels(), _steps([4, 16, 100], 1024)
+
+
+_learn_weights = learner(RATE, WEIGHT_LIMIT)
 
 
 @_compiled
@@ -195,24 +198,6 @@ def _refine(x, state, turn, base, maps, cells, change, left, right, part, more):
     change[EXPERTS] = x
     for e in range(EXPERTS + 1, INPUTS):
         change[e] = np.int32(0)
-
-
-@_compiled
-def _mixed(weight, change):  # type: ignore[no-untyped-def]
-    """The odds of one set of weights."""
-    total = np.int64(0)
-    for e in range(INPUTS):
-        total += np.int64(weight[e]) * np.int64(change[e])
-    return min(max(total >> 16, -LIMIT), LIMIT)
-
-
-@_compiled
-def _learn_weights(weight, change, error):  # type: ignore[no-untyped-def]
-    """A step along the gradient; `error` is bit - p in 2^-15."""
-    error = np.int32(error)
-    for e in range(INPUTS):
-        new = np.int32(weight[e] + np.int32(np.int32(np.int32(change[e] * error) + _HALF) >> RATE))
-        weight[e] = min(max(new, np.int32(-WEIGHT_LIMIT)), np.int32(WEIGHT_LIMIT))
 
 
 @_compiled
@@ -495,6 +480,12 @@ def _seen_lists(state):  # type: ignore[no-untyped-def]
 
 
 @_inlined
+def _row(weights, k, number):  # type: ignore[no-untyped-def]
+    """Address of the weights of set `number` of kind k."""
+    return weights.ctypes.data + 4 * INPUTS * (k * weights.shape[1] + number)
+
+
+@_inlined
 def _mix(memory, work, c, node, depth, odds):  # type: ignore[no-untyped-def]
     """All that follows at a decision: probability, before the last map too, odds and places of all that learns."""
     size = np.int64(abs(odds))
@@ -503,9 +494,10 @@ def _mix(memory, work, c, node, depth, odds):  # type: ignore[no-untyped-def]
         c * 512 + np.int64(work.state[0]),
         c * 512 + _seen_lists(work.state),
     )
-    x0 = _mixed(memory.weights[0, sets[0]], work.change)
-    x1 = _mixed(memory.weights[1, sets[1]], work.change)
-    x2 = _mixed(memory.weights[2, sets[2]], work.change)
+    inputs = work.change.ctypes.data
+    x0 = min(max(dot(_row(memory.weights, 0, sets[0]), inputs) >> 16, -LIMIT), LIMIT)
+    x1 = min(max(dot(_row(memory.weights, 1, sets[1]), inputs) >> 16, -LIMIT), LIMIT)
+    x2 = min(max(dot(_row(memory.weights, 2, sets[2]), inputs) >> 16, -LIMIT), LIMIT)
     second = (c * 8 + depth) * 8 + min(7, size >> 10)
     w = memory.second[second]
     mixed = min(max((x0 * w[0] + x1 * w[1] + x2 * w[2]) >> 16, -LIMIT), LIMIT)
@@ -526,10 +518,11 @@ def _learn(memory, work, mix, bit):  # type: ignore[no-untyped-def]
     _, p_mixed, odds_of, sets, second, cell = mix
     target = bit << PROBABILITY_BITS
     memory.last[cell] = learned(memory.last[cell], bit, MAP_LIMIT)
-    error, w = (target - p_mixed) >> 8, memory.second[second]
+    error_mixed, w = (target - p_mixed) >> 8, memory.second[second]
     for k in range(SETS):
-        w[k] = min(max(w[k] + ((odds_of[k] * error) >> SECOND_RATE), -WEIGHT_LIMIT), WEIGHT_LIMIT)
-        _learn_weights(memory.weights[k, sets[k]], work.change, (target - squash(odds_of[k])) >> 9)
+        w[k] = min(max(w[k] + ((odds_of[k] * error_mixed) >> SECOND_RATE), -WEIGHT_LIMIT), WEIGHT_LIMIT)
+        error = (target - squash(odds_of[k])) >> (PROBABILITY_BITS - RATE)
+        _learn_weights(_row(memory.weights, k, sets[k]), work.change.ctypes.data, error)
     _learn_maps(memory.maps, work.cells, work.turn, bit)
 
 

@@ -78,11 +78,14 @@ def test_random_networks_are_lively_and_reach_their_bounds() -> None:
 def test_the_codec_codes_with_the_counts_of_the_reference_in_its_order(name: str) -> None:
     network = NETWORKS[name]
     planes = nets.picture("smooth", 7, 10, network.channels)
-    expected = reference_codec.counts(network, planes)
+    expected, centres = reference_codec.counts_and_centres(network, planes)
     order: list[tuple[int, int, int]] = []
 
-    def code(channel: int, rows: np.ndarray, columns: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    def code(channel: int, step: int, first: int, counts: np.ndarray, around: np.ndarray) -> np.ndarray:
+        rows = np.arange(first, first + len(counts))
+        columns = step - 2 * rows
         np.testing.assert_array_equal(counts, expected[rows, columns, channel])
+        np.testing.assert_array_equal(around, centres[rows, columns, channel])
         order.extend((y, x, channel) for y, x in zip(rows.tolist(), columns.tolist(), strict=True))
         return planes[rows, columns, channel].astype(np.int32)
 
