@@ -56,6 +56,8 @@ def speed() -> str:
             rows.append(
                 [
                     f"{each['name']}, {each['width']}x{each['height']}",
+                    str(each["effort"]),
+                    f"{8 * each['bytes'] / (each['width'] * each['height'] * (3 if each['mode'] == 'RGB' else 1)):.3f}",
                     f"{encode['seconds']:.2f} s",
                     f"{decode['seconds']:.2f} s",
                     f"{decode['pixels_per_second'] / 1e3:.0f} K",
@@ -63,7 +65,9 @@ def speed() -> str:
                     str(each["steps"]),
                 ]
             )
-    return _table(["picture", "encode", "decode", "pixels a second", "peak memory", "steps"], rows)
+    return _table(
+        ["picture", "effort", "bits per sub-pixel", "encode", "decode", "pixels a second", "peak memory", "steps"], rows
+    )
 
 
 def machine() -> str:

@@ -56,21 +56,22 @@ def process(*arguments: str) -> tuple[float, float]:
     return time.perf_counter() - began, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def measure(planes: NDArray[np.uint8], mode: str, runs: int, threads: int | None) -> dict[str, Any]:
+def measure(planes: NDArray[np.uint8], mode: str, runs: int, threads: int | None, effort: int) -> dict[str, Any]:
     """Return the figures of one picture: uint8[H, W, C]."""
     extra = [] if threads is None else ["--threads", str(threads)]
-    pixels = planes.shape[0] * planes.shape[1]
+    pixels, how = planes.shape[0] * planes.shape[1], ("--effort", str(effort))
     with tempfile.TemporaryDirectory() as folder:
         source, packed, back = (str(Path(folder) / name) for name in ("a.png", "a.pxc", "b.png"))
         with Path(source).open("wb") as stream:
             image.write(planes, mode, stream, "PNG")
-        encoding = [process("encode", source, "-o", packed, "--no-verify", *extra) for _ in range(runs)]
+        encoding = [process("encode", source, "-o", packed, "--no-verify", *how, *extra) for _ in range(runs)]
         decoding = [process("decode", packed, "-o", back, *extra) for _ in range(runs)]
         if not np.array_equal(image.read(back).planes, planes):
             sys.exit("other pixels came back")
         data = Path(packed).read_bytes()
     record: dict[str, Any] = {"width": planes.shape[1], "height": planes.shape[0], "mode": mode, "bytes": len(data)}
-    encoded, decoded = codec.encode(planes, mode, threads=threads), codec.decode(data, threads=threads)
+    record["effort"] = effort
+    encoded, decoded = codec.encode(planes, mode, threads=threads, effort=effort), codec.decode(data, threads=threads)
     for name, both, stages in (("encode", encoding, encoded.seconds), ("decode", decoding, decoded.seconds)):
         seconds = statistics.median(spent for spent, _ in both)
         record[name] = {
@@ -88,6 +89,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
     parser.add_argument("--runs", type=int, default=5, help="of each command (default 5)")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--efforts", type=int, nargs="+", default=[1, codec.DEFAULT_EFFORT], help="default: 1 and 7")
     parser.add_argument("--name", default="speed", help="of the result's file")
     parser.add_argument(
         "--results", type=Path, default=pictures.RESULTS, metavar="DIR", help="default: benchmarks/results"
@@ -102,17 +104,17 @@ def main(arguments: Sequence[str]) -> int:
         coffee = next(sample for sample in pictures.scikit_image() if sample.name == "coffee")
         tasks = [("coffee", *coffee.load(), options.runs), ("mosaic", mosaic(), "RGB", MOSAIC_RUNS)]
     for mode in {mode for _, _, mode, _ in tasks}:  # compiles what is not compiled yet
-        codec.encode(np.zeros((16, 16, 3 if mode == "RGB" else 1), np.uint8), mode)
+        codec.decode(codec.encode(np.zeros((16, 16, 3 if mode == "RGB" else 1), np.uint8), mode).data)
     records = []
     print(f"\n{'':20}{'size':>12}{'encode':>9}{'decode':>9}{'K pixels/s':>12}{'MB':>6}{'steps':>7}  decode by stage")
-    for name, planes, mode, runs in tasks:
-        record: dict[str, Any] = {"name": name, **measure(planes, mode, runs, options.threads)}
+    for name, planes, mode, runs, effort in ((*task, effort) for task in tasks for effort in options.efforts):
+        record: dict[str, Any] = {"name": name, **measure(planes, mode, runs, options.threads, effort)}
         records.append(record)
         encoding, decoding = record["encode"], record["decode"]
         peak = max(encoding["peak_megabytes"], decoding["peak_megabytes"])
         stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in decoding["stages_seconds"].items())
         print(
-            f"{name:20}{record['width']:>7}x{record['height']:<4}{encoding['seconds']:8.2f}s{decoding['seconds']:8.2f}s"
+            f"{name[:17]:18}{effort:2}{record['width']:>7}x{record['height']:<4}{encoding['seconds']:8.2f}s{decoding['seconds']:8.2f}s"
             f"{decoding['pixels_per_second'] / 1e3:12.0f}{peak:6.0f}{record['steps']:7}  {stages}",
             flush=True,
         )

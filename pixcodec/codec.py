@@ -102,7 +102,6 @@ def encode_images(
     """
     if is_stacked(network):
         return regions.encode(images, network, sides, **options)
-    images = images if images.flags.writeable else images.copy()  # experts write what they code where they learn it
     return tiles.encode(images, network, sides, experts=bool(settings & container.EXPERTS), **options)
 
 

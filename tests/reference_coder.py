@@ -12,7 +12,7 @@ import json
 import struct
 import zlib
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import reference_stacks
@@ -124,21 +124,36 @@ def _steps(shape: tuple[int, ...]) -> Iterator[tuple[int, int, np.ndarray, np.nd
         yield step, channel, rows, step - 2 * rows
 
 
-def _halves(p: int) -> list[int]:
-    """Counts of a decision that is 1 with the probability p of 2^24."""
-    return [(1 << 24) - p - 1, p - 1]
+class _Writing(NamedTuple):
+    """Samples' intervals to words."""
+
+    encoder: range_coder.Encoder
+
+    def point(self) -> None:
+        return None
+
+    def done(self, below: int, size: int) -> None:
+        self.encoder.put_interval(below, size)
+
+
+class _Reading(NamedTuple):
+    """Words to samples' intervals."""
+
+    decoder: range_coder.Decoder
+
+    def point(self) -> int:
+        return self.decoder.point()
+
+    def done(self, below: int, size: int) -> None:
+        self.decoder.take(below, size)
 
 
 def _words_by_experts(planes: np.ndarray, network: Network) -> list[int]:
     (counts, centres), encoder = codec.counts_and_centres(network, planes), range_coder.Encoder()
     experts, target = Experts(*planes.shape, *network.experts), planes.copy()
-
-    def write(bit: int, p: int) -> int:
-        encoder.put(_halves(p), bit)
-        return bit
-
     for step, channel, y, x in _steps(planes.shape):
-        experts.code(channel, step, int(y[0]), counts[y, x, channel], centres[y, x, channel], target, write)
+        own = counts[y, x, channel], centres[y, x, channel]
+        experts.code(channel, step, int(y[0]), *own, target, _Writing(encoder))
     assert (target == planes).all()
     return encoder.words()
 
@@ -177,7 +192,7 @@ def tile(payload: bytes, network: Network, shape: tuple[int, int, int], settings
     for step, channel, y, x in _steps(shape):
         counts, centres = (each[y, x, channel] for each in codec.counts_and_centres(network, planes))
         if settings & EXPERTS:
-            experts.code(channel, step, int(y[0]), counts, centres, planes, lambda _, p: decoder.get(_halves(p)))
+            experts.code(channel, step, int(y[0]), counts, centres, planes, _Reading(decoder))
         else:
             planes[y, x, channel] = [decoder.get(row) for row in counts.tolist()]
     decoder.finish()

@@ -265,8 +265,9 @@ def test_the_decisions_of_the_example_with_experts_are_those_on_the_page(
     path = GOLDEN / "rgb_5x3_experts.pxc"
     planes, place = codec.decode(path.read_bytes()).planes, (1, 2)
     contexts: list[list[int]] = []
-    decisions: list[tuple[int, int]] = []
-    look, value = reference_experts.Experts._look, reference_experts.Experts._value
+    decisions: list[tuple[int, ...]] = []
+    look, decide = reference_experts.Experts._look, reference_experts.Interval.decide
+    value = reference_experts.Experts._value
 
     def looked(self: reference_experts.Experts, *arguments: object) -> tuple:
         seen, own = look(self, *arguments)
@@ -276,12 +277,18 @@ def test_the_decisions_of_the_example_with_experts_are_those_on_the_page(
 
     def coded(self: reference_experts.Experts, *arguments: object) -> int:
         decisions.clear()
-        result = value(self, *arguments[:-1], lambda bit, p: (decisions.append((p, bit)), arguments[-1](bit, p))[1])
+        result = value(self, *arguments)
         if len(contexts) > len(said):
             said.append([*decisions])
         return result
 
-    said: list[list[tuple[int, int]]] = []
+    def decided(self: reference_experts.Interval, bit: int, p: int, leaves: int) -> int:
+        assert decide(self, bit, p, leaves) == bit
+        decisions.append((p, bit, self.below, self.size))
+        return bit
+
+    said: list[list[tuple[int, ...]]] = []
+    monkeypatch.setattr(reference_experts.Interval, "decide", decided)
     monkeypatch.setattr(reference_experts.Experts, "_look", looked)
     monkeypatch.setattr(reference_experts.Experts, "_value", coded)
     assert reference_coder.encode(planes, network, 1, 1, container.EXPERTS) == path.read_bytes()
@@ -289,11 +296,11 @@ def test_the_decisions_of_the_example_with_experts_are_those_on_the_page(
     counts, expected = reference_codec.counts(network, planes)[place], []
     for channel, own in enumerate(said):
         node = 1
-        for depth, (p, bit) in enumerate(own):
+        for depth, (p, bit, *left) in enumerate(own):
             size = 128 >> depth
             n0, n1 = (int(counts[channel].reshape(-1, size)[2 * node - (2 << depth) + k].sum()) + size for k in (0, 1))
             odds = reference_experts.logarithm(n1) - reference_experts.logarithm(n0)
-            expected.append([channel, node, odds, p, bit])
+            expected.append([channel, node, odds, p, bit, *left])
             node = 2 * node + bit
     assert [[int(n) for n in line.split()] for line in block("decisions")[1:]] == expected
 

@@ -111,11 +111,9 @@ def test_experts_start_from_what_a_model_says() -> None:
     assert isinstance(taught, Network)
     assert [each.dtype for each in taught.experts] == [np.uint32, np.uint32]
     assert gray.identity != taught.identity
+    names = "model_tiny_gray", "model_tiny_taught"
     for effort, same in ((1, True), (7, False)):
-        made = [
-            codec.encode(pixels(path), "L", model=name, effort=effort).data
-            for name in ("model_tiny_gray", "model_tiny_taught")
-        ]
+        made = [codec.encode(pixels(path), "L", model=name, effort=effort).data for name in names]
         assert (container.unpack(made[0])[1] == container.unpack(made[1])[1]) == same
     assert container.unpack(made[1])[1] == [payload]
 

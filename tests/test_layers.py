@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "codec": {"container", "exact", "models", "origins", "progress", "regions", "tiles"},
     "archive_codec": {"archive", "codec", "container", "exact", "models", "names", "progress"},
     "nets": set(),
-    "training": {"nets", "exact", "image", "models", "progress", "stacks"},
+    "training": {"nets", "exact", "image", "models", "progress", "stacks", "tiles"},
     "archive_commands": {"archive", "archive_codec", "files", "image", "names", "progress"},
     "network_commands": {"exact", "files", "image", "models", "progress", "stacks", "training"},
     "cli": {
