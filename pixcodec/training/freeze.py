@@ -233,7 +233,7 @@ def run(
             raise TrainingError("--minutes of fine-tuning are for photo models; leave it out")
         found = tasks.ImageSetTask(card["training"]["recipe"]).load(data_folders, Path(), 1, say or (lambda _: None))
         program, exact = freeze_program.freeze(network, card, found, say)
-        _write(out, program.network.card, exact)
+        write_model(out, program.network.card, exact)
         _copy(folder, out)
         return program
     wanted = data.versions(sources.find(data_folders), card["training"]["recipe"]["data"])
@@ -241,14 +241,14 @@ def run(
     cache = folder / "cache" if cache is None else Path(cache)
     items = data.prepare(wanted, parameters, cache, processes=torch.get_num_threads())
     frozen, exact = freeze(network, card, items, minutes=minutes, rate=rate, say=say)
-    _write(out, frozen.network.card, exact)
+    write_model(out, frozen.network.card, exact)
     if minutes > 0:
         checkpoint.save_weights(out, network, {**card, "training": frozen.network.card["training"]})
     return frozen
 
 
-def _write(out: Path, card: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> None:
-    """A model's folder."""
+def write_model(out: Path, card: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    """Write a model's folder, `card.json` and `model.safetensors`; `TrainingError` where that cannot be."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         save_file(tensors, out / WEIGHTS)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from pixcodec import models, tiles
 from pixcodec.errors import ModelError, PixcodecError
 from pixcodec.exact.experts import Experts
 from pixcodec.exact.network import EXPERT_MAPS, Network, identity
 from pixcodec.training import sources
+from pixcodec.training.freeze import write_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -121,7 +122,7 @@ def run(folder: Path, folders: Sequence[str | Path], count: int, say: Callable[[
 
     Raises:
         ModelError: the folder holds no photo model.
-        TrainingError: no pictures.
+        TrainingError: no pictures, or the folder cannot be written.
     """
     network = models.load(str(folder))
     if not isinstance(network, Network):
@@ -132,9 +133,7 @@ def run(folder: Path, folders: Sequence[str | Path], count: int, say: Callable[[
     card = json.loads((folder / models.CARD).read_text(encoding="utf-8"))
     card["id"] = identity(card, tensors).hex()
     card["training"]["experts"] = {"pictures": count}
-    save_file(tensors, folder / models.WEIGHTS)
-    (folder / models.WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone
-    (folder / models.CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    write_model(folder, card, tensors)
     return str(card["id"])
 
 
