@@ -86,7 +86,10 @@ class Evaluation:
         self._before_row = [op for op in program.operations if by_rows and op.target in program.above]
         self._after_row = [op for op in right if by_rows]
         self._in_advance = self._needed_in_advance()
-        self._once_a_pixel = [op for op in program.operations if op.target in program.ahead - self._kept.keys()]
+        made = {op.target for op in self._in_advance}
+        read = {name for op in program.operations if op.target not in made for name in op.sources}
+        own = (program.ahead & (read | {program.last})) - self._kept.keys()
+        self._once_a_pixel = [op for op in program.operations if op.target in own]
         apart = program.ahead | {op.target for op in self._before_row + self._after_row}
         self._at_pixels = [op for op in program.operations if op.target not in apart]
 

@@ -26,16 +26,11 @@ Taps = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Convolve:
-    """target = clamp(rint((bias + sum over taps of source W) * scale), low, high)."""
+class _OfOneMap:
+    """What makes the map `target` from the map `source`."""
 
     source: str
     target: str
-    taps: Taps
-    product: Product
-    low: int
-    high: int
-    parts: int
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -44,19 +39,23 @@ class Convolve:
 
 
 @dataclass(frozen=True)
-class Rescale:
+class Convolve(_OfOneMap):
+    """target = clamp(rint((bias + sum over taps of source W) * scale), low, high)."""
+
+    taps: Taps
+    product: Product
+    low: int
+    high: int
+    parts: int
+
+
+@dataclass(frozen=True)
+class Rescale(_OfOneMap):
     """target = clamp(rint(source * scale), low, high), a scale for each feature."""
 
-    source: str
-    target: str
     scale: np.ndarray
     low: int
     high: int
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Maps that are read."""
-        return (self.source,)
 
 
 @dataclass(frozen=True)
@@ -68,20 +67,12 @@ class Add:
 
 
 @dataclass(frozen=True)
-class Gate:
+class Gate(_OfOneMap):
     """target = tanh(first half of source) sigmoid(second half), by tables, in 1/128."""
-
-    source: str
-    target: str
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Maps that are read."""
-        return (self.source,)
 
 
 @dataclass(frozen=True)
-class Recur:
+class Recur(_OfOneMap):
     """The states of an LSTM from its gates, line after line (paper, equation 3).
 
     Attributes:
@@ -92,8 +83,6 @@ class Recur:
         initial: int32[2, h], state and cell outside the image.
     """
 
-    source: str
-    target: str
     direction: str
     product: Product
     initial: np.ndarray
@@ -103,11 +92,6 @@ class Recur:
         "left": lambda _: ((1, 0), (0, -1)),
         "right": lambda _: ((1, 0), (0, 1)),
     }
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Maps that are read."""
-        return (self.source,)
 
     @property
     def taps(self) -> Taps:
