@@ -1,6 +1,6 @@
 """Tiles by the wavefront: images of one size to a stream of words for each of their tiles, and back.
 
-Encoder and decoder run the same steps (`_code_tile`) and differ in one object, the tile's `Coder`: one writes the
+Encoder and decoder run the same steps (`_code_tile`) and differ in one object, the tile's `_Coder`: one writes the
 symbols that it knows, the other reads them; by the network's frequencies alone, or with experts that learn.
 """
 
@@ -158,11 +158,12 @@ class _Coder:
 
     Attributes:
         planes: uint8[H, W, C] of the tile, of its own.
+        experts: what learns from the tile; None: the network's frequencies alone.
     """
 
-    def __init__(self, planes: NDArray[np.uint8], network: Network, *, experts: bool) -> None:
+    def __init__(self, planes: NDArray[np.uint8], experts: Experts | None) -> None:
         self.planes = np.require(planes, np.uint8, ["C", "W"])  # compiled loops write into what they read
-        self.experts = Experts(*planes.shape, *network.experts) if experts else None
+        self.experts = experts
 
     def _places(self, step: int, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         rows = np.arange(first, first + count)
@@ -172,8 +173,8 @@ class _Coder:
 class _Writer(_Coder):
     """Writes the symbols of planes."""
 
-    def __init__(self, planes: NDArray[np.uint8], network: Network, *, experts: bool) -> None:
-        super().__init__(planes, network, experts=experts)
+    def __init__(self, planes: NDArray[np.uint8], experts: Experts | None) -> None:
+        super().__init__(planes, experts)
         self.ideal_bits = 0.0
         self._words, self._rows = range_coder.Encoder(), Encoder()
 
@@ -198,12 +199,12 @@ class _Writer(_Coder):
 class _Reader(_Coder):
     """Reads symbols into planes."""
 
-    def __init__(self, payload: bytes, planes: NDArray[np.uint8], network: Network, *, experts: bool) -> None:
-        super().__init__(planes, network, experts=experts)
-        if experts:
-            self._words = range_coder.Decoder(payload)
-        else:
+    def __init__(self, payload: bytes, planes: NDArray[np.uint8], experts: Experts | None) -> None:
+        super().__init__(planes, experts)
+        if experts is None:
             self._rows = Decoder(payload)
+        else:
+            self._words = range_coder.Decoder(payload)
 
     def code(
         self, channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
@@ -222,6 +223,11 @@ class _Reader(_Coder):
             self._rows.finish()
         else:
             self._words.finish()
+
+
+def _experts(planes: NDArray[np.uint8], network: Network) -> Experts:
+    """What learns from a tile, as the model has it begin."""
+    return Experts(*planes.shape, *network.experts)
 
 
 def _tiles(height: int, width: int, tile_height: int, tile_width: int) -> list[tuple[slice, slice]]:
@@ -283,7 +289,7 @@ def encode(
     run = _prepare(network, backend, device, parts, progress)
 
     def work(index: int) -> tuple[bytes, float]:
-        coder = _Writer(parts[index], network, experts=experts)
+        coder = _Writer(parts[index], _experts(parts[index], network) if experts else None)
         if device is None:
             _code_tile(run, coder.planes.shape[0], coder.planes.shape[1], coder.code)
         else:
@@ -326,7 +332,7 @@ def decode(
     def work(index: int) -> None:
         part = parts[index]
         with _naming_tile(index, len(parts)):
-            coder = _Reader(streams[index], part, network, experts=experts)
+            coder = _Reader(streams[index], part, _experts(part, network) if experts else None)
             _code_tile(run, part.shape[0], part.shape[1], coder.code)
             coder.finish()
             part[:] = coder.planes
@@ -338,8 +344,7 @@ def decode(
 def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> float:
     """Let experts learn from a picture as if it were one tile and coded; ideal bits."""
     run = _prepare(network, None, None, [planes], None)
-    writer = _Writer(planes, network, experts=False)
-    writer.experts = experts
+    writer = _Writer(planes, experts)
     _code_tile(run, planes.shape[0], planes.shape[1], writer.code)
     return writer.ideal_bits
 

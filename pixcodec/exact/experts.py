@@ -228,7 +228,7 @@ class Memory(NamedTuple):
     """What a tile has taught, see `Experts`.
 
     Attributes:
-        lists: uint64[LISTS, slots, 2]. counters: uint32[3, COUNTER_SIZE].
+        lists: uint64[LISTS, slots, 2]. counters: uint32[COUNTER_SIZE].
         matches: int32[], the last pixel, as y W + x, with a hash of its neighbourhood.
         maps, last: uint32[], the experts' maps and the last one.
         weights: int32[SETS, C 512, INPUTS]. second: int64[C 64, SETS].
@@ -455,7 +455,7 @@ def _states(memory, work, plain, node, cut, prefix, shift, downward):  # type: i
     _list_evidence(work.values, work.held, prefix, shift, work.below, work.above)
     _list_states_at(work.below, work.above, work.unseen, downward, work.state, work.turn)
     for k in range(3):
-        cell = memory.counters[k, work.counter[k] + node]
+        cell = memory.counters[work.counter[k] + node]
         count, level = cell & np.uint32(1023), LEVEL[cell >> np.uint32(22)]
         if count == np.uint32(0):
             work.turn[COUNTERS + k] = -1 if downward else 0
@@ -580,7 +580,7 @@ def _code_value(decoding, value, memory, work, plain, c, coder, words):  # type:
         size = upper if bit else size - upper
         for k in range(3):
             at = work.counter[k] + counter
-            memory.counters[k, at] = learned(memory.counters[k, at], bit, COUNTER_LIMIT)
+            memory.counters[at] = learned(memory.counters[at], bit, COUNTER_LIMIT)
         low += bit << shift
         node = 2 * node + bit
     if decoding:
@@ -650,7 +650,7 @@ class Experts:
     Args:
         height, width, channels: of the tile.
         maps: uint32[C, MAP_SIZE], trained starting values of the experts' maps.
-        last: uint32[C, NODES, BUCKETS], those of the last map.
+        last: uint32[C, NODES BUCKETS], those of the last map.
     """
 
     def __init__(
@@ -661,7 +661,7 @@ class Experts:
         weights[:, :, :EXPERTS], weights[:, :, EXPERTS] = EXPERT_WEIGHT, NETWORK_WEIGHT
         self._memory = Memory(
             np.zeros((LISTS, 1 << LIST_BITS, 2), np.uint64),
-            np.full((3, COUNTER_SIZE), 1 << 31, np.uint32),
+            np.full(COUNTER_SIZE, 1 << 31, np.uint32),
             np.full(1 << MATCH_BITS, -1, np.int32),
             starting_map(channels * MAP_SIZE) if maps is None else maps.ravel().copy(),
             weights,

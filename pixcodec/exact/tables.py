@@ -61,16 +61,15 @@ TANH_CELL = _tanh(CELL_LIMIT, CELL_UNIT)
 
 def _log2(entries: int, unit: int) -> np.ndarray:
     """int32[entries]: rint(unit log2(1 + i / entries)), bit by bit: squaring doubles a logarithm."""
-    table, bits, precision = [], 24, 60
-    for i in range(entries):
-        x, digits = ((entries + i) << precision) // entries, 0
-        for _ in range(bits):
-            x = x * x >> precision
-            carry = x >> (precision + 1)
-            x >>= carry
-            digits = 2 * digits + carry
-        table.append(_rounded(unit * digits, 1 << bits))
-    return np.array(table, np.int32)
+    bits, precision = 24, np.uint64(31)  # squares of numbers below 2 fit in 64 bits
+    x = (np.arange(entries, 2 * entries, dtype=np.uint64) << precision) // np.uint64(entries)
+    digits = np.zeros(entries, np.uint64)
+    for _ in range(bits):
+        x = x * x >> precision
+        carry = x >> precision + np.uint64(1)
+        x >>= carry
+        digits = (digits << np.uint64(1)) + carry
+    return ((digits * np.uint64(2 * unit) + np.uint64(1 << bits)) >> np.uint64(bits + 1)).astype(np.int32)
 
 
 def _squash(octaves: int, steps: int, top: int) -> np.ndarray:
