@@ -62,7 +62,8 @@ def _length(folder: Path) -> tuple[int, FloatLength]:
         for top in range(0, len(planes), STRIP_ROWS):
             above = max(top - evaluate.MARGIN, 0)
             rows = slice(above, top + STRIP_ROWS)
-            batch = data.codes(planes[rows], np.ascontiguousarray(predicted[rows]), parameters)
+            part = np.ascontiguousarray(predicted[rows])
+            batch = data.codes(planes[rows], part, parameters, network.configuration.phases, (above, 0))
             with torch.inference_mode():
                 nats = network.nats(*evaluate.tensors(batch, "cpu"))
             total += float(nats[:, :, top - above :].double().sum())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pixcodec.progress import Effort, Progress
 
 EFFORTS = range(1, 10)
-DEFAULT_EFFORT, EXPERTS_FROM = 7, 4
+DEFAULT_EFFORT, EXPERTS_FROM, LEARNING_FROM = 7, 4, 7
 TILE_SIDE = 2048  # tiles of about 4 megapixels at most: what is learned starts anew in each (docs/decisions)
 
 
@@ -102,7 +102,7 @@ def encode_images(
     """
     if is_stacked(network):
         return regions.encode(images, network, sides, **options)
-    return tiles.encode(images, network, sides, experts=bool(settings & container.EXPERTS), **options)
+    return tiles.encode(images, network, sides, **_learners(settings), **options)
 
 
 def decode_images(
@@ -116,7 +116,12 @@ def decode_images(
     """Streams to images uint8[N, H, W, C] of this shape, and how it went; `DamagedTileError` if they are of others."""
     if is_stacked(network):
         return regions.decode(streams, shape, network, sides, **options)
-    return tiles.decode(streams, shape, network, sides, experts=bool(settings & container.EXPERTS), **options)
+    return tiles.decode(streams, shape, network, sides, **_learners(settings), **options)
+
+
+def _learners(settings: int) -> dict[str, Any]:
+    """What learns, by the container's settings, as `tiles` takes it."""
+    return {"experts": bool(settings & container.EXPERTS), "learning": bool(settings & container.LEARNING)}
 
 
 def settings_of(network: Network | Program, effort: int) -> int:
@@ -125,12 +130,14 @@ def settings_of(network: Network | Program, effort: int) -> int:
         raise ValueError(f"effort must be of {EFFORTS[0]} to {EFFORTS[-1]}, found {effort}")
     if is_stacked(network):
         return container.ONE_STREAM
-    return container.EXPERTS if effort >= EXPERTS_FROM else 0
+    learning = container.LEARNING if effort >= LEARNING_FROM and network.learns else 0
+    return learning | (container.EXPERTS if effort >= EXPERTS_FROM else 0)
 
 
 def check_settings(network: Network | Program, settings: int) -> None:
     """Raise `ContainerError` unless a file's settings fit its model."""
-    if bool(settings & container.ONE_STREAM) != is_stacked(network):
+    learns = not is_stacked(network) and network.learns
+    if bool(settings & container.ONE_STREAM) != is_stacked(network) or (settings & container.LEARNING and not learns):
         raise ContainerError(f"settings {settings} do not fit the file's model; fetch the file anew")
 
 
@@ -157,7 +164,8 @@ def encode(
         device: of torch ("cpu", "cuda", ...), which then evaluates the network over whole tiles at once, or, of a
             stacked one, step by step; by default it is evaluated step by step by compiled kernels, without torch.
         tile: longest side of a tile.
-        effort: 1 to 9: below 4 the network alone, from there on experts that learn the image while it is coded.
+        effort: 1 to 9: below 4 the network alone, from there on experts that learn the image while it is coded, and
+            from 7 on the network's heads, which learn it too.
         progress: called with (steps done, steps in all), from any thread.
 
     Raises:

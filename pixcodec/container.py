@@ -46,8 +46,8 @@ MODES = {"L": 0, "RGB": 1, "1": 2}
 CHANNELS = {"L": 1, "RGB": 3, "1": 1}
 LEVELS = {"L": 256, "RGB": 256, "1": 2}
 ARCHIVE = 255  # in the place of the mode: many images under one header
-ONE_STREAM, EXPERTS = 1, 2  # bits of the settings, of which a file has one at most
-SETTINGS = (0, ONE_STREAM, EXPERTS)
+ONE_STREAM, EXPERTS, LEARNING = 1, 2, 4  # bits of the settings
+SETTINGS = (0, ONE_STREAM, EXPERTS, LEARNING, EXPERTS | LEARNING)
 TILE_UNIT = 16
 MAX_TILE_UNITS = 2**16 - 1
 MAX_PIXELS = 2**31
@@ -69,8 +69,8 @@ class Header:
         height: image height in pixels.
         mode: "L" or "RGB", 8 bits a channel, or "1", one bit.
         model_id: the first 8 bytes of the model's SHA-256.
-        settings: 0; `ONE_STREAM`: one payload holds the symbols of all tiles; `EXPERTS`: they learn while a tile is
-            coded.
+        settings: 0; `ONE_STREAM`: one payload holds the symbols of all tiles; `EXPERTS`, `LEARNING` or both: experts,
+            and the network's heads, learn while a tile is coded.
         tile_width: in pixels, a multiple of 16; the last tile of a row may be narrower. May exceed the image.
         tile_height: in pixels, a multiple of 16; the last row of tiles may be lower.
         digest: of the decoded pixels, see `digest`.
@@ -114,6 +114,11 @@ class Header:
     def experts(self) -> bool:
         """Whether experts learn while a tile is coded."""
         return bool(self.settings & EXPERTS)
+
+    @property
+    def learning(self) -> bool:
+        """Whether the network's heads learn while a tile is coded."""
+        return bool(self.settings & LEARNING)
 
     @property
     def payload_count(self) -> int:

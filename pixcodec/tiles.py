@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder
 from pixcodec.exact.experts import Experts
 from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, counts_of_logits
+from pixcodec.exact.learn import LearningHeads
 from pixcodec.exact.network import SYMBOLS
 from pixcodec.exact.predict import Predictors, predictions, rounded_centres
 from pixcodec.exact.steps import active_lanes, number_of_steps
@@ -48,10 +50,15 @@ class _Run:
     backend: matmul.Backend
     note: str
     progress: Progress | None
+    learning: bool = False
     total: int = 0
     done: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def heads(self, height: int, width: int) -> LearningHeads | None:
+        """Heads that learn a tile of this size, or None: those of the model."""
+        return LearningHeads(self.network, min(height, (width + 1) // 2)) if self.learning else None
 
     def step(self, count: int) -> None:
         """`count` more steps are done."""
@@ -89,7 +96,7 @@ def _code_tile(run: _Run, height: int, width: int, code: Code) -> None:
     """Run a tile's steps; `code` gives the symbols of a step's pixels."""
     network = run.network
     predictors = Predictors(network.parameters, height, width)
-    wavefront = Wavefront(network, run.backend, height, width)
+    wavefront = Wavefront(network, run.backend, height, width, run.heads(height, width))
     starts, ends = class_intervals(network.class_of_residual())
     counts = np.zeros((min(height, (width + 1) // 2), SYMBOLS), np.float32)
     clock = _Clock()
@@ -108,6 +115,8 @@ def _code_tile(run: _Run, height: int, width: int, code: Code) -> None:
             clock.stop("frequencies")
             symbols = code(channel, step, first, frequencies, centres)
             clock.stop("code")
+            wavefront.learn(channel, frequencies, centres, symbols)
+            clock.stop("learn")
             predictors.know(channel, symbols)
             wavefront.know(channel, predictors)
             clock.stop("heads")
@@ -122,16 +131,18 @@ def _code_tile(run: _Run, height: int, width: int, code: Code) -> None:
 def _code_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, code: Code) -> None:
     """Code a known tile with the same counts as `_code_tile`: the network by torch over all pixels at once.
 
-    The logits of the whole tile are kept, 2 bytes a class and sub-pixel: 342 bytes a pixel with 57 classes.
+    The logits of the whole tile are kept, 2 bytes a class and sub-pixel: 342 bytes a pixel with 57 classes; or, where
+    heads learn step by step, what they see: some 240.
     """
-    from pixcodec.exact import torch_backend
-
     network, clock = run.network, _Clock()
     height, width = planes.shape[:2]
     predicted = predictions(planes, network.parameters)
     clock.stop("predict")
     products = run.backend.name.removeprefix("torch-")
-    logits = torch_backend.logits(network, planes[None], predicted[None], device, products)[0].cpu().numpy()
+    heads = run.heads(height, width)
+    known = (_KnownLogits if heads is None else partial(_KnownInputs, heads))(
+        network, planes, predicted, device, products
+    )
     centres = rounded_centres(predicted, network.parameters)
     if network.raw:
         centres[:] = 0
@@ -144,13 +155,60 @@ def _code_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, code: Co
         columns = step - 2 * rows
         frequencies = counts[: rows.size]
         for channel in range(network.channels if rows.size else 0):
-            own, around = logits[rows, columns, channel], centres[rows, columns, channel]
-            counts_of_logits(own, around, starts, ends, EXP2, frequencies)
+            around = centres[rows, columns, channel].astype(np.int32)
+            logits = known.logits(channel, rows, columns)
+            clock.stop("heads")
+            counts_of_logits(logits, around, starts, ends, EXP2, frequencies)
             clock.stop("frequencies")
-            code(channel, step, first, frequencies, around.astype(np.int32))
+            symbols = code(channel, step, first, frequencies, around)
             clock.stop("code")
+            if heads is not None:
+                heads.learn(channel, frequencies, around, symbols)
+                clock.stop("learn")
         run.step(1)
     run.spend(clock.seconds)
+
+
+class _KnownLogits:
+    """The logits of a known tile."""
+
+    def __init__(
+        self, network: Network, planes: NDArray[np.uint8], predicted: NDArray[np.int16], device: str, products: str
+    ) -> None:
+        from pixcodec.exact import torch_backend
+
+        found = torch_backend.logits(network, planes[None], predicted[None], device, products)
+        self._logits: NDArray[np.int16] = found[0].cpu().numpy()
+
+    def logits(self, channel: int, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int16]:
+        """Of these pixels, int16[pixels, classes]."""
+        return self._logits[rows, columns, channel]
+
+
+class _KnownInputs:
+    """What heads that learn see of a known tile."""
+
+    def __init__(
+        self,
+        heads: LearningHeads,
+        network: Network,
+        planes: NDArray[np.uint8],
+        predicted: NDArray[np.int16],
+        device: str,
+        products: str,
+    ) -> None:
+        from pixcodec.exact import torch_backend
+
+        self._heads, self._offset = heads, torch_backend.CODE_OFFSET
+        self._features, self._codes = torch_backend.head_inputs(network, planes, predicted, device, products)
+
+    def logits(self, channel: int, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int16]:
+        """Of these pixels, int16[pixels, classes]."""
+        features, codes = self._features[rows, columns], self._codes[channel][rows, columns]
+        target, width = self._heads.input[0, : rows.size], features.shape[1]
+        target[:, :width] = features
+        target[:, width : width + codes.shape[1]] = codes.astype(np.int16) - self._offset
+        return self._heads.logits(channel, rows.size)
 
 
 class _Coder:
@@ -252,11 +310,14 @@ def _prepare(
     device: str | None,
     parts: Sequence[NDArray[np.uint8]],
     progress: Progress | None,
+    *,
+    learning: bool = False,
 ) -> _Run:
     if device is not None:
         backend = matmul.on_device(backend, device)
     chosen, note = matmul.choose(backend, models.shapes(network))
-    return _Run(network, chosen, note, progress, sum(number_of_steps(*part.shape[:2]) for part in parts))
+    steps = sum(number_of_steps(*part.shape[:2]) for part in parts)
+    return _Run(network, chosen, note, progress, learning, steps)
 
 
 def encode(
@@ -265,6 +326,7 @@ def encode(
     tiles: tuple[int, int],
     *,
     experts: bool = True,
+    learning: bool = False,
     threads: int | None = None,
     backend: str | None = None,
     device: str | None = None,
@@ -277,6 +339,7 @@ def encode(
         network: of `models`.
         tiles: (height, width) of a tile.
         experts: whether to learn from each tile while it is coded (`exact.experts`).
+        learning: whether the network's heads learn from it too (`exact.learn`).
         threads: how many tiles may be coded side by side; by default one a core.
         backend: for products, see `exact.matmul`.
         device: of torch, which then evaluates the network over whole tiles at once.
@@ -286,7 +349,7 @@ def encode(
         The words of each tile, by image and in raster order; ideal bits; how it went.
     """
     parts = _parts(images, tiles)
-    run = _prepare(network, backend, device, parts, progress)
+    run = _prepare(network, backend, device, parts, progress, learning=learning)
 
     def work(index: int) -> tuple[bytes, float]:
         coder = _Writer(parts[index], _experts(parts[index], network) if experts else None)
@@ -307,6 +370,7 @@ def decode(
     tiles: tuple[int, int],
     *,
     experts: bool = True,
+    learning: bool = False,
     threads: int | None = None,
     backend: str | None = None,
     device: str | None = None,
@@ -327,7 +391,7 @@ def decode(
             check_room([stream], samples, SYMBOLS)
     images = np.zeros(shape, np.uint8)
     parts = _parts(images, tiles)
-    run = _prepare(network, backend, device, parts, progress)
+    run = _prepare(network, backend, device, parts, progress, learning=learning)
 
     def work(index: int) -> None:
         part = parts[index]
@@ -343,7 +407,7 @@ def decode(
 
 def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> float:
     """Let experts learn from a picture as if it were one tile and coded; ideal bits."""
-    run = _prepare(network, None, None, [planes], None)
+    run = _prepare(network, None, None, [planes], None, learning=network.learns)
     writer = _Writer(planes, experts)
     _code_tile(run, planes.shape[0], planes.shape[1], writer.code)
     return writer.ideal_bits

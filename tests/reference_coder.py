@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FIXED = struct.Struct("<8sBBBIIHH8s16s")
 SIGNATURE = b"\x89PXC\r\n\x1a\n"
 BYTES = {"I8": ("int8", 1), "I32": ("int32", 4), "U32": ("uint32", 4), "F32": ("float32", 4)}
-ONE_STREAM, EXPERTS = 1, 2
+ONE_STREAM, EXPERTS, LEARNING = 1, 2, 4
 
 
 def identity(folder: Path) -> str:
@@ -104,13 +104,18 @@ def block(images: np.ndarray, network: Network | Program, units_y: int, units_x:
 def tiles(images: np.ndarray, network: Network, units_y: int, units_x: int, settings: int) -> list[bytes]:
     """The words of each tile of images uint8[N, H, W, C]."""
     boxes = _boxes(*images.shape[1:3], units_y, units_x)
-    words_of = {0: _words, EXPERTS: _words_by_experts}[settings]
-    parts = [words_of(planes[box], network) for planes in images for box in boxes]
+    words_of = _words_by_experts if settings & EXPERTS else _words
+    parts = [words_of(planes[box], network, settings) for planes in images for box in boxes]
     return [struct.pack(f"<{len(words)}I", *words) for words in parts]
 
 
-def _words(planes: np.ndarray, network: Network) -> list[int]:
-    counts, encoder = codec.counts(network, planes), range_coder.Encoder()
+def _counts(planes: np.ndarray, network: Network, settings: int) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and centres by the heads that the settings ask for."""
+    return codec.counts_and_centres(network, planes, learning=bool(settings & LEARNING))
+
+
+def _words(planes: np.ndarray, network: Network, settings: int) -> list[int]:
+    (counts, _), encoder = _counts(planes, network, settings), range_coder.Encoder()
     for place in codec.order(*planes.shape):
         encoder.put(counts[place].tolist(), int(planes[place]))
     return encoder.words()
@@ -148,8 +153,8 @@ class _Reading(NamedTuple):
         self.decoder.take(below, size)
 
 
-def _words_by_experts(planes: np.ndarray, network: Network) -> list[int]:
-    (counts, centres), encoder = codec.counts_and_centres(network, planes), range_coder.Encoder()
+def _words_by_experts(planes: np.ndarray, network: Network, settings: int) -> list[int]:
+    (counts, centres), encoder = _counts(planes, network, settings), range_coder.Encoder()
     experts, target = Experts(*planes.shape, *network.experts), planes.copy()
     for step, channel, y, x in _steps(planes.shape):
         own = counts[y, x, channel], centres[y, x, channel]
@@ -163,7 +168,7 @@ def decode(data: bytes, network: Network | Program) -> np.ndarray:
     signature, version, mode, settings, width, height, units_x, units_y, model, expected = FIXED.unpack_from(data)
     stacked = isinstance(network, Program)
     assert (signature, version, mode) == (SIGNATURE, 0, _mode(network))
-    assert settings in ({ONE_STREAM} if stacked else {0, EXPERTS})
+    assert settings in ({ONE_STREAM} if stacked else {0, EXPERTS, LEARNING, EXPERTS | LEARNING})
     assert model == network.identity[:8]
     boxes = [(slice(0, height), slice(0, width))] if stacked else _boxes(height, width, units_y, units_x)
     count = len(boxes)
@@ -190,7 +195,7 @@ def tile(payload: bytes, network: Network, shape: tuple[int, int, int], settings
     planes, experts = np.zeros(shape, np.uint8), Experts(*shape, *network.experts)
     decoder = range_coder.Decoder(struct.unpack(f"<{len(payload) // 4}I", payload))
     for step, channel, y, x in _steps(shape):
-        counts, centres = (each[y, x, channel] for each in codec.counts_and_centres(network, planes))
+        counts, centres = (each[y, x, channel] for each in _counts(planes, network, settings))
         if settings & EXPERTS:
             experts.code(channel, step, int(y[0]), counts, centres, planes, _Reading(decoder))
         else:

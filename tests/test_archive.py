@@ -179,7 +179,7 @@ RUN = names.pack(["a1", "a2", "a3"])
     [
         (directory(RUN, 3, mode=3), "mode 3"),
         (directory(RUN, 3, settings=3), "mode 0 with settings 3"),
-        (directory(RUN, 3, settings=4), "mode 0 with settings 4"),
+        (directory(RUN, 3, settings=5), "mode 0 with settings 5"),
         (directory(RUN, 3, model=1), "model 1 of 1"),
         (directory(RUN, 3, width=0), "0x1"),
         (directory(RUN, 3, width=2**31, height=2), "2147483648x2"),
@@ -324,7 +324,7 @@ def test_natural_order_counts() -> None:
         ([dataclasses.replace(ONE, model_id=b"")], [b""], NAMES[:3]),
         ([dataclasses.replace(ONE, tile_width=17)], [b""], NAMES[:3]),
         ([dataclasses.replace(ONE, settings=3)], [b""], NAMES[:3]),
-        ([dataclasses.replace(ONE, settings=4)], [b""], NAMES[:3]),
+        ([dataclasses.replace(ONE, settings=5)], [b""], NAMES[:3]),
     ],
 )
 def test_what_contradicts_itself_is_not_written(wrong: tuple) -> None:

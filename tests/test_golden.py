@@ -22,7 +22,8 @@ GOLDEN = Path(__file__).parent / "golden"
 ERRORS = Path(__file__).parent / "golden_errors"
 FILES = sorted(GOLDEN.glob("*.pxc"))
 MIXED = GOLDEN / "archives" / "mixed.pxc"
-EFFORTS = {0: 1, container.ONE_STREAM: 7, container.EXPERTS: 7}  # by the settings
+# By the settings.
+EFFORTS = {0: 1, container.ONE_STREAM: 7, container.EXPERTS: 4, container.EXPERTS | container.LEARNING: 7}
 FEW = 50  # samples that the reference decodes soon enough
 EXPECTED = json.loads((ERRORS / "expected.json").read_text(encoding="utf-8"))
 
@@ -60,7 +61,10 @@ def test_there_is_a_golden_file_of_each_kind() -> None:
     assert {(header.mode, header.tile_count > 1) for header in experts} == {
         ("L", False), ("L", True), ("RGB", False), ("RGB", True),
     }  # fmt: skip
-    for name in ("gray_1x1", "gray_1x1_experts", "scales_1x1"):
+    assert {name for name, header in headers.items() if header.learning} == {
+        name for name in headers if "_learning_" in name
+    }
+    for name in ("gray_1x1", "gray_1x1_experts", "scales_1x1", "rgb_learning_1x1_experts"):
         assert (headers[name].width, headers[name].height) == (1, 1)
     for name in ("rgb_37x21_tiles", "rgb_37x21_tiles_experts", "bilevel_37x21_tiles", "scales_37x21_tiles"):
         assert headers[name].tile_count == 6
@@ -102,6 +106,17 @@ def test_experts_learn_something_else_than_the_network_alone_says(path: Path) ->
         header = container.read_header(path.read_bytes())
         alone = codec.encode(pixels(path), header.mode, model=name_of(header.model_id), effort=1).data
         assert len(path.read_bytes()) < 0.7 * len(alone)
+
+
+def test_heads_that_learn_say_something_else_than_those_of_the_model() -> None:
+    path = GOLDEN / "rgb_learning_24x13_experts.pxc"
+    data = path.read_bytes()
+    plain = codec.encode(pixels(path), "RGB", model="model_tiny_learning", effort=4).data
+    assert container.unpack(plain)[1] != container.unpack(data)[1]
+    assert reference_coder.encode(pixels(path), models.load("model_tiny_learning"), 2, 2, container.LEARNING) not in (
+        data,
+        plain,
+    )
 
 
 def test_experts_start_from_what_a_model_says() -> None:

@@ -320,6 +320,11 @@ def product_kind() -> str | None:
     return "madd256" if "avx2" in features else "plain"
 
 
+def wide_product_kind() -> str:
+    """The best instruction here for operands of 16 bits."""
+    return {"vnni512": "madd512", "vnni256": "madd256"}.get(kind := product_kind() or "plain", kind)
+
+
 def _product_tile(form: ProductForm, rows: int) -> Any:
     """Intrinsic: c[rows, lanes * vectors] += a[rows, steps * terms] b, sums in registers throughout."""
     lanes, terms, vectors = form.lanes, form.terms, form.vectors

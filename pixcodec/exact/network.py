@@ -23,6 +23,8 @@ BOUND = 1 << 24  # sums stay below it, so that they are exact in binary32 in any
 STREAM_LIMIT = 32767  # of the residual stream and of logits
 LOGIT_UNIT = 256  # logits count 1/256 of a bit, so that int16 reaches 128 bits: sharp networks need more than 32
 SYMBOLS = 256
+MOST_PHASES = 3  # bits of x and y that can be inputs: blocks of 8 are the largest that are common
+PHASE = 32  # code of such a bit that is 1; of a 0 it is -32
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,32 @@ class Head:
     input: Product
     hidden: Product
     output: Product
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How heads learn: `network.learning` of a model's card.
+
+    Attributes:
+        rates: of the input, the hidden and the output product's weights, in steps of int8.
+        betas: how much of the first and of the second moment is kept.
+        epsilon: added to the root of the second moment.
+    """
+
+    rates: tuple[float, float, float]
+    betas: tuple[float, float]
+    epsilon: float
+
+    @classmethod
+    def load(cls, form: Mapping[str, Any]) -> Learning:
+        """From its JSON form; `ValueError` where numbers are missing or out of bounds."""
+        rates, betas = tuple(map(float, form["rates"])), tuple(map(float, form["betas"]))
+        learning = cls(rates, betas, float(form["epsilon"]))  # type: ignore[arg-type]
+        if len(rates) != 3 or len(betas) != 2:
+            raise ValueError("learning needs three rates and two betas")
+        if not (all(0 <= r <= 8 for r in rates) and all(0 <= b < 1 for b in betas) and 1e-6 <= learning.epsilon <= 1e6):
+            raise ValueError(f"learning is out of bounds: {form}")
+        return learning
 
 
 @dataclass(frozen=True)
@@ -98,6 +126,16 @@ class Network:
     def raw(self) -> bool:
         """Whether logits are of values, as in the paper, and not of residuals around the centre."""
         return bool(self.card["network"]["output"] == "raw")
+
+    @property
+    def learns(self) -> bool:
+        """Whether its heads can learn (`exact.learn`)."""
+        return "learning" in self.card["network"]
+
+    @property
+    def phases(self) -> int:
+        """How many bits of x and of y are inputs."""
+        return int(self.card["network"].get("phases", 0))
 
     def class_of_residual(self) -> np.ndarray:
         """int16[511]: the class of the residual r = symbol - centre, at index r + 255."""
@@ -142,7 +180,11 @@ class Network:
         h, d, classes = int(form["features"]), int(form["head"]), int(form["classes"])
         if int(residual_classes(form).max()) + 1 != classes:
             raise ValueError(f"{classes} outputs do not match the classes of the residuals")
-        channels, count = parameters.channels, parameters.count
+        channels, count, phases = parameters.channels, parameters.count, int(form.get("phases", 0))
+        if not 0 <= phases <= MOST_PHASES:
+            raise ValueError(f"phases must be 0 to {MOST_PHASES}, found {phases}")
+        if "learning" in form:
+            Learning.load(form["learning"])
         blocks = tuple(
             Block(
                 tensor(f"blocks.{i}.alpha", np.float32, 1)[0],
@@ -153,13 +195,13 @@ class Network:
         )
         heads = tuple(
             Head(
-                product(f"heads.{c}.input", d, features=(h,), codes=(head_inputs(count, c),)),
+                product(f"heads.{c}.input", d, features=(h,), codes=(head_inputs(count, c, phases),)),
                 product(f"heads.{c}.hidden", d, weight=(d,)),
                 product(f"heads.{c}.output", classes, weight=(d,)),
             )
             for c in range(channels)
         )
-        first = product("first", h, weight=(len(first_taps), channels * (1 + count)))
+        first = product("first", h, weight=(len(first_taps), channels * (1 + count) + 2 * phases))
         return cls(
             card, parameters, first_taps, taps, first, blocks, tensor("alpha", np.float32, 1)[0], heads,
             identity(card, tensors), _expert_maps(tensors, channels),
@@ -208,9 +250,15 @@ def _expert_maps(tensors: Mapping[str, np.ndarray], channels: int) -> tuple[np.n
     return found
 
 
-def head_inputs(count: int, channel: int) -> int:
-    """Input codes of a channel's head: differences to the centre, its fraction and level, known channels' residuals."""
-    return (count - 1) + 2 + channel * count
+def head_inputs(count: int, channel: int, phases: int = 0) -> int:
+    """Input codes of a channel's head: differences to the centre, its fraction and level, residuals, the place."""
+    return (count - 1) + 2 + channel * count + 2 * phases
+
+
+def phase_codes(phases: int) -> np.ndarray:
+    """int8[8, phases]: the codes of the lowest bits of a coordinate, by the coordinate modulo 8."""
+    bits = np.arange(1 << MOST_PHASES)[:, None] >> np.arange(phases) & 1
+    return np.where(bits == 1, PHASE, -PHASE).astype(np.int8)
 
 
 def residual_classes(form: Mapping[str, Any]) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from pixcodec.errors import BackendError, MissingDependencyError
 from pixcodec.exact import matmul
-from pixcodec.exact.network import STREAM_LIMIT
+from pixcodec.exact.network import STREAM_LIMIT, phase_codes
 from pixcodec.exact.predict import COMPAND, LIMIT, UNIT
 
 try:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pixcodec.exact.network import Network, Product
 
 BYTE = 255
+CODE_OFFSET = 128  # of codes that are kept as bytes
 CHUNK_PIXELS = 1 << 16  # pixels computed at a time, about 4 KiB each
 HALO_SHARE = 4  # strips have at least so many times the rows that are computed again above them
 GPU_ROWS, GPU_TERMS = 32, 16  # `torch._int_mm` on CUDA wants more than 16 rows and a multiple of 8 terms
@@ -218,6 +219,7 @@ class _Pictures:
     def __init__(self, network: Network, backend: TorchBackend) -> None:
         self.network, self.backend = network, backend
         self._compand = torch.from_numpy(COMPAND).to(backend.device)
+        self._phases = torch.from_numpy(phase_codes(network.phases)).to(backend.device)
         features = network.features
         self._first = self._layer(network.first, signed_from=0)
         self._blocks = [(self._layer(block.conv), self._layer(block.pointwise)) for block in network.blocks]
@@ -263,16 +265,26 @@ class _Pictures:
         """int8 codes of differences in sixteenths."""
         return self._compand[(differences + LIMIT).long()]
 
-    def _head(self, channel: int, features: torch.Tensor, errors: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
-        """Logits int16[M, classes] from features [M, features], errors int8[M, C, P] and predictions int32[M, P]."""
-        (first, hidden, output), offset = self._heads[channel], self.backend.unsigned_offset
+    def _places(self, top: int, height: int, width: int) -> torch.Tensor:
+        """int8[height, width, 2 * phases]: bits of y, from `top` on, and of x."""
+        rows = torch.arange(top, top + height, device=self._phases.device) & 7
+        columns = torch.arange(width, device=self._phases.device) & 7
+        parts = self._phases[rows][:, None].expand(-1, width, -1), self._phases[columns][None].expand(height, -1, -1)
+        return torch.cat(parts, dim=2)
+
+    def _codes(self, channel: int, errors: torch.Tensor, p: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """A head's codes int8[M, n], from errors int8[M, C, P], predictions int32[M, P] and the pixels' places."""
         number = self.network.parameters.centre[channel]
         centre = p[:, number, None]
         q = (centre + UNIT // 2) // UNIT
         others = [k for k in range(p.shape[1]) if k != number]
         codes = [self._companded(p[:, others] - centre), 8 * (centre - UNIT * q), (q - 128).clamp(min=-127)]
-        codes.append(errors[:, :channel].flatten(1))
-        signed = torch.cat([part.to(torch.int8) for part in codes], dim=1)
+        codes += [errors[:, :channel].flatten(1), places]
+        return torch.cat([part.to(torch.int8) for part in codes], dim=1)
+
+    def _head(self, channel: int, features: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
+        """Logits int16[M, classes] from features [M, features] and codes int8[M, n]."""
+        (first, hidden, output), offset = self._heads[channel], self.backend.unsigned_offset
         x = torch.cat(
             [
                 self.backend.operand(features, features.shape[1], offset),
@@ -284,16 +296,36 @@ class _Pictures:
         b = self._rescaled(self.backend.operand(a, hidden.inputs, offset), hidden, 0)
         return self._rescaled(self.backend.operand(b, output.inputs, offset), output, -STREAM_LIMIT).to(torch.int16)
 
-    def logits(self, planes: torch.Tensor, predictions: torch.Tensor, above: int) -> torch.Tensor:
-        """int16[N, H - above, W, C, classes]; the first `above` rows are only seen by the others."""
+    def inputs(
+        self, planes: torch.Tensor, predictions: torch.Tensor, above: int, top: int
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """What the heads see of M = N (H - above) W pixels: features [M, features] and each one's codes int8[M, n].
+
+        The first `above` rows, from row `top` of the picture on, are only seen by the others.
+        """
         images, rows, width, channels = planes.shape
         values, p = planes.to(torch.int32), predictions.to(torch.int32)
         errors = self._companded(UNIT * values[..., None] - p)
         levels = (values - 128).clamp(min=-127).to(torch.int8)
-        features = self._trunk(torch.cat([levels[..., None], errors], dim=-1).flatten(3))[:, above:].flatten(0, 2)
-        errors, p = errors[:, above:].flatten(0, 2), p[:, above:].flatten(0, 2)
-        logits = [self._head(c, features, errors, p[:, c]) for c in range(channels)]
+        places = self._places(top, rows, width).expand(images, -1, -1, -1)
+        codes = torch.cat([torch.cat([levels[..., None], errors], dim=-1).flatten(3), places], dim=-1)
+        features = self._trunk(codes)[:, above:].flatten(0, 2)
+        errors, p, places = (each[:, above:].flatten(0, 2) for each in (errors, p, places))
+        return features, [self._codes(c, errors, p[:, c], places) for c in range(channels)]
+
+    def logits(self, planes: torch.Tensor, predictions: torch.Tensor, above: int, top: int) -> torch.Tensor:
+        """int16[N, H - above, W, C, classes]; arguments as of `inputs`."""
+        images, rows, width, channels = planes.shape
+        features, codes = self.inputs(planes, predictions, above, top)
+        logits = [self._head(c, features, own) for c, own in enumerate(codes)]
         return torch.stack(logits, dim=1).reshape(images, rows - above, width, channels, -1)
+
+    def head_inputs(self, planes: torch.Tensor, predictions: torch.Tensor, above: int, top: int) -> torch.Tensor:
+        """uint8[N, H - above, W, ..]: features, then every head's codes plus 128; arguments as of `inputs`."""
+        images, rows, width, _ = planes.shape
+        features, codes = self.inputs(planes, predictions, above, top)
+        shifted = (torch.cat(codes, dim=1).to(torch.int16) + CODE_OFFSET).to(torch.uint8)
+        return torch.cat([features.to(torch.uint8), shifted], dim=1).reshape(images, rows - above, width, -1)
 
 
 def _to_bytes(stream: torch.Tensor, alpha: np.float32) -> torch.Tensor:
@@ -307,6 +339,8 @@ def strips(
     predictions: np.ndarray | torch.Tensor,
     device: str = "cpu",
     products: str = "float32",
+    *,
+    inputs: bool = False,
 ) -> Iterator[tuple[slice, slice, torch.Tensor]]:
     """Logits of known pictures, some images and rows at a time, so that memory does not grow with them.
 
@@ -316,6 +350,7 @@ def strips(
         predictions: int16[B, H, W, C, P], see `predict`.
         device: of the computation; what is there already is not copied.
         products: "float32" or "int8".
+        inputs: give what the heads see (`_Pictures.head_inputs`) instead.
 
     Yields:
         Images, rows and int16[images, rows, W, C, classes] on the device.
@@ -327,6 +362,7 @@ def strips(
         raise BackendError(f"torch has products {' and '.join(_FORMS)}, found {products!r}; choose one of them")
     prove(products, device, {product.weight.shape for product in network.products().values()})
     pictures = _Pictures(network, TorchBackend(products, device))
+    compute = pictures.head_inputs if inputs else pictures.logits
     known, guesses = (torch.as_tensor(array) for array in (planes, predictions))
     images, height, width, _ = known.shape
     together = max(1, min(images, CHUNK_PIXELS // (height * width)))
@@ -336,7 +372,7 @@ def strips(
         for y in range(0, height, rows):
             above = min(y, pictures.halo)
             seen = slice(y - above, y + rows)
-            part = pictures.logits(known[batch, seen].to(device), guesses[batch, seen].to(device), above)
+            part = compute(known[batch, seen].to(device), guesses[batch, seen].to(device), above, y - above)
             yield batch, slice(y, y + part.shape[1]), part
 
 
@@ -353,3 +389,18 @@ def logits(
     for images, rows, part in strips(network, planes, predictions, device, products):
         result[images, rows] = part
     return result
+
+
+def head_inputs(
+    network: Network, planes: np.ndarray, predictions: np.ndarray, device: str = "cpu", products: str = "float32"
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What the heads see of a known picture, for `learn`; arguments as of `strips`, but of one picture.
+
+    Returns:
+        Features uint8[H, W, features] and each head's codes plus 128, uint8[H, W, n].
+    """
+    parts = strips(network, planes[None], predictions[None], device, products, inputs=True)
+    whole = np.concatenate([part[0].cpu().numpy() for _, _, part in parts])
+    ends = np.cumsum([network.features, *(h.input.weight.shape[1] - network.features for h in network.heads)])
+    features, *codes = np.split(whole, ends[:-1], axis=2)
+    return features, codes

@@ -11,35 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
+from pixcodec.exact.heads import FixedHeads, to_bytes, to_stream
 from pixcodec.exact.matmul import OUTPUTS, TERMS, pack, padded
-from pixcodec.exact.network import STREAM_LIMIT
+from pixcodec.exact.network import STREAM_LIMIT, phase_codes
 from pixcodec.exact.predict import COMPAND, LIMIT, REACH, TOP, UNIT
 from pixcodec.exact.rounding import rescaled
 
 if TYPE_CHECKING:
+    from pixcodec.exact.heads import Heads
     from pixcodec.exact.matmul import Backend
-    from pixcodec.exact.network import Network, Product
+    from pixcodec.exact.network import Network
     from pixcodec.exact.predict import Predictors
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
 _ZERO, _BYTE = np.float32(0), np.float32(255)
 _LIMIT = np.float32(STREAM_LIMIT)
-
-
-@_compiled
-def _to_bytes(sums, scale, rows, target, start, offset):  # type: ignore[no-untyped-def]
-    """target[start + m] = clamp(rint(sums * scale), 0, 255) + offset."""
-    for m in range(rows):
-        for j in range(scale.size):
-            target[start + m, j] = np.int32(rescaled(sums[m, j], scale[j], _ZERO, _BYTE)) + offset
-
-
-@_compiled
-def _to_stream(sums, scale, rows, stream):  # type: ignore[no-untyped-def]
-    """stream[m] = clamp(rint(sums * scale))."""
-    for m in range(rows):
-        for j in range(scale.size):
-            stream[m, j] = np.int32(rescaled(sums[m, j], scale[j], -_LIMIT, _LIMIT))
 
 
 @_compiled
@@ -80,8 +66,19 @@ def _input_codes(values, fixed, compand, target, column, first, last, offset):  
 
 
 @_compiled
-def _head_codes(fixed, centre, compand, known, channel, target, column, centres, first, last, offset):  # type: ignore[no-untyped-def]
-    """A head's inputs: differences to the centre, its fraction and level, what predictions missed known channels by."""
+def _phase_codes(step, phases, target, first, last, offset):  # type: ignore[no-untyped-def]
+    """The trunk's last inputs from this step's pixels: bits of y, then of x."""
+    count = phases.shape[1]
+    for y in range(first, last + 1):
+        row, x, column = target[y + TOP], step - 2 * y, target.shape[1] - 2 * count
+        for k in range(count):
+            row[column + k] = phases[y & 7, k] + offset
+            row[column + count + k] = phases[x & 7, k] + offset
+
+
+@_compiled
+def _head_codes(fixed, centre, compand, known, shift, places, channel, target, column, centres, first, last, offset):  # type: ignore[no-untyped-def]
+    """A head's inputs: differences to the centre, its fraction and level, errors at known channels, the place."""
     count = fixed.shape[0]
     for y in range(first, last + 1):
         row, at = target[y - first], column
@@ -97,8 +94,10 @@ def _head_codes(fixed, centre, compand, known, channel, target, column, centres,
         at += 2
         for c in range(channel):
             for k in range(count):
-                row[at] = known[y + TOP, c * (1 + count) + 1 + k]
+                row[at] = np.int32(known[y + TOP, c * (1 + count) + 1 + k]) + shift
                 at += 1
+        for k in range(places):
+            row[at + k] = np.int32(known[y + TOP, known.shape[1] - places + k]) + shift
 
 
 class _Taps:
@@ -116,54 +115,39 @@ class _Taps:
 class Wavefront:
     """A network's state while one tile is coded.
 
-    In each step: `trunk`, then for each channel `logits` and, once the channel is known, `know`.
+    In each step: `trunk`, then for each channel `logits` and, once the channel is known, `learn` and `know`.
     """
 
-    def __init__(self, network: Network, backend: Backend, height: int, width: int) -> None:
-        """Start a tile; `backend` has passed its known-answer test for the network's shapes."""
+    def __init__(self, network: Network, backend: Backend, height: int, width: int, heads: Heads | None = None) -> None:
+        """Start a tile; `backend` has passed its known-answer test for the network's shapes.
+
+        `heads`: by default the model's, by the same back end.
+        """
         self.network, self.backend = network, backend
         lanes = min(height, (width + 1) // 2)
+        self.heads = FixedHeads(network, backend, lanes) if heads is None else heads
         rows, features = height + TOP + REACH, network.features
         self._unsigned, self._signed = backend.unsigned_offset, backend.signed_offset
         self._first_taps, self._taps = _Taps(network.first_taps), _Taps(network.taps)
         inputs = network.first.weight.shape[1]
+        self._phases = phase_codes(network.phases)
         self._first_depth = self._first_taps.depth  # a tap is at least one step back: its slot is free by then
         self._inputs = self._full((self._first_depth, rows, padded(inputs, TERMS)), self._signed)
         ring = (self._taps.depth, rows, padded(features, TERMS))
         self._rings = [self._full(ring, self._unsigned) for _ in network.blocks]
-        hidden = max(network.heads[0].hidden.bias.size, features)
-        self._hidden = [self._full((1, lanes, padded(hidden, TERMS)), 0) for _ in range(2)]
-        widest = padded(network.heads[-1].input.weight.shape[1], TERMS)
-        self._head_input = self._full((1, lanes, widest), 0)
-        outputs = max(product.bias.size for product in network.products().values())
-        self._sums: dict[int, np.ndarray] = {
-            n: np.zeros((lanes, n), backend.sums) for n in range(OUTPUTS, padded(outputs, OUTPUTS) + 1, OUTPUTS)
-        }
+        self._hidden = self._full((1, lanes, padded(features, TERMS)), 0)
+        self._sums: np.ndarray = np.zeros((lanes, padded(features, OUTPUTS)), backend.sums)
         self._stream = np.zeros((lanes, features), np.int16)
-        self._logits = np.zeros((lanes, network.heads[0].output.bias.size), np.int16)
         self.centres = np.zeros(lanes, np.int32)
         self._raw = network.raw
         self._zero = np.zeros(1, np.int64)
         unsigned, signed = np.zeros(features, bool), np.ones(inputs, bool)
         self._first = pack(backend, network.first, signed)
         self._blocks = [(pack(backend, b.conv, unsigned), pack(backend, b.pointwise, unsigned)) for b in network.blocks]
-        self._heads = []
-        for head in network.heads:
-            kinds = np.arange(head.input.weight.shape[1]) >= features
-            plain = np.zeros(head.hidden.weight.shape[1], bool)
-            self._heads.append(
-                (pack(backend, head.input, kinds), pack(backend, head.hidden, plain), pack(backend, head.output, plain))
-            )
         self._step, self._first_lane, self._last_lane = -1, 0, -1
 
     def _full(self, shape: tuple[int, ...], value: int) -> np.ndarray:
         return np.full(shape, value, self.backend.stored)
-
-    def _product(self, source: np.ndarray, rows: int, product: Product, packed: object) -> np.ndarray:
-        """Sums of a 1x1 product of the compact rows `source` [1, lanes, inputs]."""
-        sums = self._sums[padded(product.bias.size, OUTPUTS)]
-        self.backend.convolve(source, self._zero, self._zero, rows, packed, sums)  # type: ignore[arg-type]
-        return sums
 
     def trunk(self, step: int, first: int, last: int) -> None:
         """Features of the active lanes first..last (none: last < first) from all earlier steps."""
@@ -175,36 +159,38 @@ class Wavefront:
             _pad(ring, slot, first, last, self._unsigned)
         if rows <= 0:
             return
+        own = self._inputs[step % self._first_depth, :, : network.first.weight.shape[1]]
+        _phase_codes(step, self._phases, own, first, last, self._signed)
         slots, starts = self._first_taps.slots(step), self._first_taps.shifts + first
-        sums = self._sums[padded(network.features, OUTPUTS)]
+        sums = self._sums
         backend.convolve(self._inputs, slots, starts, rows, self._first, sums)
-        _to_stream(sums, network.first.scale, rows, stream)
+        to_stream(sums, network.first.scale, rows, stream)
         slots, starts = self._taps.slots(step), self._taps.shifts + first
-        hidden = self._hidden[0]
+        hidden = self._hidden
         for block, ring, (conv, pointwise) in zip(network.blocks, self._rings, self._blocks, strict=True):
             _stream_to_bytes(stream, block.alpha, rows, ring[slot], first + TOP, self._unsigned)
             backend.convolve(ring, slots, starts, rows, conv, sums)
-            _to_bytes(sums, block.conv.scale, rows, hidden[0], 0, self._unsigned)
-            _add_to_stream(self._product(hidden, rows, block.pointwise, pointwise), block.pointwise.scale, rows, stream)
-        _stream_to_bytes(stream, network.alpha, rows, self._head_input[0], 0, self._unsigned)
+            to_bytes(sums, block.conv.scale, rows, hidden[0], 0, self._unsigned)
+            backend.convolve(hidden, self._zero, self._zero, rows, pointwise, sums)
+            _add_to_stream(sums, block.pointwise.scale, rows, stream)
+        _stream_to_bytes(stream, network.alpha, rows, self.heads.input[0], 0, self.heads.unsigned_offset)
 
     def logits(self, channel: int, predictors: Predictors) -> tuple[np.ndarray, np.ndarray]:
         """int16[active lanes, classes] and the centres int32[active lanes] of a channel whose predictions are made."""
         first, last = self._first_lane, self._last_lane
-        rows, head = last - first + 1, self.network.heads[channel]
-        packed, centre = self._heads[channel], self.network.parameters.centre[channel]
-        source, (a, b) = self._head_input, self._hidden
-        known = self._inputs[self._step % self._first_depth]
+        rows, centre, heads = last - first + 1, self.network.parameters.centre[channel], self.heads
+        known = self._inputs[self._step % self._first_depth, :, : self.network.first.weight.shape[1]]
         column = self.network.features
         _head_codes(
-            predictors.fixed[channel], centre, COMPAND, known, channel, source[0], column, self.centres, first, last,
-            self._signed,
+            predictors.fixed[channel], centre, COMPAND, known, heads.signed_offset - self._signed,
+            2 * self.network.phases, channel, heads.input[0], column, self.centres, first, last, heads.signed_offset,
         )  # fmt: skip
-        _to_bytes(self._product(source, rows, head.input, packed[0]), head.input.scale, rows, a[0], 0, self._unsigned)
-        _to_bytes(self._product(a, rows, head.hidden, packed[1]), head.hidden.scale, rows, b[0], 0, self._unsigned)
-        _to_stream(self._product(b, rows, head.output, packed[2]), head.output.scale, rows, self._logits)
         centres = self._zero.repeat(rows) if self._raw else self.centres[:rows]
-        return self._logits[:rows], centres
+        return heads.logits(channel, rows), centres
+
+    def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
+        """The symbols int[active lanes] that came where logits, of these centres, gave counts [active lanes, 256]."""
+        self.heads.learn(channel, counts, centres, symbols)
 
     def know(self, channel: int, predictors: Predictors) -> None:
         """A channel's values (`predictors.values`) become inputs of the steps to come."""

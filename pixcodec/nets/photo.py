@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CODE_UNIT = 32.0
+MOST_PHASES = 3  # blocks of 8 are the largest that are common
+_PLAIN = ("features", "blocks", "head", "output", "phases")  # fields that a card holds as they are
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Configuration:
         edges: lower edges of the far classes of "residual".
         first_taps: taps of the first layer, mask A.
         taps: taps of the blocks, mask B.
+        phases: how many bits of x and of y are inputs, 0 to 3: what was made in blocks differs by place.
     """
 
     channels: int
@@ -48,11 +51,14 @@ class Configuration:
     edges: tuple[int, ...] = EDGES
     first_taps: Taps = FIRST_TAPS
     taps: Taps = TAPS
+    phases: int = 0
 
     def __post_init__(self) -> None:
         """Check what can be wrong in a recipe."""
-        if not all(isinstance(size, int) for size in (self.features, self.blocks, self.head)):
-            raise ValueError("features, blocks and head must be whole numbers")
+        if not all(isinstance(size, int) for size in (self.features, self.blocks, self.head, self.phases)):
+            raise ValueError("features, blocks, head and phases must be whole numbers")
+        if not 0 <= self.phases <= MOST_PHASES:
+            raise ValueError(f"phases must be 0 to {MOST_PHASES}, found {self.phases}")
         check_taps(self.first_taps, sees_itself=False)
         check_taps(self.taps, sees_itself=True)
         if self.channels not in (1, 3) or min(self.predictions, self.features, self.head) < 1 or self.blocks < 0:
@@ -69,7 +75,7 @@ class Configuration:
     @classmethod
     def load(cls, card: Mapping[str, Any], channels: int, predictions: int) -> Configuration:
         """From the `network` part of a recipe or card; `ValueError` where it makes no network."""
-        fields: dict[str, Any] = {key: card[key] for key in ("features", "blocks", "head", "output") if key in card}
+        fields: dict[str, Any] = {key: card[key] for key in _PLAIN if key in card}
         if "edges" in card:
             fields["edges"] = tuple(map(int, card["edges"]))
         for key in ("first_taps", "taps"):
@@ -83,6 +89,8 @@ class Configuration:
         del fields["channels"], fields["predictions"]
         fields["edges"] = list(self.edges)
         fields["first_taps"], fields["taps"] = [list(t) for t in self.first_taps], [list(t) for t in self.taps]
+        if not self.phases:
+            del fields["phases"]  # models from before there were any keep their identity
         return {**fields, "classes": self.outputs.outputs}
 
     @property
@@ -93,12 +101,12 @@ class Configuration:
     @property
     def trunk_codes(self) -> int:
         """Codes a pixel that the trunk sees of earlier pixels."""
-        return self.channels * (1 + self.predictions)
+        return self.channels * (1 + self.predictions) + 2 * self.phases
 
     @property
     def head_codes(self) -> tuple[int, ...]:
         """Codes that each head sees of its own pixel."""
-        return tuple(self.predictions + 1 + c * self.predictions for c in range(self.channels))
+        return tuple(self.predictions + 1 + c * self.predictions + 2 * self.phases for c in range(self.channels))
 
     @property
     def multiply_adds(self) -> int:

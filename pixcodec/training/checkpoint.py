@@ -87,12 +87,14 @@ def save_weights(folder: Path, network: nn.Module, card: Mapping[str, Any]) -> N
         raise TrainingError(f"{folder} must be a folder with room for weights, found {problem}") from None
 
 
-def load_weights(path: Path, network: nn.Module) -> None:
+def load_weights(path: Path, network: nn.Module, *, grow: bool = False) -> None:
     """Take over weights that `save_weights` wrote.
 
     Args:
         path: the safetensors file, or the folder with it.
-        network: of the same shape.
+        network: of the same shape, or with `grow` of one that has more blocks or more inputs at the end: it then begins
+            as the function that the weights are.
+        grow: whether it may be larger.
 
     Raises:
         TrainingError: the file is missing, damaged, or of another shape of network.
@@ -103,6 +105,10 @@ def load_weights(path: Path, network: nn.Module) -> None:
     except (OSError, SafetensorError) as problem:
         raise TrainingError(f"{path} must hold float weights in safetensors, found {problem}; give another") from None
     own = dict(network.named_parameters())
+    if grow:
+        tensors = {name: _grown(name, own[name].detach(), tensors.get(name)) for name in own} | {
+            name: tensor for name, tensor in tensors.items() if name not in own
+        }
     different = sorted(
         n for n in own.keys() | tensors.keys() if n not in own or n not in tensors or own[n].shape != tensors[n].shape
     )
@@ -114,6 +120,19 @@ def load_weights(path: Path, network: nn.Module) -> None:
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(tensors[name].to(parameter.dtype))
+
+
+def _grown(name: str, own: torch.Tensor, found: torch.Tensor | None) -> torch.Tensor:
+    """What a larger network's tensor begins with: new blocks add nothing yet, new inputs at the end count nothing."""
+    if found is None:
+        if not name.startswith("blocks."):
+            return torch.empty(0)
+        return torch.zeros_like(own) if ".pointwise." in name else own
+    if found.ndim < 2 or found.shape == own.shape or found.shape[1] > own.shape[1]:
+        return found
+    grown = torch.zeros((found.shape[0], own.shape[1], *found.shape[2:]), dtype=found.dtype)
+    grown[:, : found.shape[1]] = found
+    return grown
 
 
 def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:

@@ -22,7 +22,9 @@ import numpy as np
 from numba import njit
 
 from pixcodec.errors import TrainingError
+from pixcodec.exact.network import phase_codes
 from pixcodec.exact.predict import COMPAND, LIMIT, UNIT, Parameters, predictions
+from pixcodec.training.pasts import with_past
 from pixcodec.training.sources import Picture, read
 
 if TYPE_CHECKING:
@@ -37,11 +39,15 @@ _MAXIMUM_CODE = 127
 
 @dataclass(frozen=True)
 class Version:
-    """One transform of one picture: `turn` 0..7 of the square's symmetries, `pixels` at most."""
+    """One transform of one picture: `turn` 0..7 of the square's symmetries, `pixels` at most, perhaps with a past.
+
+    `past` is the number of a past that is drawn by it (`pasts.with_past`), or None.
+    """
 
     picture: Picture
     turn: int
     pixels: int
+    past: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,9 @@ class Batch:
 
 
 @njit(nogil=True, cache=True)
-def _fill_codes(planes, predictions, centres, compand, trunk, heads, centre):  # type: ignore[no-untyped-def]
+def _fill_codes(planes, predictions, centres, compand, phases, top, left, trunk, heads, centre):  # type: ignore[no-untyped-def]
     height, width, channels, count = predictions.shape
+    bits = phases.shape[1]
     for y in range(height):
         for x in range(width):
             k = 0
@@ -88,40 +95,53 @@ def _fill_codes(planes, predictions, centres, compand, trunk, heads, centre):  #
                     for p in range(count):
                         heads[y, x, k] = trunk[y, x, j * (1 + count) + 1 + p]
                         k += 1
+                for place in (y + top, x + left):
+                    heads[y, x, k : k + bits] = phases[place & 7]
+                    k += bits
+            k = channels * (1 + count)
+            trunk[y, x, k : k + bits] = phases[(y + top) & 7]
+            trunk[y, x, k + bits :] = phases[(x + left) & 7]
 
 
-def codes(planes: np.ndarray, predicted: np.ndarray, parameters: Parameters) -> Batch:
+def codes(
+    planes: np.ndarray, predicted: np.ndarray, parameters: Parameters, phases: int = 0, place: tuple[int, int] = (0, 0)
+) -> Batch:
     """The network's inputs for one picture or crop.
 
     Args:
         planes: uint8[H, W, C].
         predicted: int16[H, W, C, P] in sixteenths, `exact.predict.predictions`.
         parameters: whose centres are used.
+        phases: bits of y and x among the inputs.
+        place: of the crop's first pixel in its picture.
 
     Returns:
         A batch of one.
     """
     height, width, _ = planes.shape
-    batch = _empty(1, height, width, parameters)
+    batch = _empty(1, height, width, parameters, phases)
     batch.values[0] = planes
-    _fill(batch, 0, planes, predicted, parameters)
+    _fill(batch, 0, predicted, parameters, phases, place)
     return batch
 
 
-def _empty(crops: int, height: int, width: int, parameters: Parameters) -> Batch:
+def _empty(crops: int, height: int, width: int, parameters: Parameters, phases: int) -> Batch:
     channels, count = parameters.channels, parameters.count
     shape = (crops, height, width)
     return Batch(
-        np.empty((*shape, channels * (1 + count)), np.int8),
-        np.empty((*shape, sum(count + 1 + c * count for c in range(channels))), np.int8),
+        np.empty((*shape, channels * (1 + count) + 2 * phases), np.int8),
+        np.empty((*shape, sum(count + 1 + c * count + 2 * phases for c in range(channels))), np.int8),
         np.empty((*shape, channels), np.uint8),
         np.empty((*shape, channels), np.uint8),
     )
 
 
-def _fill(batch: Batch, n: int, planes: np.ndarray, predicted: np.ndarray, parameters: Parameters) -> None:
-    centres = np.array(parameters.centre)
-    _fill_codes(planes, predicted, centres, COMPAND, batch.trunk[n], batch.heads[n], batch.centre[n])
+def _fill(
+    batch: Batch, n: int, predicted: np.ndarray, parameters: Parameters, phases: int, place: tuple[int, int]
+) -> None:
+    """Codes of crop `n`, whose values are there."""
+    arrays = batch.trunk[n], batch.heads[n], batch.centre[n]
+    _fill_codes(batch.values[n], predicted, np.array(parameters.centre), COMPAND, phase_codes(phases), *place, *arrays)
 
 
 def turned(planes: np.ndarray, turn: int) -> np.ndarray:
@@ -162,7 +182,8 @@ def window(planes: np.ndarray) -> tuple[slice, slice]:
 def versions(pictures: Sequence[Picture], data: Mapping[str, Any]) -> list[Version]:
     """The versions of each training picture that a recipe's `data` part asks for, and one of each validation picture.
 
-    Turns are chosen by the seed and the picture's name: different ones for one picture.
+    Turns are chosen by the seed and the picture's name: different ones for one picture.  `data["pasts"]` asks for one
+    more version of a share of the pictures, with a past: {"share": .., "max_pixels": ..}.
     """
     result = []
     counts: Mapping[str, int] = data.get("versions", {})
@@ -172,8 +193,12 @@ def versions(pictures: Sequence[Picture], data: Mapping[str, Any]) -> list[Versi
             continue
         number = min(int(counts.get(picture.kind, counts.get("default", 1))), 8)
         seed = hashlib.blake2b(f"{data.get('seed', 0)} {picture.name}".encode(), digest_size=8).digest()
-        turns = np.random.default_rng(int.from_bytes(seed, "little")).permutation(8)[:number]
-        result += [Version(picture, int(turn), int(data.get("max_pixels", 1 << 20))) for turn in turns]
+        random = np.random.default_rng(int.from_bytes(seed, "little"))
+        turns = random.permutation(8)
+        result += [Version(picture, int(turn), int(data.get("max_pixels", 1 << 20))) for turn in turns[:number]]
+        if "pasts" in data and random.random() < data["pasts"]["share"]:
+            past = int(random.integers(1 << 31))
+            result.append(Version(picture, int(turns[-1]), int(data["pasts"]["max_pixels"]), past))
     return result
 
 
@@ -182,6 +207,8 @@ def _key(version: Version, parameters: Parameters) -> str:
     about = [CACHE_FORMAT, parameters.save(), picture.scale, version.turn, version.pixels]
     if picture.validates:
         about.append([VALIDATION_WINDOW, _WARM_UP])
+    if version.past is not None:
+        about.append(version.past)
     digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
     digest.update(picture.path.read_bytes())
     return digest.hexdigest()
@@ -197,6 +224,7 @@ def _prepare(version: Version, parameters: Parameters, cache: Path) -> tuple[Pat
             planes = validation_part(planes)
         else:
             planes = turned(cut(planes, version.pixels), version.turn)
+            planes = planes if version.past is None else with_past(planes, version.past)
         for name, array in zip(names, (planes, predictions(planes, parameters)), strict=True):
             temporary = name.with_suffix(f".{os.getpid()}.tmp")
             with temporary.open("wb") as stream:
@@ -273,15 +301,25 @@ class Batches:
     """An endless, numbered series of batches, made ahead by a thread."""
 
     def __init__(
-        self, items: Sequence[Item], parameters: Parameters, data: Mapping[str, Any], rank: int = 0, world: int = 1
+        self,
+        items: Sequence[Item],
+        parameters: Parameters,
+        data: Mapping[str, Any],
+        phases: int = 0,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        """Prepare to draw `data["batch"]` crops of side `data["crop"]` at a time; part `rank` of `world` of them."""
+        """Prepare to draw `data["batch"]` crops of side `data["crop"]` at a time; part `rank` of `world` of them.
+
+        `phases` is how many bits of y and x are inputs: of a place in a picture that was perhaps cut off its grid.
+        """
         self.rank, self.world = rank, world
         side = int(data.get("crop", 96))
         self.items = [item for item in items if min(item.planes.shape[:2]) >= side]
         if not self.items:
             raise TrainingError(f"crops of {side} pixels need pictures as large, found none; add larger pictures")
-        self.parameters, self.side, self.count = parameters, side, int(data.get("batch", 3))
+        self.parameters, self.phases = parameters, phases
+        self.side, self.count = side, int(data.get("batch", 3))
         self.seed = int(data.get("seed", 0))
         self._limits = np.cumsum(weights(self.items, data.get("boost", {})))
 
@@ -293,14 +331,15 @@ class Batches:
     def make(self, number: int) -> Batch:
         """Batch `number`, always the same one."""
         draw = np.random.default_rng([self.seed, number * self.world + self.rank])
-        batch = _empty(self.count, self.side, self.side, self.parameters)
+        batch = _empty(self.count, self.side, self.side, self.parameters, self.phases)
         for n in range(self.count):
             chosen = int(np.searchsorted(self._limits, draw.random() * self._limits[-1], side="right"))
             item = self.items[min(chosen, len(self.items) - 1)]
             top, left = (int(draw.integers(0, size - self.side + 1)) for size in item.planes.shape[:2])
             part = slice(top, top + self.side), slice(left, left + self.side)
             batch.values[n] = item.planes[part]
-            _fill(batch, n, batch.values[n], np.ascontiguousarray(item.predictions[part]), self.parameters)
+            place = top + int(draw.integers(8)), left + int(draw.integers(8))
+            _fill(batch, n, np.ascontiguousarray(item.predictions[part]), self.parameters, self.phases, place)
         return batch
 
     def run(self, first: int, ahead: int = 6) -> Generator[Batch]:

@@ -35,28 +35,30 @@ class Bits:
         )
 
 
-def crop(item: Item, parameters: Parameters) -> tuple[Batch, tuple[slice, slice]]:
+def crop(item: Item, parameters: Parameters, phases: int = 0) -> tuple[Batch, tuple[slice, slice]]:
     """Inputs for the measured window of a validation picture with a margin, and where in them the window is."""
     rows, columns = window(item.planes)
     top, left = max(rows.start - MARGIN, 0), max(columns.start - MARGIN, 0)
     part = slice(top, rows.stop), slice(left, columns.stop + MARGIN)
     inside = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
-    return codes(
-        np.ascontiguousarray(item.planes[part]), np.ascontiguousarray(item.predictions[part]), parameters
-    ), inside
+    planes, predicted = (np.ascontiguousarray(array[part]) for array in (item.planes, item.predictions))
+    return codes(planes, predicted, parameters, phases, (top, left)), inside
 
 
-def summary(items: Sequence[Item], parameters: Parameters, nats: Callable[[Batch], np.ndarray]) -> Bits:
+def summary(
+    items: Sequence[Item], parameters: Parameters, nats: Callable[[Batch], np.ndarray], phases: int = 0
+) -> Bits:
     """Bits of the validation windows by any model.
 
     Args:
         items: validation pictures.
         parameters: their predictors.
         nats: code lengths [C, 1, H, W] of a batch of one.
+        phases: bits of y and x among its inputs.
     """
     sums: dict[str, list[float]] = {}
     for item in items:
-        batch, (rows, columns) = crop(item, parameters)
+        batch, (rows, columns) = crop(item, parameters, phases)
         lengths = nats(batch)[:, :, rows, columns]
         entry = sums.setdefault(item.version.picture.source, [0.0, 0.0])
         entry[0] += float(lengths.sum(dtype=np.float64)) * BITS
@@ -78,4 +80,4 @@ def validate(network: PhotoNet, items: Sequence[Item], parameters: Parameters, d
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
             return network.nats(*tensors(batch, device)).float().cpu().numpy()
 
-    return summary(items, parameters, nats)
+    return summary(items, parameters, nats, network.configuration.phases)

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _CALIBRATION_BATCHES = 32
 _TUNING_RATE = 2e-4
 _REPORT_SECONDS = 30.0
+# How heads learn while they code (`exact.learn`): chosen on crops of validation photographs, see decision 11.
+LEARNING = {"rates": [0.2, 0.1, 0.06], "betas": [0.8, 0.98], "epsilon": 1.0}
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def measure(model: nn.Module, items: Sequence[data.Item], parameters: Any) -> Bi
             lengths: np.ndarray = model.nats(*tensors(batch, "cpu")).numpy()
         return lengths
 
-    return summary(items, parameters, nats)
+    return summary(items, parameters, nats, getattr(model, "network", model).configuration.phases)
 
 
 def tune(
@@ -167,7 +169,7 @@ def freeze(
     training = [item for item in items if not item.version.picture.validates]
     if not validation:
         raise TrainingError("what freezing costs is measured on validation pictures, found none; give more --data")
-    batches = data.Batches(training, parameters, recipe["data"])
+    batches = data.Batches(training, parameters, recipe["data"], configuration.phases)
     before = measure(network, validation, parameters)
     say(f"float: {before.line()}")
     first = int(card["training"].get("steps", 0))  # crops that training has not seen
@@ -189,7 +191,7 @@ def freeze(
         "name": card["name"],
         "channels": parameters.channels,
         "predictors": parameters.save(),
-        "network": configuration.save(),
+        "network": {**configuration.save(), "learning": LEARNING},
         "training": {**card["training"], "freezing": about},
     }
     whole["id"] = identity(whole, exact).hex()

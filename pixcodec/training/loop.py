@@ -208,7 +208,7 @@ def run(
         minutes: the schedule's length in time instead of the recipe's pixels; counts on through `resume`.
         device: "cpu", "cuda", ...
         resume: go on from the checkpoint in `out`.
-        init: 16-bit weights to start from.
+        init: 16-bit weights to start from, perhaps of a smaller network (`checkpoint.load_weights`).
         threads: of torch and of preparing the data; all cores by default.
         say: takes lines about progress; standard error by default.
 
@@ -233,7 +233,7 @@ def run(
     if resume:
         trainer.restore(checkpoint.load_checkpoint(out))
     elif init is not None:
-        checkpoint.load_weights(Path(init), trainer.network)
+        checkpoint.load_weights(Path(init), trainer.network, grow=True)
         trainer.before = checkpoint.trained_before(Path(init))
     distributed.share_weights(trainer.network)
     cache = out / "cache" if cache is None else Path(cache)

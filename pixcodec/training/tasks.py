@@ -129,7 +129,7 @@ class PhotoTask:
     def batches(self, loaded: Sequence[data.Item], rank: int = 0, world: int = 1) -> data.Batches:
         """Crops of the pictures to train on."""
         training = [item for item in loaded if not item.version.picture.validates]
-        return data.Batches(training, self.parameters, self.recipe["data"], rank, world)
+        return data.Batches(training, self.parameters, self.recipe["data"], self.configuration.phases, rank, world)
 
     def about(self, loaded: Sequence[data.Item]) -> str:
         """How many pictures of how many pixels."""

@@ -8,14 +8,13 @@ past: chroma at a quarter of the pixels, JPEG, a tone curve, a palette, noise, a
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from safetensors.numpy import load_file
 
 from pixcodec import models, tiles
@@ -24,69 +23,22 @@ from pixcodec.exact.experts import Experts
 from pixcodec.exact.network import EXPERT_MAPS, Network, identity
 from pixcodec.training import sources
 from pixcodec.training.freeze import write_model
+from pixcodec.training.pasts import jpeg, noise, palette, quarter_chroma, text, tone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from pixcodec.training.pasts import Past
+
     Planes = NDArray[np.uint8]
 
 HEIGHT, WIDTH = 256, 320
 MOST = 12  # counts of what was taught
-_LINES = "the quick brown fox jumps over the lazy dog, 0123456789"
 
 
-def quarter_chroma(planes: Planes, random: np.random.Generator) -> Planes:
-    """Chroma at every second pixel and row, in one of four phases, replicated or interpolated."""
-    top, left = random.integers(2), random.integers(2)
-    luma, *chroma = Image.fromarray(planes).convert("YCbCr").split()
-    way = Image.Resampling.NEAREST if random.random() < 0.5 else Image.Resampling.BILINEAR
-    small = [plane.resize((WIDTH // 2, HEIGHT // 2), Image.Resampling.BOX) for plane in chroma]
-    large = [np.roll(np.asarray(plane.resize((WIDTH, HEIGHT), way)), (top, left), (0, 1)) for plane in small]
-    return np.asarray(Image.merge("YCbCr", [luma, *map(Image.fromarray, large)]).convert("RGB"))
-
-
-def jpeg(planes: Planes, random: np.random.Generator) -> Planes:
-    """Compressed and decoded."""
-    stream = io.BytesIO()
-    quality, chroma = int(random.integers(70, 97)), int(random.choice([0, 2]))
-    Image.fromarray(planes).save(stream, "JPEG", quality=quality, subsampling=chroma)
-    return np.asarray(Image.open(stream).convert("RGB"))
-
-
-def tone(planes: Planes, random: np.random.Generator) -> Planes:
-    """Stretched, so that values are missing."""
-    low, high = random.integers(5, 30), random.integers(200, 245)
-    curve = np.clip((np.arange(256) - low) / (high - low), 0, 1) ** random.uniform(0.8, 1.2)
-    return np.rint(255 * curve).astype(np.uint8)[planes]
-
-
-def palette(planes: Planes, random: np.random.Generator) -> Planes:
-    """A few colours, with or without dithering."""
-    dither = Image.Dither.FLOYDSTEINBERG if random.random() < 0.5 else Image.Dither.NONE
-    few = Image.fromarray(planes).quantize(int(random.integers(16, 200)), dither=dither)
-    return np.asarray(few.convert("RGB"))
-
-
-def noise(planes: Planes, random: np.random.Generator) -> Planes:
-    """A sensor's noise."""
-    grain = random.normal(0, random.uniform(1, 6), planes.shape)
-    return np.clip(np.rint(planes + grain), 0, 255).astype(np.uint8)
-
-
-def text(planes: Planes, random: np.random.Generator) -> Planes:
-    """Lines of text, of the picture only its colours."""
-    paper, ink = (tuple(map(int, np.sort(planes[:, :, c].ravel())[[-1, 0]])) for c in (0, 1))
-    page = Image.new("RGB", (WIDTH, HEIGHT), (paper[0], paper[0], ink[0]))
-    draw = ImageDraw.Draw(page)
-    for line in range(HEIGHT // 14):
-        first = int(random.integers(len(_LINES) // 2))
-        draw.text((4, 14 * line), _LINES[first:] + _LINES[:first], fill=(ink[1], paper[1] // 3, ink[1]))
-    return np.asarray(page)
-
-
-PASTS: tuple[Callable[[Planes, np.random.Generator], Planes] | None, ...] = (
+SERIES: tuple[Past | None, ...] = (
     None, quarter_chroma, None, jpeg, tone, None, noise, None, palette, None, jpeg, None, quarter_chroma, text,
     None, None,
 )  # fmt: skip
@@ -100,7 +52,7 @@ def pictures(folders: Sequence[str | Path], channels: int, count: int, seed: int
         planes = sources.read(found[place], 3)
         top, left = (int(random.integers(max(planes.shape[k] - size, 0) + 1)) for k, size in ((0, HEIGHT), (1, WIDTH)))
         crop = np.ascontiguousarray(planes[top : top + HEIGHT, left : left + WIDTH])
-        past = PASTS[number % len(PASTS)]
+        past = SERIES[number % len(SERIES)]
         if past is not None and crop.shape[:2] == (HEIGHT, WIDTH):
             crop = past(crop, random)
         yield crop if channels == 3 else np.asarray(Image.fromarray(crop).convert("L"))[:, :, None]

@@ -133,6 +133,7 @@ def random_card(
     taps: Sequence[tuple[int, int]] = TAPS,
     edges: Sequence[int] = EDGES,
     output: str = "residual",
+    phases: int = 0,
     extreme: bool = False,
     seed: int = 0,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -147,6 +148,7 @@ def random_card(
         "edges": list(edges),
         "first_taps": [list(tap) for tap in first_taps],
         "taps": [list(tap) for tap in taps],
+        "phases": phases,
     }
     form["classes"] = classes = int(residual_classes(form).max()) + 1
     tensors: dict[str, np.ndarray] = {}
@@ -157,14 +159,14 @@ def random_card(
             parts["weight"] = parts["weight"][0]
         tensors.update({f"{name}.{part}": array for part, array in parts.items()})
 
-    add("first", (len(first_taps), channels * (1 + count), features), 900)
+    add("first", (len(first_taps), channels * (1 + count) + 2 * phases, features), 900)
     for i in range(blocks):
         tensors[f"blocks.{i}.alpha"] = np.array([0.1 + 0.05 * i], np.float32)
         add(f"blocks.{i}.conv", (len(taps), features, features), 120)
         add(f"blocks.{i}.pointwise", (1, features, features), 600)
     tensors["alpha"] = np.array([0.09], np.float32)
     for c in range(channels):
-        add(f"heads.{c}.input", (1, features + head_inputs(count, c), head), 120)
+        add(f"heads.{c}.input", (1, features + head_inputs(count, c, phases), head), 120)
         weight = tensors.pop(f"heads.{c}.input.weight")
         tensors[f"heads.{c}.input.features"], tensors[f"heads.{c}.input.codes"] = weight[:features], weight[features:]
         add(f"heads.{c}.hidden", (1, head, head), 120)

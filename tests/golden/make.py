@@ -52,6 +52,7 @@ PREDICTORS: dict[str, dict[str, Any]] = {
     },
 }
 PREDICTORS["model_tiny_taught"] = PREDICTORS["model_tiny_gray"]  # with starting values for experts
+PREDICTORS["model_tiny_learning"] = PREDICTORS["model_tiny_rgb"]  # with places among its inputs and heads that learn
 FORM: dict[str, Any] = {
     "features": 8,
     "blocks": 1,
@@ -63,18 +64,26 @@ FORM: dict[str, Any] = {
 }
 
 
+LEARNS: dict[str, Any] = {
+    "phases": 2,
+    "learning": {"rates": [2.0, 1.0, 0.5], "betas": [0.8, 0.98], "epsilon": 1.0},
+}
+
+
 def model(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Card and tensors.  Logits fall by about half a bit from class to class, around the residual 0."""
     parameters = Parameters.load(PREDICTORS[name])
     channels, count, h, d = parameters.channels, parameters.count, FORM["features"], FORM["head"]
+    more = LEARNS if name == "model_tiny_learning" else {}
+    phases = more.get("phases", 0)
     classes = int(residual_classes(FORM).max()) + 1
     tensors = {"alpha": np.array([0.09], np.float32), "blocks.0.alpha": np.array([0.1], np.float32)}
-    tensors |= product("first", (len(FORM["first_taps"]), channels * (1 + count), h), 900)
+    tensors |= product("first", (len(FORM["first_taps"]), channels * (1 + count) + 2 * phases, h), 900)
     tensors |= product("blocks.0.conv", (len(FORM["taps"]), h, h), 120)
     tensors |= product("blocks.0.pointwise", (h, h), 600)
     for c in range(channels):
         head = f"heads.{c}"
-        own = product(f"{head}.input", (h + head_inputs(count, c), d), 120)
+        own = product(f"{head}.input", (h + head_inputs(count, c, phases), d), 120)
         weight = own.pop(f"{head}.input.weight")
         tensors |= own | {f"{head}.input.features": weight[:h], f"{head}.input.codes": weight[h:]}
         tensors |= product(f"{head}.hidden", (d, d), 120)
@@ -84,7 +93,7 @@ def model(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         tensors |= {f"{head}.output.scale": scale, f"{head}.output.bias": slope.astype(np.int32)}
     if name == "model_tiny_taught":
         tensors |= {"experts.maps": taught(channels, MAP_SIZE), "experts.last": taught(channels, NODES * BUCKETS)}
-    card = {"channels": channels, "network": {**FORM, "classes": classes}, "predictors": PREDICTORS[name]}
+    card = {"channels": channels, "network": {**FORM, "classes": classes, **more}, "predictors": PREDICTORS[name]}
     return card, tensors
 
 
@@ -182,9 +191,13 @@ PAPER_PICTURES: dict[str, tuple[np.ndarray, str, str]] = {
     "scales_37x21_tiles": (smooth(21, 37, 3), "RGB", "model_tiny_scales"),
     "scales_clipped_24x13": (clipped(13, 24, 3), "RGB", "model_tiny_scales"),
 }
-# By a model that says what experts start from.
+# By a model that says what experts start from, and by one whose heads learn.
 TAUGHT_PICTURES: dict[str, tuple[np.ndarray, str, str]] = {
     "gray_taught_24x13_experts": (clipped(13, 24, 1), "L", "model_tiny_taught"),
+    "rgb_learning_1x1_experts": (smooth(1, 1, 3), "RGB", "model_tiny_learning"),
+    "rgb_learning_5x3_experts": (smooth(3, 5, 3), "RGB", "model_tiny_learning"),
+    "rgb_learning_24x13_experts": (clipped(13, 24, 3), "RGB", "model_tiny_learning"),
+    "rgb_learning_text_38x25_experts": (text(25, 38, 3), "RGB", "model_tiny_learning"),
 }
 # The archive `mixed`: pictures by mode and model, each [N, H, W, C], and the effort; a block each.
 MIXED: list[tuple[str, str, np.ndarray, int]] = [

@@ -148,8 +148,9 @@ def test_a_models_folder_holds_its_card_and_its_integers(model_folder: Path, tra
     card = json.loads((model_folder / models.CARD).read_text())
     assert card["id"] == network.identity.hex()
     before = json.loads((trained / checkpoint.CARD).read_text())
-    for part in ("name", "channels", "predictors", "network"):
+    for part in ("name", "channels", "predictors"):
         assert card[part] == before[part]
+    assert card["network"] == {**before["network"], "learning": freeze.LEARNING}
     assert max(product.bound() for product in network.products().values()) < BOUND
 
 

@@ -7,7 +7,9 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import random_networks as nets
 import tiny_training as tiny
 from click.testing import CliRunner
 
@@ -15,10 +17,12 @@ torch = pytest.importorskip("torch")
 
 from pixcodec import cli  # noqa: E402 - after the skip
 from pixcodec.errors import TrainingError  # noqa: E402
+from pixcodec.exact.predict import predictions  # noqa: E402
 from pixcodec.nets import autoregressive, networks  # noqa: E402
 from pixcodec.nets.masked import FIRST_TAPS  # noqa: E402
 from pixcodec.nets.photo import Configuration, PhotoNet  # noqa: E402
 from pixcodec.training import checkpoint, data, loop, tasks  # noqa: E402
+from pixcodec.training.evaluate import tensors  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -389,12 +393,27 @@ def test_a_checkpoint_of_another_optimiser_is_refused_in_one_line(
 def test_weights_that_are_missing_or_of_another_shape_are_refused_in_one_line(
     trained: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    path = tiny.written(tmp_path / "mine.json", tiny.recipe(network={"blocks": 2}))
+    path = tiny.written(tmp_path / "mine.json", tiny.recipe(network={"features": 9}))
     arguments = (path, "--data", pictures, "--out", tmp_path / "out", "--init")
     assert "must hold float weights" in refused(train(*arguments, tmp_path))
     assert "must hold float weights" in refused(train(*arguments, path))
     line = refused(train(*arguments, trained))
-    assert "found 4 tensors that do not, blocks.1.conv.bias first" in line
+    assert "tensors that do not, blocks.0.conv.bias first" in line
+
+
+def test_larger_networks_begin_as_the_function_that_their_first_weights_are(trained: Path) -> None:
+    small, _ = checkpoint.load_network(trained)
+    torch.manual_seed(1)
+    large = tasks.make(tiny.recipe(network={"blocks": 3, "phases": 2})).network
+    checkpoint.load_weights(trained, large, grow=True)
+    planes = nets.picture("smooth", 12, 14, 3)
+    predicted = predictions(planes, tiny.PARAMETERS)
+    with torch.inference_mode():
+        before = small.nats(*tensors(data.codes(planes, predicted, tiny.PARAMETERS), "cpu"))
+        after = large.nats(*tensors(data.codes(planes, predicted, tiny.PARAMETERS, 2, (3, 1)), "cpu"))
+    np.testing.assert_allclose(after.numpy(), before.numpy(), atol=1e-5)
+    with pytest.raises(TrainingError, match=r"blocks\.0"):
+        checkpoint.load_weights(trained, tasks.make(tiny.recipe(network={"blocks": 0})).network, grow=True)
 
 
 @pytest.mark.usefixtures("quick")

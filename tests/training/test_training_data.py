@@ -14,7 +14,9 @@ import tiny_training as tiny
 
 from pixcodec.errors import TrainingError
 from pixcodec.exact.predict import predictions
+from pixcodec.exact.reference import network as reference
 from pixcodec.training import data
+from pixcodec.training.pasts import PASTS, with_past
 from pixcodec.training.sources import Picture, find, read
 
 if TYPE_CHECKING:
@@ -46,6 +48,41 @@ def test_codes_are_those_of_the_reference(parameters: Any, kind: str) -> None:
             assert batch.trunk[0, y, x].tolist() == trunk
             assert batch.heads[0, y, x].tolist() == heads
             assert batch.centre[0, y, x].tolist() == centres
+
+
+def test_codes_of_a_crop_know_its_place_in_the_picture() -> None:
+    planes = nets.picture("random", 5, 12, 3)
+    predicted = predictions(planes, nets.SMALL)
+    batch = data.codes(planes, predicted, nets.SMALL, 3, (9, 6))
+    for y in range(5):
+        for x in range(12):
+            place = reference.phase_codes(y + 9, x + 6, 3)
+            trunk, heads, _ = tiny.codes_by_hand(planes, predicted, nets.SMALL, y, x, place)
+            assert batch.trunk[0, y, x].tolist() == trunk
+            assert batch.heads[0, y, x].tolist() == heads
+    assert reference.phase_codes(5, 6, 3) == [32, -32, 32, -32, 32, 32]
+
+
+def test_a_share_of_the_pictures_has_one_more_version_with_a_past(tmp_path: Path) -> None:
+    found = find([tiny.make_pictures(tmp_path)])
+    plain = data.versions(found, {"seed": 3})
+    every = data.versions(found, {"seed": 3, "pasts": {"share": 1, "max_pixels": 900}})
+    pasts = [version for version in every if version.past is not None]
+    assert [version for version in every if version.past is None] == plain
+    assert {v.picture.name for v in pasts} == {p.name for p in found if not p.validates}
+    assert {v.pixels for v in pasts} == {900}
+    assert not any(v.past for v in data.versions(found, {"seed": 3, "pasts": {"share": 0, "max_pixels": 900}}))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pasts_change_pictures_and_are_the_same_ones_again(channels: int) -> None:
+    planes = np.ascontiguousarray(nets.picture("smooth", 37, 51, channels))
+    made = [with_past(planes, number) for number in range(24)]
+    assert {each.shape for each in made} == {planes.shape}
+    assert {each.dtype for each in made} == {np.dtype(np.uint8)}
+    assert len({each.tobytes() for each in made}) > len(PASTS)
+    for number in (0, 7):
+        np.testing.assert_array_equal(with_past(planes, number), made[number])
 
 
 def test_the_eight_turns_are_the_squares_symmetries() -> None:

@@ -12,6 +12,7 @@ import random_networks as nets
 from PIL import Image
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pixcodec.exact.predict import Parameters
@@ -81,16 +82,18 @@ def make_set(folder: Path, count: int = 24, side: int = 8) -> Path:
     return folder
 
 
-def codes_by_hand(planes: np.ndarray, predicted: np.ndarray, parameters: Parameters, y: int, x: int) -> Any:
+def codes_by_hand(
+    planes: np.ndarray, predicted: np.ndarray, parameters: Parameters, y: int, x: int, place: Sequence[int] = ()
+) -> Any:
     """(trunk codes, head codes of all channels, centres) of a pixel, by the reference."""
     from pixcodec.exact.reference import network as reference
 
     values, guesses = planes[y, x].tolist(), predicted[y, x].tolist()
     heads, centres = [], []
     for c, number in enumerate(parameters.centre):
-        heads += reference.head_codes(values, guesses, c, number)
+        heads += reference.head_codes(values, guesses, c, number, place)
         centres.append(reference.rounded_centre(guesses[c][number]))
-    return reference.past_codes(values, guesses), heads, centres
+    return reference.past_codes(values, guesses, place), heads, centres
 
 
 class InThisProcess(ThreadPoolExecutor):

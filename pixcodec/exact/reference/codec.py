@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pixcodec.exact.reference import frequencies, network, predict
+from pixcodec.exact.reference import frequencies, learn, network, predict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,19 +17,38 @@ if TYPE_CHECKING:
     from pixcodec.exact.network import Network
 
 
-def counts_and_centres(model: Network, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of a known picture uint8[H, W, C].
+def counts_and_centres(model: Network, planes: np.ndarray, *, learning: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Of a known picture uint8[H, W, C], by the model's heads or by heads that learn it.
 
     Returns:
         Counts int64[H, W, C, 256], each row of sum 2^24 - 256, and what experts take for the centres, int64[H, W, C]:
         0 of a network whose output is "raw".
     """
     predictions = predict.predictions(planes, model.parameters)
+    if learning:
+        return _learning(model, planes, predictions)
     logits, centres = network.logits(model, planes, predictions)
     result = np.empty((*planes.shape, frequencies.SYMBOLS), np.int64)
     for place in np.ndindex(planes.shape):
         classes = frequencies.symbol_classes(model.card["network"], int(centres[place]))
         result[place] = frequencies.counts(logits[place].tolist(), classes)
+    return result, np.zeros_like(centres) if model.raw else centres
+
+
+def _learning(model: Network, planes: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `counts_and_centres`, step by step."""
+    height, width, channels = planes.shape
+    features, codes, centres = network.inputs(model, planes, predictions)
+    heads = [learn.LearningHead(model, channel) for channel in range(channels)]
+    result = np.empty((*planes.shape, frequencies.SYMBOLS), np.int64)
+    for step in range(width + 2 * (height - 1)):
+        places = [(y, step - 2 * y) for y in range(height) if 0 <= step - 2 * y < width]
+        for c in range(channels if places else 0):
+            own = [frequencies.symbol_classes(model.card["network"], int(centres[y, x, c])) for y, x in places]
+            for (y, x), classes in zip(places, own, strict=True):
+                logits = heads[c].logits(np.concatenate([features[y, x], codes[c][y, x]]))
+                result[y, x, c] = frequencies.counts(logits.tolist(), classes)
+            heads[c].learn([result[y, x, c] for y, x in places], own, [int(planes[y, x, c]) for y, x in places])
     return result, np.zeros_like(centres) if model.raw else centres
 
 

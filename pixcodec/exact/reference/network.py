@@ -49,19 +49,30 @@ def rounded_centre(prediction: int) -> int:
     return (prediction + UNIT // 2) // UNIT
 
 
-def past_codes(values: Sequence[int], predictions: Sequence[Sequence[int]]) -> list[int]:
-    """The trunk's inputs from a known pixel: of each channel its level and its predictions' errors."""
+def phase_codes(y: int, x: int, phases: int) -> list[int]:
+    """The place of a pixel: 32 for each of the lowest bits of y, then of x, that is 1, else -32."""
+    return [32 if place >> k & 1 else -32 for place in (y, x) for k in range(phases)]
+
+
+def past_codes(values: Sequence[int], predictions: Sequence[Sequence[int]], place: Sequence[int] = ()) -> list[int]:
+    """The trunk's inputs from a known pixel: of each channel its level and its predictions' errors; `phase_codes`."""
     codes = []
     for value, row in zip(values, predictions, strict=True):
         codes += [level(value), *(compand(UNIT * value - p) for p in row)]
-    return codes
+    return [*codes, *place]
 
 
-def head_codes(values: Sequence[int], predictions: Sequence[Sequence[int]], channel: int, centre: int) -> list[int]:
+def head_codes(
+    values: Sequence[int],
+    predictions: Sequence[Sequence[int]],
+    channel: int,
+    centre: int,
+    place: Sequence[int] = (),
+) -> list[int]:
     """What a channel's head sees at a pixel besides the features.
 
-    The other predictions minus the central one (its number is `centre`), its fraction and its level, and the errors of
-    the predictions of the channels before.
+    The other predictions minus the central one (its number is `centre`), its fraction and its level, the errors of the
+    predictions of the channels before, and the pixel's place (`phase_codes`).
     """
     own = predictions[channel]
     p = own[centre]
@@ -70,7 +81,7 @@ def head_codes(values: Sequence[int], predictions: Sequence[Sequence[int]], chan
     codes += [8 * (p - UNIT * q), level(q)]
     for value, row in zip(values[:channel], predictions[:channel], strict=True):
         codes += [compand(UNIT * value - other) for other in row]
-    return codes
+    return [*codes, *place]
 
 
 def rescale(sums: np.ndarray, scale: np.ndarray | np.float32, low: int, high: int) -> np.ndarray:
@@ -112,17 +123,19 @@ def trunk(network: Network, codes: np.ndarray) -> np.ndarray:
     return rescale(stream, network.alpha, 0, BYTE)
 
 
-def head(network: Network, channel: int, features: np.ndarray, codes: Sequence[int]) -> np.ndarray:
+def head(network: Network, channel: int, features: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Logits int64[classes] of a channel at a pixel, in 1/256 of a bit."""
     form = network.heads[channel]
-    seen = np.concatenate([features, np.array(codes, np.int64)])
+    seen = np.concatenate([features, codes])
     a = rescale(product(form.input, [seen]), form.input.scale, 0, BYTE)
     b = rescale(product(form.hidden, [a]), form.hidden.scale, 0, BYTE)
     return rescale(product(form.output, [b]), form.output.scale, -STREAM, STREAM)
 
 
-def logits(network: Network, planes: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of every pixel and channel of a known picture.
+def inputs(
+    network: Network, planes: np.ndarray, predictions: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+    """What the heads see of every pixel of a known picture, and the rounded centres.
 
     Args:
         network: for C channels.
@@ -130,18 +143,31 @@ def logits(network: Network, planes: np.ndarray, predictions: np.ndarray) -> tup
         predictions: int16[H, W, C, count], see `reference.predict`.
 
     Returns:
-        Logits int16[H, W, C, classes] and rounded centres int64[H, W, C].
+        Features int64[H, W, features], each channel's codes int64[H, W, codes], centres int64[H, W, C].
     """
     height, width, channels = planes.shape
     values, guesses = planes.tolist(), predictions.tolist()
     pixels = [(y, x) for y in range(height) for x in range(width)]
-    codes = np.array([past_codes(values[y][x], guesses[y][x]) for y, x in pixels], np.int64)
-    features = trunk(network, codes.reshape(height, width, -1))
-    result = np.empty((height, width, channels, network.heads[0].output.bias.size), np.int16)
-    centres = np.empty((height, width, channels), np.int64)
-    for y, x in pixels:
-        for c, number in enumerate(network.parameters.centre):
-            own = head_codes(values[y][x], guesses[y][x], c, number)
-            result[y, x, c] = head(network, c, features[y, x], own)
+    places = {(y, x): phase_codes(y, x, network.phases) for y, x in pixels}
+    past = np.array([past_codes(values[y][x], guesses[y][x], places[y, x]) for y, x in pixels], np.int64)
+    features = trunk(network, past.reshape(height, width, -1))
+    codes, centres = [], np.empty((height, width, channels), np.int64)
+    for c, number in enumerate(network.parameters.centre):
+        own = [head_codes(values[y][x], guesses[y][x], c, number, places[y, x]) for y, x in pixels]
+        codes.append(np.array(own, np.int64).reshape(height, width, -1))
+        for y, x in pixels:
             centres[y, x, c] = rounded_centre(guesses[y][x][c][number])
+    return features, codes, centres
+
+
+def logits(network: Network, planes: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of every pixel and channel of a known picture; arguments as of `inputs`.
+
+    Returns:
+        Logits int16[H, W, C, classes] and rounded centres int64[H, W, C].
+    """
+    features, codes, centres = inputs(network, planes, predictions)
+    result = np.empty((*planes.shape, network.heads[0].output.bias.size), np.int16)
+    for y, x, c in np.ndindex(planes.shape):
+        result[y, x, c] = head(network, c, features[y, x], codes[c][y, x])
     return result, centres

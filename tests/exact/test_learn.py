@@ -1,0 +1,169 @@
+"""Heads that learn: compiled and defined alike bit for bit, by every way to run them, and never out of bounds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import random_networks as nets
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pixcodec import tiles
+from pixcodec.errors import ModelError
+from pixcodec.exact import kernels, learn
+from pixcodec.exact.network import Learning, Network
+from pixcodec.exact.reference import codec as reference
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+QUICK = {"rates": [2.0, 1.0, 0.6], "betas": [0.8, 0.98], "epsilon": 1.0}
+
+
+def learning_network(parameters: Any, form: dict[str, Any] = QUICK, **options: Any) -> Network:
+    card, tensors = nets.random_card(parameters, **options)
+    card["network"]["learning"] = form
+    return Network.build(card, tensors)
+
+
+NETWORKS = {
+    "small": learning_network(nets.SMALL),
+    "gray": learning_network(nets.SMALL_GRAY, features=20, blocks=1, head=8, seed=1),
+    "phases, odd sizes": learning_network(nets.SMALL, phases=2, head=9, edges=(3, 9), seed=2),
+    "raw": learning_network(nets.SMALL_GRAY, output="raw", seed=3),
+    "wide": learning_network(nets.SMALL_GRAY, head=130, edges=tuple(range(80, 90)), seed=4),
+    "wild": learning_network(nets.SMALL, {"rates": [8.0, 8.0, 8.0], "betas": [0.0, 0.0], "epsilon": 1e-6}, seed=5),
+    "slow": learning_network(nets.SMALL, {"rates": [1e-3, 0.0, 1e-3], "betas": [0.99, 0.999], "epsilon": 1e6}, seed=6),
+}
+
+
+def counts_of(network: Network, planes: NDArray[np.uint8], device: str | None = None) -> NDArray[np.int64]:
+    """What the coder is given, int64[H, W, C, 256]."""
+    result = np.zeros((*planes.shape, 256), np.int64)
+
+    def code(channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]) -> Any:
+        del centres
+        rows = np.arange(first, first + len(counts))
+        result[rows, step - 2 * rows, channel] = counts
+        return planes[rows, step - 2 * rows, channel].astype(np.int32)
+
+    backend = None if device is None else f"torch-float32:{device}"
+    run = tiles._prepare(network, backend, None, [planes], None, learning=True)
+    if device is None:
+        tiles._code_tile(run, *planes.shape[:2], code)
+    else:
+        tiles._code_known_tile(run, planes, device, code)
+    return result
+
+
+@pytest.mark.parametrize("kind", ["smooth", "random", "white", "checkers"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_compiled_heads_are_the_defined_ones(name: str, kind: str) -> None:
+    network = NETWORKS[name]
+    planes = nets.picture(kind, 9, 11, network.channels)
+    expected, _ = reference.counts_and_centres(network, planes, learning=True)
+    np.testing.assert_array_equal(counts_of(network, planes), expected)
+    if name not in ("wild", "slow"):
+        assert not np.array_equal(expected, reference.counts_and_centres(network, planes)[0])
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 7), st.integers(1, 9), st.sampled_from(["small", "gray"]), st.integers(0, 99))
+def test_of_every_shape(height: int, width: int, name: str, seed: int) -> None:
+    network = NETWORKS[name]
+    planes = np.random.default_rng(seed).integers(0, 256, (height, width, network.channels)).astype(np.uint8)
+    expected, _ = reference.counts_and_centres(network, planes, learning=True)
+    np.testing.assert_array_equal(counts_of(network, planes), expected)
+
+
+def test_the_first_step_is_the_models() -> None:
+    network = NETWORKS["small"]
+    planes = nets.picture("random", 4, 5, 3)
+    np.testing.assert_array_equal(counts_of(network, planes)[0, 0], reference.counts(network, planes)[0, 0])
+
+
+@pytest.mark.parametrize("name", ["small", "phases, odd sizes", "raw"])
+def test_torch_gives_the_same_counts(name: str) -> None:
+    pytest.importorskip("torch")
+    network = NETWORKS[name]
+    planes = nets.picture("smooth", 13, 17, network.channels)
+    np.testing.assert_array_equal(counts_of(network, planes, "cpu"), counts_of(network, planes))
+
+
+@pytest.mark.parametrize("kind", sorted(kernels.PRODUCTS))
+def test_every_instruction_for_16_bits_gives_the_same_counts(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind not in ("plain", kernels.wide_product_kind()) and not (
+        kind == "madd256" and kernels.wide_product_kind() == "madd512"
+    ):
+        pytest.skip("not of 16 bits, or not here")
+    network, planes = NETWORKS["small"], nets.picture("smooth", 9, 11, 3)
+    expected = counts_of(network, planes)
+    chosen = kernels.PRODUCTS[kind], kernels.convolution_kernel(kind)
+    monkeypatch.setattr(learn, "_products", lambda: chosen)
+    np.testing.assert_array_equal(counts_of(network, planes), expected)
+
+
+def test_only_the_first_pixels_of_a_long_step_teach(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pixcodec.exact.reference import learn as defined
+
+    network, planes = NETWORKS["small"], nets.picture("smooth", 9, 11, 3)
+    every = counts_of(network, planes)
+    for module in (learn, defined):
+        monkeypatch.setattr(module, "TEACHERS", 3)
+    few = counts_of(network, planes)
+    assert not np.array_equal(few, every)
+    np.testing.assert_array_equal(few, reference.counts_and_centres(network, planes, learning=True)[0])
+
+
+def test_weights_stay_within_bounds_and_finite_whatever_the_rates() -> None:
+    network = NETWORKS["wild"]
+    heads = learn.LearningHeads(network, 40)
+    random = np.random.default_rng(0)
+    counts = np.full((40, 256), 65535, np.float32)
+    for _ in range(200):
+        heads.input[:] = random.integers(-127, 256, heads.input.shape)
+        for channel in range(3):
+            heads.logits(channel, 40)
+            heads.learn(channel, counts, np.full(40, 7, np.int32), random.integers(0, 256, 40))
+    for layer in (layer for layers in heads._layers for layer in layers):
+        assert np.isfinite(layer.weights).all()
+        assert np.abs(layer.weights).max() <= learn.LARGEST
+        assert np.isfinite(layer.second).all()
+
+
+def test_largest_sums_fit_32_bits() -> None:
+    forward = learn.WIDEST * 255 * learn.LARGEST * learn.FINE + learn.LARGEST_BIAS * learn.FINE
+    back = learn.WIDEST * (learn.ERROR - 1) * learn.RELATIVE * learn.LARGEST
+    gradient = learn.TEACHERS * 255 * learn.ERROR
+    last = 2 * learn.ERROR * learn.RELATIVE * learn.LARGEST  # the errors of a softmax sum to less than twice one
+    assert max(forward, back, gradient, last) + (1 << learn.SHIFT) < 1 << 31
+
+
+def test_what_cannot_learn_is_refused() -> None:
+    with pytest.raises(ModelError, match="no heads that learn"):
+        learn.LearningHeads(nets.random_network(nets.SMALL), 4)
+    with pytest.raises(ModelError, match="at most 256 inputs"):
+        learn.LearningHeads(learning_network(nets.SMALL_GRAY, features=257, blocks=0), 4)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {**QUICK, "rates": [1, 1]},
+        {**QUICK, "betas": [0.5]},
+        {**QUICK, "rates": [1, 1, 9]},
+        {**QUICK, "rates": [1, -1, 1]},
+        {**QUICK, "betas": [0.5, 1]},
+        {**QUICK, "epsilon": 0},
+        {**QUICK, "epsilon": float("nan")},
+        {**QUICK, "rates": ["fast", 1, 1]},
+    ],
+)
+def test_learning_out_of_bounds_is_refused(form: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        Learning.load(form)
+    with pytest.raises(ModelError, match="do not fit together"):
+        learning_network(nets.SMALL, form)
