@@ -32,7 +32,7 @@ def available(folders: Sequence[Path]) -> tuple[dict[str, FloatLength], list[str
         from pixcodec.training import checkpoint
     except ImportError as error:
         return {}, [f"the float model's ideal length is left out: {error}; pip install 'pixcodec[train]'"]
-    modes = [mode for mode, levels in container.LEVELS.items() if levels == 256]
+    modes = [mode for mode in container.PLAIN_MODES if container.LEVELS[mode] == 256]
     names = {models.DEFAULTS[mode] for mode in modes}
     defaults = {each.folder for each in models.available() if each.name in names}
     found: dict[str, FloatLength] = {}

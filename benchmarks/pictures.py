@@ -71,7 +71,7 @@ class Sample:
         """
         if self.reduction is None:
             picture = image.read(self.path)
-            return picture.planes, picture.mode
+            return picture.plain(), picture.mode
         # As training reads them, so that what is validated there is what is measured here.
         listed = sources.Picture(self.path, self.name, self.source, "", validates=True, scale=self.reduction)
         return np.ascontiguousarray(sources.read(listed, 3)), "RGB"

@@ -265,7 +265,8 @@ def main(arguments: Sequence[str]) -> int:
         key: getattr(options, key) for key in ("model", "backend", "threads") if getattr(options, key) is not None
     }
     # Compilation and the model's loading are paid once a process; a small picture pays them here.
-    for mode, channels in container.CHANNELS.items():
+    for mode in container.PLAIN_MODES:
+        channels = container.CHANNELS[mode]
         with suppress(PixcodecError):  # a model that is missing is reported with the first picture that needs it
             codec.decode(codec.encode(np.zeros((16, 16, channels), np.uint8), mode, **coding).data)
     print(heading([*(each.name for each in codecs), OURS]))

@@ -20,25 +20,43 @@ __all__ = ["__version__", "decode", "decode_archive", "encode", "encode_archive"
 __version__ = "0.1.0"
 
 
-def encode(image: Image.Image, *, model: str | None = None, threads: int | None = None, effort: int = 7) -> bytes:
-    """Return the ``.pxc`` file of a PIL image of mode RGB, L or 1.
+def encode(
+    image: Image.Image,
+    *,
+    model: str | None = None,
+    threads: int | None = None,
+    effort: int = 7,
+    origin: str = "auto",
+) -> bytes:
+    """Return the ``.pxc`` file of a PIL image of mode RGB, L, 1, P, LA or RGBA.
 
     Args:
         image: the picture; its metadata is not kept yet.
-        model: a model's name; the default is "photo", its gray sibling for L, and "mnist" for 1.
+        model: a model's name; the default is "photo", its gray sibling for one channel, and "mnist" for 1.
         threads: how many to use; the default is one a core.
         effort: 1 to 9; up to 3 the network alone, the fastest, from 4 on with experts that learn the image.
+        origin: what the picture may have been made from and is stored as: "auto" for whatever is found, "none", or one
+            of `pixcodec.origins.NAMES`.
 
     Raises:
         PixcodecError: see `pixcodec.errors`; `UnsupportedImageError` for other modes.
-        ValueError: no such effort.
+        ValueError: no such effort or origin.
     """
     # Imported here so that `import pixcodec` stays light (the codec brings numba).
     from pixcodec import codec
     from pixcodec import image as images
 
     picture = images.from_pil(image)
-    return codec.encode(picture.planes, picture.mode, model=model, threads=threads, effort=effort).data
+    encoded = codec.encode(
+        picture.planes,
+        picture.mode,
+        colours=picture.colours,
+        model=model,
+        threads=threads,
+        effort=effort,
+        origin=origin,
+    )
+    return encoded.data
 
 
 def decode(data: bytes, *, threads: int | None = None) -> Image.Image:
@@ -55,7 +73,7 @@ def decode(data: bytes, *, threads: int | None = None) -> Image.Image:
     from pixcodec import image as images
 
     decoded = codec.decode(data, threads=threads)
-    return images.to_pil(decoded.planes, decoded.mode)
+    return images.to_pil(decoded.planes, decoded.mode, decoded.colours)
 
 
 def encode_archive(
@@ -85,7 +103,7 @@ def encode_archive(
     named = []
     for name, image in images.items() if isinstance(images, Mapping) else images:
         picture = images_of.from_pil(image)
-        named.append(archive_codec.NamedImage(name, picture.planes, picture.mode))
+        named.append(archive_codec.NamedImage(name, picture.plain(), picture.mode))
     return archive_codec.encode(named, model=model, threads=threads, effort=effort).data
 
 

@@ -37,6 +37,7 @@ from pixcodec.container import (
     MODE_NAMES,
     MODEL_ID_BYTES,
     MODES,
+    PLAIN_MODES,
     SETTINGS,
     SIGNATURE,
     TILE_UNIT,
@@ -216,7 +217,7 @@ def _read_directory(directory: bytes, start: int) -> Archive:
         mode, settings = reader.take(2)
         model, width, height, tile_width, tile_height, count, length = (reader.number() for _ in range(7))
         (crc,), digest = _U32.unpack(reader.take(_U32.size)), reader.take(DIGEST_BYTES)
-        if mode not in MODE_NAMES or settings not in SETTINGS or model >= len(models):
+        if MODE_NAMES.get(mode) not in PLAIN_MODES or settings not in SETTINGS or model >= len(models):
             message = f"mode {mode} with settings {settings} and model {model} of {len(models)} is unknown to this "
             message += "pixcodec; update pixcodec"
             raise ContainerError(message)

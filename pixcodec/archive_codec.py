@@ -13,7 +13,7 @@ import numpy as np
 from pixcodec import archive, codec, container, models
 from pixcodec import names as archive_names
 from pixcodec.errors import ContainerError, DamagedTileError, DigestError, UnsupportedImageError
-from pixcodec.progress import Effort, Tally, side_by_side
+from pixcodec.progress import Tally, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pixcodec.exact.network import Network
     from pixcodec.exact.program import Program
-    from pixcodec.progress import Progress
+    from pixcodec.progress import Effort, Progress
 
 BLOCK_IMAGES = 512
 BLOCK_SAMPLES = 4_000_000  # sub-pixels; an image that has more is a block of its own
@@ -75,6 +75,9 @@ def encode(
     archive_names.check([image.name for image in images], UnsupportedImageError)
     for image in images:
         codec.check_planes(image.planes, image.mode)
+        if image.mode not in container.PLAIN_MODES:
+            message = f"mode {image.mode} of {image.name} is not kept in archives in this version; expected one of "
+            raise UnsupportedImageError(message + f"{', '.join(container.PLAIN_MODES)}, encode it alone or convert it")
     groups = _groups(images)
     networks = [_network(group, model, effort, {"threads": threads, **products}) for group in groups]
     work = [(network, block) for network, group in zip(networks, groups, strict=True) for block in _blocks(group)]
@@ -97,7 +100,7 @@ def encode(
     done = side_by_side(code, work, outer)
     names = [image.name for _, block in work for image in block]
     data = archive.pack([block for block, *_ in done], [payload for _, payload, *_ in done], names)
-    return Encoded(data, sum(bits for _, _, bits, _ in done), _sum([spent for *_, spent in done]))
+    return Encoded(data, sum(bits for _, _, bits, _ in done), codec.sum_of([spent for *_, spent in done]))
 
 
 def decode(
@@ -184,15 +187,6 @@ def _candidates(mode: str, side: int) -> list[Network | Program]:
     kind = container.CHANNELS[mode], container.LEVELS[mode]
     found = [models.load(str(each.folder)) for each in models.available() if (each.channels, each.levels) == kind]
     return [network for network in found if not codec.is_stacked(network) or side <= network.tile] or found
-
-
-def _sum(efforts: Sequence[Effort]) -> Effort:
-    seconds: dict[str, float] = {}
-    for effort in efforts:
-        for stage, spent in effort.seconds.items():
-            seconds[stage] = seconds.get(stage, 0.0) + spent
-    notes = dict.fromkeys(effort.note for effort in efforts if effort.note)
-    return Effort(seconds, sum(effort.steps for effort in efforts), "; ".join(notes))
 
 
 def _threads(threads: int | None, blocks: int, device: str | None) -> tuple[int, int]:

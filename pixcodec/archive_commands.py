@@ -74,8 +74,8 @@ def _read(found: Sequence[tuple[str, str]], talk: Talk) -> tuple[list[NamedImage
         for name, path in found:
             with files.named(path):
                 picture = image.read(path)
+                images.append(NamedImage(name, picture.plain(), picture.mode))
             dropped.update(picture.dropped)
-            images.append(NamedImage(name, picture.planes, picture.mode))
             bar(len(images), len(found))
     return images, dropped
 

@@ -27,6 +27,8 @@ from pixcodec.progress import Talk
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pixcodec.codec import Decoded
+
     F = TypeVar("F", bound=Callable[..., Any])
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -106,6 +108,17 @@ _writing = _options(
 )
 
 
+def _known_origin(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    del context, parameter
+    if name not in {"auto", "none"}:  # without a look at the others, which bring numba
+        from pixcodec import origins
+
+        if name not in origins.NAMES:
+            message = f"expected one of {', '.join(origins.NAMES)}, found {name}"
+            raise click.BadParameter(message)
+    return name
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pixcodec")
 def main() -> None:
@@ -126,6 +139,14 @@ def main() -> None:
     show_default=True,
     help="1 to 3: the network alone, the fastest. 4 to 9: with experts that learn the image.",
 )
+@click.option(
+    "--origin",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    callback=_known_origin,
+    help="What an image may have been made from and is stored as: auto, none, or the only one to look for.",
+)
 @_computing
 @click.option(
     "--verify/--no-verify", default=True, help="Decode what was written before success is reported (default)."
@@ -136,6 +157,7 @@ def encode(
     output: str | None,
     model: str | None,
     effort: int,
+    origin: str,
     *,
     archive: bool,
     force: bool,
@@ -165,8 +187,8 @@ def encode(
         picture = image.read(sys.stdin.buffer if source == files.STREAM else source)
         began = time.perf_counter()
         with talk.bar(f"encoding {files.display(source)}") as bar:
-            options = _given(computing | {"model": model}) | {"effort": effort}
-            encoded = codec.encode(picture.planes, picture.mode, progress=bar, **options)
+            options = _given(computing | {"model": model}) | {"effort": effort, "origin": origin}
+            encoded = codec.encode(picture.planes, picture.mode, colours=picture.colours, progress=bar, **options)
         seconds = time.perf_counter() - began
     check = partial(_compare, picture, talk=talk, name=source, computing=computing) if verify else None
     with files.named(target):
@@ -178,6 +200,7 @@ def encode(
     talk.say(
         f"{files.display(source)} -> {target}: {size} bytes, {8 * size / picture.planes.size:.3f} bits per sub-pixel"
         + (", verified" if verify else "")
+        + (f"; {encoded.origin}" if encoded.origin else "")
     )
     talk.stages(encoded.seconds, encoded.steps, picture.planes.shape, seconds)
 
@@ -222,14 +245,14 @@ def decode(
             decoded = codec.decode(data, progress=bar, **_given(computing))
         seconds = time.perf_counter() - began
     talk.note(decoded.note)
-    if there is not None and np.array_equal(there.planes, decoded.planes):
+    if there is not None and _same(there, decoded):
         talk.say(f"{target} holds exactly these pixels already: left as it is")
     else:
         with files.named(target):
             if there is not None:
                 files.refuse_existing(target)
             stream = io.BytesIO()
-            image.write(decoded.planes, decoded.mode, stream, image.WRITE_FORMATS[suffix][0])
+            image.write(decoded.planes, decoded.mode, stream, image.WRITE_FORMATS[suffix][0], decoded.colours)
             files.write(target, stream.getvalue())
         talk.say(f"{files.display(source)} -> {target}: {header.width}x{header.height} {header.mode}")
     talk.stages(decoded.seconds, decoded.steps, decoded.planes.shape, seconds)
@@ -293,6 +316,7 @@ def info(source: str, *, as_json: bool, names: bool) -> None:
         "mode": header.mode,
         "model_id": header.model_id.hex(),
         "settings": header.settings,
+        **_origin(header),
         "tile_width": header.tile_width,
         "tile_height": header.tile_height,
         "tiles": header.tile_count,
@@ -307,6 +331,17 @@ def info(source: str, *, as_json: bool, names: bool) -> None:
     for name, value in facts.items():
         shown = f"{value:.4f}" if isinstance(value, float) else value
         click.echo(f"{name.replace('_', ' '):14} {shown if shown != [] else 'none'}")
+
+
+def _origin(header: container.Header) -> dict[str, Any]:
+    """What the picture was made from, in words, and the planes that are stored."""
+    if not header.has_origin:
+        return {"origin": "none"}
+    from pixcodec import codec, origins
+
+    _, tree = codec.read_record(header)
+    groups = ["{1}x{0}x{2}".format(*leaf.shape) for leaf in origins.leaves(tree)]
+    return {"origin": origins.words(tree) or "none", "groups": groups}
 
 
 @main.group()
@@ -394,6 +429,14 @@ def _there(target: str, header: container.Header) -> image.Picture:
     return there
 
 
+def _same(picture: image.Picture, decoded: Decoded) -> bool:
+    return (
+        picture.mode == decoded.mode
+        and picture.colours == decoded.colours
+        and np.array_equal(picture.planes, decoded.planes)
+    )
+
+
 def _compare(picture: image.Picture, data: bytes, *, talk: Talk, name: str, computing: dict[str, Any]) -> None:
     """Decode what was written and compare every sample; the file is not kept when one differs."""
     from pixcodec import codec
@@ -401,6 +444,6 @@ def _compare(picture: image.Picture, data: bytes, *, talk: Talk, name: str, comp
     with files.named(name):
         with talk.bar(f"verifying {files.display(name)}") as bar:
             decoded = codec.decode(data, progress=bar, **_given(computing))
-        if decoded.mode != picture.mode or not np.array_equal(decoded.planes, picture.planes):
+        if not _same(picture, decoded):
             message = "decoding gives other pixels than were encoded, so nothing was written; please report it"
             raise DigestError(message)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixcodec import container, models, regions, tiles
-from pixcodec.errors import ContainerError, DigestError, UnsupportedImageError
+from pixcodec import container, models, origins, regions, tiles
+from pixcodec.container import NO_COLOURS, Colours
+from pixcodec.errors import ContainerError, DamagedTileError, DigestError, UnsupportedImageError
+from pixcodec.progress import Effort, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from pixcodec.exact.network import Network
     from pixcodec.exact.program import Program
-    from pixcodec.progress import Effort, Progress
+    from pixcodec.progress import Progress
 
 EFFORTS = range(1, 10)
 DEFAULT_EFFORT, EXPERTS_FROM, LEARNING_FROM = 7, 4, 7
@@ -33,7 +35,7 @@ TILE_SIDE = 2048  # tiles of about 4 megapixels at most: what is learned starts 
 class Encoded:
     """A file and how it came about: seconds by stage (summed over threads), steps of the wavefront, ideal code length.
 
-    `note` says, where the fastest products had to be given up, why.
+    `note` says, where the fastest products had to be given up, why; `origin` in words what the picture was made from.
     """
 
     data: bytes
@@ -41,17 +43,22 @@ class Encoded:
     steps: int
     ideal_bits: float
     note: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Planes uint8[H, W, C] with their mode, seconds by stage (summed over threads), steps of the wavefront, a note."""
+    """Planes uint8[H, W, C] with their mode, seconds by stage (summed over threads), steps of the wavefront, a note.
+
+    `colours` are palette and transparency.
+    """
 
     planes: NDArray[np.uint8]
     mode: str
     seconds: dict[str, float]
     steps: int
     note: str = ""
+    colours: Colours = NO_COLOURS
 
 
 def is_stacked(network: Network | Program) -> TypeIs[Program]:
@@ -76,8 +83,13 @@ def _tile_side(length: int, longest: int) -> int:
 
 def check_model(network: Network | Program, mode: str, error: type[ContainerError | UnsupportedImageError]) -> None:
     """Raise `error` unless the network is for images of this mode."""
-    found = network.channels, int(getattr(network, "levels", 256))
-    expected = container.CHANNELS[mode], container.LEVELS[mode]
+    _check_kind(network, container.CHANNELS[mode], container.LEVELS[mode], error)
+
+
+def _check_kind(
+    network: Network | Program, channels: int, levels: int, error: type[ContainerError | UnsupportedImageError]
+) -> None:
+    found, expected = (network.channels, int(getattr(network, "levels", 256))), (channels, levels)
     if found == expected:
         return
     if error is ContainerError:
@@ -124,6 +136,13 @@ def _learners(settings: int) -> dict[str, Any]:
     return {"experts": bool(settings & container.EXPERTS), "learning": bool(settings & container.LEARNING)}
 
 
+def stream_count(network: Network | Program, shape: tuple[int, int, int], sides: tuple[int, int]) -> int:
+    """Streams of an image [H, W, C] in tiles of `sides`."""
+    if is_stacked(network):
+        return regions.stream_count((1, *shape), sides)
+    return -(-shape[0] // sides[0]) * -(-shape[1] // sides[1])
+
+
 def settings_of(network: Network | Program, effort: int) -> int:
     """The container's settings for a model and an effort; `ValueError` unless it is one of `EFFORTS`."""
     if effort not in EFFORTS:
@@ -151,14 +170,17 @@ def encode(
     device: str | None = None,
     tile: int | None = None,
     effort: int = DEFAULT_EFFORT,
+    origin: str = origins.NONE,
+    colours: Colours = NO_COLOURS,
     progress: Progress | None = None,
 ) -> Encoded:
     """Planes to a .pxc file.
 
     Args:
-        planes: uint8[H, W, C] with C = 3 for mode "RGB", 1 for "L" and "1"; of mode "1", samples are 0 or 1.
-        mode: "RGB", "L" or "1".
-        model: name or folder; by default the shipped model for the mode.
+        planes: uint8[H, W, C] with C as in `container.CHANNELS`; of mode "1", samples are 0 or 1.
+        mode: of `container.MODES`.
+        model: name or folder; by default the shipped model for the mode. Of a picture in several groups of planes, it
+            codes those that it is for.
         threads: how many tiles may be coded side by side; by default one a core.
         backend: for products, see `exact.matmul`; by default the fastest that is exact here.
         device: of torch ("cpu", "cuda", ...), which then evaluates the network over whole tiles at once, or, of a
@@ -166,22 +188,29 @@ def encode(
         tile: longest side of a tile.
         effort: 1 to 9: below 4 the network alone, from there on experts that learn the image while it is coded, and
             from 7 on the network's heads, which learn it too.
-        progress: called with (steps done, steps in all), from any thread.
+        origin: what the picture may have been made from: "auto", "none" or a name, of `origins.NAMES`.
+        colours: palette and transparency.
+        progress: called with (steps done, steps in all), from any thread; the steps of a trial are not among them.
 
     Raises:
         UnsupportedImageError: the planes do not fit the mode, or the mode the model.
         ModelError: no such model.
         BackendError: the back end or device asked for is not here, or not exact.
-        ValueError: no such effort.
+        ValueError: no such effort or origin.
     """
-    check_planes(planes, mode)
+    check_planes(planes, mode, colours)
+    options: dict[str, Any] = {"threads": threads, "backend": backend, "device": device}
+    if origin != origins.NONE or mode not in container.PLAIN_MODES or colours:
+        coder = _Groups(model, effort, tile, options)
+        tree = origins.find(planes, container.LEVELS[mode], colours.palette, origin, coder.cost)
+        if isinstance(tree, origins.Node) or mode not in container.PLAIN_MODES or colours:
+            return coder.encode(planes, mode, colours, tree, progress)
     network = models.load(model or models.DEFAULTS[mode])
     check_model(network, mode, UnsupportedImageError)
     height, width = planes.shape[:2]
     sides = tile_sides(network, height, width, tile)
-    options = {"threads": threads, "backend": backend, "device": device, "progress": progress}
     settings = settings_of(network, effort)
-    streams, bits, spent = encode_images(planes[None], network, sides, settings, **options)
+    streams, bits, spent = encode_images(planes[None], network, sides, settings, progress=progress, **options)
     payloads = [container.join(streams)] if is_stacked(network) else streams
     header = container.Header(
         width=width,
@@ -196,8 +225,91 @@ def encode(
     return Encoded(container.pack(header, payloads), spent.seconds, spent.steps, bits, spent.note)
 
 
-def check_planes(planes: NDArray[np.uint8], mode: str) -> None:
-    """Raise `UnsupportedImageError` unless planes [H, W, C], or several of a size [N, H, W, C], are of the mode."""
+class _Groups:
+    """Pictures whose file has a record: of one or several groups of planes, each by the model for it.
+
+    Args:
+        model: name or folder of the model asked for, for the groups that it fits.
+        effort: see `encode`.
+        tile: longest side of a tile.
+        options: threads, backend and device.
+    """
+
+    def __init__(self, model: str | None, effort: int, tile: int | None, options: dict[str, Any]) -> None:
+        self.asked = None if model is None else models.load(model)
+        self.effort, self.tile, self.options = effort, tile, options
+
+    def network(self, channels: int, levels: int) -> Network | Program:
+        """The model for planes of so many channels and levels."""
+        asked = self.asked
+        if asked is not None and (asked.channels, int(getattr(asked, "levels", 256))) == (channels, levels):
+            return asked
+        mode = "1" if levels == 2 else {1: "L", 3: "RGB"}[channels]
+        return models.load(models.DEFAULTS[mode])
+
+    def cost(self, planes: NDArray[np.uint8]) -> int:
+        """Bytes of planes of 256 levels; of those without a model, LA and RGBA, nothing is asked."""
+        network = self.network(planes.shape[2], 256)
+        sides, settings = tile_sides(network, *planes.shape[:2]), settings_of(network, self.effort)
+        return sum(map(len, encode_images(planes[None], network, sides, settings, **self.options)[0]))
+
+    def encode(
+        self,
+        planes: NDArray[np.uint8],
+        mode: str,
+        colours: Colours,
+        tree: origins.Node | origins.Leaf,
+        progress: Progress | None,
+    ) -> Encoded:
+        """The file of a picture and its tree."""
+        height, width = planes.shape[:2]
+        groups = [(leaf, self.network(leaf.shape[2], leaf.levels)) for leaf in origins.leaves(tree)]
+        if len({is_stacked(network) for _, network in groups}) > 1:
+            message = "the model asked for codes no group of planes beside those of other models; choose another model"
+            raise UnsupportedImageError(message)
+        ids = [network.identity[: container.MODEL_ID_BYTES] for _, network in groups]
+        first = ids[0] if ids else bytes(container.MODEL_ID_BYTES)
+        settings = max((settings_of(network, self.effort) for _, network in groups), default=0)
+        # The largest group decides; smaller ones have fewer or smaller tiles.
+        sides = tile_sides(groups[0][1], height, width, self.tile) if groups else (container.TILE_UNIT,) * 2
+        streams: list[bytes] = []
+        bits, efforts, tally = 0.0, [], Tally(progress, sum(leaf.samples for leaf, _ in groups))
+        for leaf, network in groups:
+            options = self.options | {"progress": tally.part(leaf.samples)}
+            own, ideal, spent = encode_images(leaf.known()[None], network, sides, settings, **options)
+            streams, bits = streams + own, bits + ideal
+            efforts.append(spent)
+        record = origins.write(
+            tree, mode, (colours.palette, colours.transparency), iter(b"" if each == first else each for each in ids)
+        )
+        header = container.Header(
+            width=width,
+            height=height,
+            mode=mode,
+            model_id=first,
+            settings=settings | container.ORIGIN,
+            tile_width=sides[1],
+            tile_height=sides[0],
+            digest=container.digest(planes, mode, colours),
+            record=record,
+        )
+        spent = sum_of(efforts)
+        data = container.pack(header, [container.join(streams)])
+        return Encoded(data, spent.seconds, spent.steps, bits, spent.note, origins.words(tree))
+
+
+def sum_of(efforts: Sequence[Effort]) -> Effort:
+    """Several efforts as one."""
+    seconds: dict[str, float] = {}
+    for effort in efforts:
+        for stage, spent in effort.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + spent
+    notes = dict.fromkeys(effort.note for effort in efforts if effort.note)
+    return Effort(seconds, sum(effort.steps for effort in efforts), "; ".join(notes))
+
+
+def check_planes(planes: NDArray[np.uint8], mode: str, colours: Colours = NO_COLOURS) -> None:
+    """Raise `UnsupportedImageError` unless planes [H, W, C] and colours are of the mode."""
     if (
         mode not in container.CHANNELS
         or planes.dtype != np.uint8
@@ -210,6 +322,8 @@ def check_planes(planes: NDArray[np.uint8], mode: str) -> None:
             f"expected uint8 planes [H, W, C] of mode {', '.join(container.MODES)}, found {planes.dtype}{planes.shape} "
             f"{mode}; convert them"
         )
+    if not colours.fits(mode):
+        raise UnsupportedImageError(f"expected palette and transparency of mode {mode}, found {colours}; remove them")
 
 
 def decode(
@@ -232,6 +346,8 @@ def decode(
         DigestError: the pixels are not those that were encoded.
     """
     header, payloads = container.unpack(data)
+    if header.has_origin:
+        return _decode_groups(header, payloads[0], {"threads": threads, "backend": backend, "device": device}, progress)
     network = models.load_by_id(header.model_id)
     check_model(network, header.mode, ContainerError)
     check_settings(network, header.settings)
@@ -242,3 +358,43 @@ def decode(
     if container.digest(images, header.mode) != header.digest:
         raise DigestError("the decoded pixels are not those that were encoded; fetch the file and the model anew")
     return Decoded(images[0], header.mode, spent.seconds, spent.steps, spent.note)
+
+
+def read_record(header: container.Header) -> tuple[Colours, origins.Node | origins.Leaf]:
+    """Palette, transparency and tree of a file with a record; `ContainerError` where it has none that we know."""
+    shape = header.height, header.width, header.channels
+    found, tree = origins.read(header.record, header.mode, shape, container.LEVELS[header.mode])
+    colours = Colours(*found)
+    if not colours.fits(header.mode):
+        raise ContainerError(f"the file has colours that mode {header.mode} cannot have; fetch the file anew")
+    return colours, tree
+
+
+def _decode_groups(
+    header: container.Header, payload: bytes, options: dict[str, Any], progress: Progress | None
+) -> Decoded:
+    """The picture of a file with a record; see `decode`."""
+    colours, tree = read_record(header)
+    groups = [(leaf, models.load_by_id(leaf.model_id or header.model_id)) for leaf in origins.leaves(tree)]
+    settings, sides = header.settings & ~container.ORIGIN, (header.tile_height, header.tile_width)
+    if not groups and (any(header.model_id) or settings or payload):
+        raise ContainerError("the file has a model or symbols but no planes for them; fetch the file anew")
+    for leaf, network in groups:
+        _check_kind(network, leaf.shape[2], leaf.levels, ContainerError)
+        check_settings(network, settings)
+    streams, coded, efforts = container.split(payload), [], []
+    tally = Tally(progress, sum(leaf.samples for leaf, _ in groups))
+    for leaf, network in groups:
+        count = stream_count(network, leaf.shape, sides)
+        own, streams = streams[:count], streams[count:]
+        part = {"progress": tally.part(leaf.samples), **options}
+        images, spent = decode_images(own, (1, *leaf.shape), network, sides, settings, **part)
+        coded.append(images[0])
+        efforts.append(spent)
+    if streams:
+        raise DamagedTileError(f"the file has {len(streams)} streams too many; fetch the file anew")
+    planes = origins.render(tree, iter(coded), (header.height, header.width, header.channels))
+    if container.digest(planes, header.mode, colours) != header.digest:
+        raise DigestError("the decoded pixels are not those that were encoded; fetch the file and the model anew")
+    spent = sum_of(efforts)
+    return Decoded(planes, header.mode, spent.seconds, spent.steps, spent.note, colours)

@@ -5,8 +5,8 @@ r"""The ``.pxc`` file, version 0: bytes <-> header, tiles, checksums. No torch, 
     offset size            field, little endian
     0      8               signature 89 50 58 43 0D 0A 1A 0A ("\x89PXC\r\n\x1a\n")
     8      1               version, 0
-    9      1               mode: 0 = L, 1 = RGB, 2 = 1; 255 is an archive, see archive.py
-    10     1               settings: bit 0 = one stream, bit 1 = experts
+    9      1               mode: 0 = L, 1 = RGB, 2 = 1, 3 = P, 4 = LA, 5 = RGBA; 255 is an archive, see archive.py
+    10     1               settings: bit 0 = one stream, bit 1 = experts, bit 3 = origin
     11     4               width in pixels
     15     4               height in pixels
     19     2               tile width in units of 16 pixels
@@ -19,8 +19,10 @@ r"""The ``.pxc`` file, version 0: bytes <-> header, tiles, checksums. No torch, 
     47+8n  ...             the tiles, in raster order
 
 n is the number of tiles, and 1 in a file of one stream, whose only payload has all of them. One tile costs 55 bytes
-over its payload. A reader MUST check the header before it believes a number in it, and MUST NOT
-reserve memory by a number it has not compared with the file's length.
+over its payload. With an origin there is, at 47, a record behind its length as LEB128, and all after it lies so much
+later; n is 1, and the payload has the streams of all tiles of all groups of planes (docs/format.md, section 12; what
+the record says is the business of `origins`). A reader MUST check the header before it believes a number in it, and
+MUST NOT reserve memory by a number it has not compared with the file's length.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pixcodec.errors import ContainerError, DamagedTileError, UnsupportedImageError
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89PXC\r\n\x1a\n"
 VERSION = 0
-MODES = {"L": 0, "RGB": 1, "1": 2}
-CHANNELS = {"L": 1, "RGB": 3, "1": 1}
-LEVELS = {"L": 256, "RGB": 256, "1": 2}
+MODES = {"L": 0, "RGB": 1, "1": 2, "P": 3, "LA": 4, "RGBA": 5}
+CHANNELS = {"L": 1, "RGB": 3, "1": 1, "P": 1, "LA": 2, "RGBA": 4}
+LEVELS = {"L": 256, "RGB": 256, "1": 2, "P": 256, "LA": 256, "RGBA": 256}
+PLAIN_MODES = ("L", "RGB", "1")  # that one model codes whole, without a record
 ARCHIVE = 255  # in the place of the mode: many images under one header
 ONE_STREAM, EXPERTS, LEARNING = 1, 2, 4  # bits of the settings
+ORIGIN = 8  # another bit, beside any of them: there is a record, of what the picture was made from
 SETTINGS = (0, ONE_STREAM, EXPERTS, LEARNING, EXPERTS | LEARNING)
 TILE_UNIT = 16
 MAX_TILE_UNITS = 2**16 - 1
@@ -55,9 +59,38 @@ MODEL_ID_BYTES = 8
 DIGEST_BYTES = 16
 
 _FIXED = struct.Struct(f"<8sBBBIIHH{MODEL_ID_BYTES}s{DIGEST_BYTES}s")
+_SETTINGS_AT = 10
 _U32 = struct.Struct("<I")
 _MAX_U32 = 2**32 - 1
 MODE_NAMES = {code: name for name, code in MODES.items()}
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What samples mean beside their mode: the contents of a PNG's PLTE and tRNS chunks.
+
+    Args:
+        palette: of mode "P", three bytes for each of at most 256 colours.
+        transparency: none; of mode "P" the alphas of the first colours; of "RGB" three, of "L" and "1" one number of
+            two bytes, big endian: the samples of the pixels that are transparent.
+    """
+
+    palette: bytes = b""
+    transparency: bytes = b""
+
+    def fits(self, mode: str) -> bool:
+        """Whether a picture of the mode can have these."""
+        length = len(self.transparency)
+        if mode == "P":
+            return len(self.palette) % 3 == 0 and len(self.palette) <= 768 and length <= 256
+        return not self.palette and length in {"RGB": (0, 6), "L": (0, 2), "1": (0, 2)}.get(mode, (0,))
+
+    def __bool__(self) -> bool:
+        """Whether there is anything beside the mode."""
+        return bool(self.palette or self.transparency)
+
+
+NO_COLOURS = Colours()
 
 
 @dataclass(frozen=True)
@@ -67,13 +100,14 @@ class Header:
     Args:
         width: image width in pixels.
         height: image height in pixels.
-        mode: "L" or "RGB", 8 bits a channel, or "1", one bit.
+        mode: of `MODES`: 8 bits a channel, or "1", one bit.
         model_id: the first 8 bytes of the model's SHA-256.
         settings: 0; `ONE_STREAM`: one payload holds the symbols of all tiles; `EXPERTS`, `LEARNING` or both: experts,
-            and the network's heads, learn while a tile is coded.
+            and the network's heads, learn while a tile is coded; `ORIGIN`: there is a record.
         tile_width: in pixels, a multiple of 16; the last tile of a row may be narrower. May exceed the image.
         tile_height: in pixels, a multiple of 16; the last row of tiles may be lower.
         digest: of the decoded pixels, see `digest`.
+        record: of `origins`, empty without an origin.
     """
 
     width: int
@@ -84,10 +118,11 @@ class Header:
     tile_width: int
     tile_height: int
     digest: bytes
+    record: bytes = b""
 
     @property
     def channels(self) -> int:
-        """Planes an image of this mode has: 1 or 3."""
+        """Planes an image of this mode has: 1 to 4."""
         return CHANNELS[self.mode]
 
     @property
@@ -121,9 +156,14 @@ class Header:
         return bool(self.settings & LEARNING)
 
     @property
+    def has_origin(self) -> bool:
+        """Whether there is a record."""
+        return bool(self.settings & ORIGIN)
+
+    @property
     def payload_count(self) -> int:
         """Payloads in the file: one a tile, or one for all."""
-        return 1 if self.one_stream else self.tile_count
+        return 1 if self.one_stream or self.has_origin else self.tile_count
 
     def tile_box(self, index: int) -> tuple[int, int, int, int]:
         """Return (left, top, right, bottom) of a tile in pixels; ``planes[top:bottom, left:right]`` are its samples."""
@@ -142,16 +182,20 @@ class Tile:
     sound: bool
 
 
-def digest(planes: NDArray[np.uint8], mode: str) -> bytes:
-    """Return the 16 byte BLAKE2b of (mode u8, width u32, height u32, samples).
+def digest(planes: NDArray[np.uint8], mode: str, colours: Colours = NO_COLOURS) -> bytes:
+    """Return the 16 byte BLAKE2b of (mode u8, width u32, height u32, samples, palette, transparency).
 
     Args:
         planes: uint8[H, W, C], or several images of one size, uint8[N, H, W, C].
         mode: theirs.
+        colours: theirs.
     """
     height, width, _ = planes.shape[-3:]
     state = hashlib.blake2b(struct.pack("<BII", MODES[mode], width, height), digest_size=DIGEST_BYTES)
     state.update((planes if planes.flags.c_contiguous else planes.copy(order="C")).data)
+    if mode == "P":  # where the palette ends must not be in doubt
+        state.update(varint(len(colours.palette) // 3))
+    state.update(colours.palette + colours.transparency)
     return state.digest()
 
 
@@ -169,7 +213,7 @@ def pack(header: Header, tiles: Sequence[bytes]) -> bytes:
     if header.tile_width % TILE_UNIT or header.tile_height % TILE_UNIT:
         message = f"tile sides must be multiples of {TILE_UNIT}, not {header.tile_width}x{header.tile_height}"
         raise ValueError(message)
-    if header.settings not in SETTINGS:
+    if header.settings & ~ORIGIN not in SETTINGS or bool(header.record) != header.has_origin:
         message = f"expected settings of {SETTINGS}, found {header.settings}"
         raise ValueError(message)
     if len(tiles) != header.payload_count:
@@ -190,7 +234,8 @@ def pack(header: Header, tiles: Sequence[bytes]) -> bytes:
             header.tile_height // TILE_UNIT,
             header.model_id,
             header.digest,
-        )
+        ),
+        varint(len(header.record)) + header.record if header.has_origin else b"",
     ]
     parts += [_U32.pack(len(tile)) for tile in tiles[:-1]]
     parts += [_U32.pack(zlib.crc32(tile)) for tile in tiles]
@@ -228,10 +273,12 @@ def inspect(data: bytes) -> tuple[Header, list[Tile]]:
     """
     header = read_header(data)
     count = header.payload_count
-    lengths = _U32.iter_unpack(data[_FIXED.size : _FIXED.size + 4 * (count - 1)])
-    crcs = _U32.iter_unpack(data[_FIXED.size + 4 * (count - 1) : _FIXED.size + 4 * (2 * count - 1)])
+    begin = _record_end(data)
+    end = begin + 4 * (2 * count - 1)
+    lengths = _U32.iter_unpack(data[begin : begin + 4 * (count - 1)])
+    crcs = _U32.iter_unpack(data[begin + 4 * (count - 1) : end])
     tiles = []
-    start = _directory_end(count) + 4
+    start = end + 4
     view = memoryview(data)
     for index, (crc,) in enumerate(crcs):
         stop = start + next(lengths)[0] if index < count - 1 else max(len(data), start)
@@ -258,7 +305,8 @@ def read_header(data: bytes) -> Header:
     header = Header(
         width, height, MODE_NAMES.get(mode, "L"), model_id, settings, units_x * TILE_UNIT, units_y * TILE_UNIT, pixels
     )
-    end = _directory_end(header.payload_count)
+    begin = _record_end(data)
+    end = begin + 4 * (2 * header.payload_count - 1)
     if len(data) < end + 4:
         message = (
             f"the file is cut or its header damaged: {header.payload_count} tiles need a header of {end + 4} bytes, "
@@ -267,14 +315,28 @@ def read_header(data: bytes) -> Header:
     if zlib.crc32(memoryview(data)[:end]) != _U32.unpack_from(data, end)[0]:
         message = "the header is damaged: its checksum does not match its bytes; fetch the file anew"
         raise ContainerError(message)
-    if mode not in MODE_NAMES or settings not in SETTINGS:
+    if mode not in MODE_NAMES or settings & ~ORIGIN not in SETTINGS:
         message = f"mode {mode} with settings {settings} is unknown to this pixcodec; update pixcodec"
         raise ContainerError(message)
-    return header
+    if header.mode not in PLAIN_MODES and not header.has_origin:
+        message = f"a picture of mode {header.mode} must have a record, found settings {settings}; fetch the file anew"
+        raise ContainerError(message)
+    return replace(header, record=_record(data))
 
 
-def _directory_end(count: int) -> int:
-    return _FIXED.size + 4 * (2 * count - 1)
+def _record(data: bytes) -> bytes:
+    """The record of a header of at least the fixed size; none without an origin."""
+    if not data[_SETTINGS_AT] & ORIGIN:
+        return b""
+    reader = Reader(data, ContainerError, "the header")
+    reader.position = _FIXED.size
+    return bytes(reader.take(reader.number()))
+
+
+def _record_end(data: bytes) -> int:
+    """Where the directory begins."""
+    record = _record(data)
+    return _FIXED.size + (len(varint(len(record))) + len(record) if data[_SETTINGS_AT] & ORIGIN else 0)
 
 
 def join(streams: Sequence[bytes]) -> bytes:

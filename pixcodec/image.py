@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from pixcodec.container import CHANNELS, MAX_PIXELS
+from pixcodec.container import CHANNELS, MAX_PIXELS, NO_COLOURS, PLAIN_MODES, Colours
 from pixcodec.errors import ImageReadError, UnsupportedImageError
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ WRITE_FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".pgm": ("PPM", {}),
     ".pbm": ("PPM", {}),
 }
+# What formats keep beside RGB, L and 1; of WebP, gray comes back as three equal channels.
+_MORE_MODES = {"PNG": ("P", "LA", "RGBA"), "TIFF": ("LA", "RGBA"), "WEBP": ("RGBA",)}
+_SAMPLE_STEPS = {"L;2": 85, "L;4": 17}  # raw modes whose samples Pillow multiplies, but not their transparent one
 _SUFFIX_OF = {"PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112
@@ -56,14 +59,29 @@ class Picture:
     """The samples of one image.
 
     Args:
-        planes: uint8[H, W, C], C-contiguous, C = 3 for RGB and 1 for L and 1; 0 and 1 (white) for mode "1".
-        mode: "RGB", "L" or "1".
+        planes: uint8[H, W, C], C-contiguous, C as in `container.CHANNELS`; 0 and 1 (white) for mode "1", indices into
+            the palette for "P"; alpha is the last channel.
+        mode: of `container.MODES`.
         dropped: metadata that the source has and ``.pxc`` does not keep yet, by name.
+        colours: palette and transparency.
     """
 
     planes: NDArray[np.uint8]
     mode: str
     dropped: tuple[str, ...] = ()
+    colours: Colours = NO_COLOURS
+
+    def plain(self) -> NDArray[np.uint8]:
+        """The planes, where they and one of `PLAIN_MODES` say everything.
+
+        Raises:
+            UnsupportedImageError: they do not.
+        """
+        if self.mode not in PLAIN_MODES or self.colours:
+            what = f"mode {self.mode}" if self.mode not in PLAIN_MODES else "a transparent colour (tRNS)"
+            message = f"{what} is not kept here in this version; expected an opaque image of mode "
+            raise UnsupportedImageError(message + f"{', '.join(PLAIN_MODES)}, encode it alone or convert it")
+        return self.planes
 
 
 def read(source: str | PathLike[str] | IO[bytes]) -> Picture:
@@ -103,8 +121,9 @@ def from_pil(image: Image.Image) -> Picture:
     # Before anything is loaded: once it is, Pillow no longer says that it reduced the samples.
     _refuse_reduced(image)
     if image.mode not in CHANNELS:
-        message = f"mode {image.mode} is not kept in this version; expected RGB or L with 8 bits a channel, or 1, "
-        raise UnsupportedImageError(message + "convert it")
+        message = f"mode {image.mode} is not kept in this version; expected one of {', '.join(CHANNELS)}, convert it"
+        raise UnsupportedImageError(message)
+    step = _sample_step(image)
     try:
         frames = getattr(image, "n_frames", 1)
         image.load()
@@ -115,33 +134,81 @@ def from_pil(image: Image.Image) -> Picture:
     if frames > 1:
         message = f"{frames} pictures in one file are not kept in this version; expected one, extract them first"
         raise UnsupportedImageError(message)
-    if "transparency" in image.info:
-        message = "a transparent colour (tRNS) is not kept in this version; expected an opaque image, remove it"
-        raise UnsupportedImageError(message)
     planes = np.array(image, dtype=np.uint8, order="C").reshape(image.height, image.width, CHANNELS[image.mode])
-    return Picture(planes, image.mode, _metadata(image))
+    return Picture(planes, image.mode, _metadata(image), _colours(image, step))
 
 
-def to_pil(planes: NDArray[np.uint8], mode: str) -> Image.Image:
+def _sample_step(image: Image.Image) -> int:
+    """What Pillow multiplies the samples of a gray file with few bits by; must be asked before it is loaded."""
+    arguments = [tile[3] for tile in getattr(image, "tile", ())]
+    return _SAMPLE_STEPS.get(arguments[0], 1) if arguments and isinstance(arguments[0], str) else 1
+
+
+def _colours(image: Image.Image, step: int) -> Colours:
+    """Palette and transparency of a loaded image."""
+    transparent = image.info.get("transparency")
+    palette = b""
+    if image.mode == "P":
+        palette = bytes(image.getpalette("RGB") or [])[:768]
+        if transparent is None and image.palette is not None and image.palette.mode == "RGBA":
+            transparent = bytes((image.getpalette("RGBA") or [])[3::4])
+        if isinstance(transparent, int):
+            transparent = b"\xff" * transparent + b"\0"
+    elif image.mode == "1" and transparent is not None:
+        transparent = _shorts(min(transparent, 1))
+    elif image.mode in {"L", "RGB"} and transparent is not None:
+        numbers = transparent if isinstance(transparent, tuple) else (transparent * step,)
+        transparent = _shorts(*numbers)
+    colours = Colours(palette, transparent if isinstance(transparent, bytes) else b"")
+    if not colours.fits(image.mode):
+        message = f"expected a transparency as PNG has it, found {image.info.get('transparency')!r}; remove it"
+        raise UnsupportedImageError(message)
+    return colours
+
+
+def _shorts(*numbers: int) -> bytes:
+    return b"".join(int(number & 0xFFFF).to_bytes(2, "big") for number in numbers)
+
+
+def to_pil(planes: NDArray[np.uint8], mode: str, colours: Colours = NO_COLOURS) -> Image.Image:
     """Return the PIL image of planes uint8[H, W, C]."""
-    if mode == "1":
-        height, width, _ = planes.shape
-        return Image.frombytes("1", (width, height), np.packbits(planes[:, :, 0], axis=1).tobytes())
-    return Image.fromarray(np.ascontiguousarray(planes if mode == "RGB" else planes[:, :, 0]))
+    height, width, channels = planes.shape
+    samples = np.packbits(planes[:, :, 0], axis=1) if mode == "1" else planes
+    image = Image.frombytes(mode, (width, height), samples.tobytes())
+    if mode == "P":
+        image.putpalette(colours.palette)
+    if colours.transparency:
+        numbers = [int.from_bytes(colours.transparency[at : at + 2], "big") for at in range(0, 2 * channels, 2)]
+        alphas = colours.transparency
+        if mode == "P":  # one transparent colour is a number in Pillow
+            image.info["transparency"] = len(alphas) - 1 if alphas == b"\xff" * (len(alphas) - 1) + b"\0" else alphas
+        else:
+            image.info["transparency"] = tuple(numbers) if mode == "RGB" else numbers[0]
+    return image
 
 
-def write(planes: NDArray[np.uint8], mode: str, target: IO[bytes], format: str = "PNG") -> None:  # noqa: A002
+def write(
+    planes: NDArray[np.uint8],
+    mode: str,
+    target: IO[bytes],
+    format: str = "PNG",  # noqa: A002
+    colours: Colours = NO_COLOURS,
+) -> None:
     """Write planes to a binary stream in a format that keeps every pixel: PNG, WEBP, BMP, TIFF or PPM.
 
     Raises:
-        UnsupportedImageError: the format is none of these, or cannot hold an image of this size.
+        UnsupportedImageError: the format is none of these, or cannot hold an image of this size or mode.
     """
     if format not in _SUFFIX_OF:
         message = f"{format} does not keep every pixel; expected one of {', '.join(_SUFFIX_OF)}"
         raise UnsupportedImageError(message)
+    if mode not in (*PLAIN_MODES, *_MORE_MODES.get(format, ())) or (colours.transparency and format != "PNG"):
+        what = "a transparent colour" if mode in PLAIN_MODES else f"mode {mode}"
+        message = f"{format} does not keep {what}; choose .png"
+        raise UnsupportedImageError(message)
     options = WRITE_FORMATS[_SUFFIX_OF[format]][1]
     try:
-        to_pil(planes, mode).save(target, format, **options)
+        to_pil(planes, mode, colours).save(target, format, **options)
     except (ValueError, OverflowError) as error:
         message = f"{format} cannot hold this image ({str(error).strip()}); choose .png"
         raise UnsupportedImageError(message) from error

@@ -214,7 +214,7 @@ def _originals(model: str, program: Program, sources: tuple[str, ...]) -> NDArra
             if max(picture.planes.shape[:2]) > program.tile:
                 message = f"{model} completes images up to {program.tile} pixels a side, found a larger one"
                 raise UnsupportedImageError(f"{message}; give a smaller one")
-            originals.append(picture.planes)
+            originals.append(picture.plain())
     return np.stack(originals)
 
 

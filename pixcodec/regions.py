@@ -61,6 +61,11 @@ def _stacks(shape: Sequence[int], tiles_of: tuple[int, int]) -> Iterator[_Stack]
                 yield _Stack(rows, columns, h, w, first, min(first + STACK, tiles))
 
 
+def stream_count(shape: Sequence[int], tiles: tuple[int, int]) -> int:
+    """Streams of images [N, H, W, C] in tiles of (height, width)."""
+    return sum(1 for _ in _stacks(shape, tiles))
+
+
 def _tiles(images: Images, stack: _Stack) -> tuple[Images, tuple[NDArray[np.intp], ...]]:
     """The tiles of a stack's region, [N, rows, columns, h, w, C], as a view of `images`, and which of them it has.
 

@@ -26,6 +26,7 @@ class Encoded:
     ideal_bits: float = 1e12
     seconds: dict[str, float] = field(default_factory=lambda: {"zlib": 0.25})
     note: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Decoded:
     steps: int = 7
     seconds: dict[str, float] = field(default_factory=lambda: {"zlib": 0.25})
     note: str = ""
+    colours: container.Colours = container.NO_COLOURS
 
 
 def encode(
@@ -47,6 +49,8 @@ def encode(
     device: str | None = None,  # noqa: ARG001
     tile: int | None = None,
     effort: int = 7,
+    origin: str = "none",  # noqa: ARG001
+    colours: container.Colours = container.NO_COLOURS,
     progress: Progress | None = None,
 ) -> Encoded:
     if model not in {None, "photo"}:
@@ -55,7 +59,8 @@ def encode(
     side = tile or 2048
     height, width, _ = planes.shape
     settings = container.EXPERTS if effort > 3 else 0
-    header = container.Header(width, height, mode, MODEL_ID, settings, side, side, container.digest(planes, mode))
+    own = container.digest(planes, mode, colours)
+    header = container.Header(width, height, mode, MODEL_ID, settings, side, side, own)
     tiles = []
     for index in range(header.tile_count):
         left, top, right, bottom = header.tile_box(index)

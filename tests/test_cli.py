@@ -174,7 +174,7 @@ def test_verification_sees_what_is_on_the_disk(photo: Path, monkeypatch: pytest.
     [
         (["encode", "none.png"], errors.ImageReadError, "none.png: cannot be read (No such file"),
         (["encode", "text.png"], errors.ImageReadError, "text.png: expected an image"),
-        (["encode", "alpha.png"], errors.UnsupportedImageError, "alpha.png: mode RGBA is not kept"),
+        (["encode", "print.tif"], errors.UnsupportedImageError, "print.tif: mode CMYK is not kept"),
         (["encode", "photo.png", "--model", "none"], errors.ModelError, "photo.png: no model"),
         (["encode", "photo.png", "--backend", "broken"], errors.BackendError, "photo.png: back end broken"),
         (["encode", "photo.png", "-o", "none/a.pxc"], errors.OutputError, "none/a.pxc: cannot be written (No such"),
@@ -205,7 +205,7 @@ def test_each_failure_is_one_line_with_its_exit_code(
     header, tiles = container.unpack(data)
     header = container.Header(**(vars(header) | {"digest": bytes(16)}))
     (photo.parent / "liar.pxc").write_bytes(container.pack(header, tiles))
-    Image.new("RGBA", (2, 2)).save("alpha.png")
+    Image.new("CMYK", (2, 2)).save("print.tif")
     before = sorted(photo.parent.iterdir())
     result = run(*arguments)
     assert result.stderr.startswith(f"pixcodec: {message}")

@@ -1,0 +1,132 @@
+"""What pictures were made from: found while encoding, stored in their place, rendered exactly while decoding.
+
+Recovery may be clever and cannot be wrong: whatever is found is rendered at once and compared, what differs in a few
+pixels becomes exceptions, and what differs in more is not used.  A new origin is a file beside this one, and a name in
+`ORIGINS`; nothing else knows any of them, but for `Alpha`, which the modes LA and RGBA always have.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pixcodec.origins import tree as trees
+from pixcodec.origins.alpha import Alpha
+from pixcodec.origins.constant import Constant
+from pixcodec.origins.enlarged import Enlarged
+from pixcodec.origins.exceptions import Exceptions
+from pixcodec.origins.gray import Gray
+from pixcodec.origins.palette import Palette, by_luminance
+from pixcodec.origins.ranks import Ranks
+from pixcodec.origins.tree import Leaf, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pixcodec.origins.base import Origin, Planes, Shape
+
+    # Bytes that planes take when they are coded.
+    Cost = Callable[[Planes], int]
+
+# In the order in which they are looked for: the first that is found is taken, unless it is unsure.
+ORIGINS: tuple[type[Origin], ...] = (Constant, Gray, Enlarged, Palette, Ranks)
+_KNOWN: tuple[type[Origin], ...] = (Exceptions, Alpha, *ORIGINS)
+NUMBERS = {each.number: each for each in _KNOWN}
+AUTO, NONE = "auto", "none"
+NAMES = (AUTO, NONE, *(each.name for each in ORIGINS))
+WORTH = 0.99  # of the bytes without it, that an unsure origin may need; 8 bytes at least must be saved
+WORTH_BYTES = 8
+TRIAL_SIDE = 192  # of the part of a picture that is coded to compare
+
+__all__ = ["AUTO", "NAMES", "NONE", "Leaf", "Node", "find", "read", "render", "words", "write"]
+
+
+def find(planes: Planes, levels: int, palette: bytes, choice: str, cost: Cost) -> Node | Leaf:
+    """What a picture was made from; a leaf where nothing is found.
+
+    Args:
+        planes: uint8[H, W, C].
+        levels: of a sample, 256 or 2.
+        palette: of mode "P", three bytes a colour.
+        choice: of `NAMES`: all origins are tried, none but alpha, or one.
+        cost: bytes of planes, for origins that are not smaller by their nature.
+
+    Raises:
+        ValueError: no such choice.
+    """
+    if choice not in NAMES:
+        message = f"expected an origin of {', '.join(NAMES)}, found {choice}"
+        raise ValueError(message)
+    kinds = [each for each in ORIGINS if choice in {AUTO, each.name}]
+    if palette and choice in {AUTO, Ranks.name} and not Constant.recover(planes):
+        ordered = _by_palette(planes, palette)
+        if ordered is not None and _is_worth(planes, *ordered, cost):
+            ranks, (indices,) = ordered
+            return Node(ranks, (Leaf(indices.shape, levels, indices),))
+    return _find(planes, levels, kinds, cost, forced=choice != AUTO)
+
+
+def _find(planes: Planes, levels: int, kinds: Sequence[type[Origin]], cost: Cost, *, forced: bool) -> Node | Leaf:
+    if (split := Alpha.recover(planes)) is not None:
+        alpha, groups = split
+        return Node(alpha, tuple(_find(group, levels, kinds, cost, forced=forced) for group in groups))
+    for kind in kinds:
+        if levels == 2 and not kind.bilevel:
+            continue
+        found = kind.recover(planes)
+        if found is None or (kind.unsure and not forced and not _is_worth(planes, *found, cost)):
+            continue
+        # What has been undone is not looked for again, but for an enlargement by more than one can say.
+        again = kinds if kind is Enlarged else [each for each in kinds if each is not kind]
+        if node := _node(*found, planes, levels, again, cost):
+            return node
+    return Leaf(planes.shape, levels, planes)
+
+
+def _node(
+    origin: Origin, groups: list[Planes], planes: Planes, levels: int, kinds: Sequence[type[Origin]], cost: Cost
+) -> Node | None:
+    """The node of what was found, with exceptions where it is not quite right; None where it is quite wrong."""
+    own = levels if origin.bilevel else 256
+    rendered, exceptions = origin.render(groups, planes.shape), None
+    if not np.array_equal(rendered, planes):
+        exceptions = Exceptions.between(planes, rendered)
+        if exceptions is None or not np.array_equal(exceptions.render([rendered], planes.shape), planes):
+            return None
+    node = Node(origin, tuple(_find(group, own, kinds, cost, forced=False) for group in groups))
+    return node if exceptions is None else Node(exceptions, (node,))
+
+
+def _is_worth(planes: Planes, origin: Origin, groups: Sequence[Planes], cost: Cost) -> bool:
+    """Whether the groups need clearly fewer bytes than the picture, by coding the middle of it both ways."""
+    middle = _middle(planes.shape)
+    scale = planes.size / planes[middle].size
+    without = scale * cost(planes[middle])
+    needed = len(origin.pack()) + scale * sum(cost(group[middle]) for group in groups)
+    return needed < WORTH * without - WORTH_BYTES
+
+
+def _middle(shape: Shape) -> tuple[slice, slice]:
+    height, width = (
+        slice((side - min(side, TRIAL_SIDE)) // 2, (side + min(side, TRIAL_SIDE)) // 2) for side in shape[:2]
+    )
+    return height, width
+
+
+def _by_palette(planes: Planes, palette: bytes) -> tuple[Ranks, list[Planes]] | None:
+    """The indices in use, ordered by their colours; None where an index has no colour or they are so already."""
+    colours = np.frombuffer(palette, np.uint8).reshape(-1, 3)
+    used = np.unique(planes).astype(np.uint8)
+    if used[-1] >= len(colours):
+        return None
+    ordered = used[by_luminance(colours[used])]
+    return None if (ordered == np.arange(len(used))).all() else Ranks.of(planes, [ordered])
+
+
+def read(record: bytes, mode: str, shape: Shape, levels: int) -> tuple[tuple[bytes, bytes], Node | Leaf]:
+    """Palette and transparency, and the tree, of a record; see `tree.read`."""
+    return trees.read(record, mode, shape, levels, NUMBERS)
+
+
+render, words, write, leaves = trees.render, trees.words, trees.write, trees.leaves
