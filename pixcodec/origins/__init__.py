@@ -18,8 +18,10 @@ from pixcodec.origins.enlarged import Enlarged
 from pixcodec.origins.exceptions import Exceptions
 from pixcodec.origins.gray import Gray
 from pixcodec.origins.palette import Palette, by_luminance
+from pixcodec.origins.photo_cd import PhotoCD
 from pixcodec.origins.ranks import Ranks
 from pixcodec.origins.tree import Leaf, Node
+from pixcodec.origins.ycbcr import YCbCr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     Cost = Callable[[Planes], int]
 
 # In the order in which they are looked for: the first that is found is taken, unless it is unsure.
-ORIGINS: tuple[type[Origin], ...] = (Constant, Gray, Enlarged, Palette, Ranks)
+ORIGINS: tuple[type[Origin], ...] = (Constant, Gray, Enlarged, Palette, PhotoCD, YCbCr, Ranks)
 _KNOWN: tuple[type[Origin], ...] = (Exceptions, Alpha, *ORIGINS)
 NUMBERS = {each.number: each for each in _KNOWN}
 AUTO, NONE = "auto", "none"
@@ -75,7 +77,7 @@ def _find(planes: Planes, levels: int, kinds: Sequence[type[Origin]], cost: Cost
         if levels == 2 and not kind.bilevel:
             continue
         found = kind.recover(planes)
-        if found is None or (kind.unsure and not forced and not _is_worth(planes, *found, cost)):
+        if found is None or (found[0].unsure and not forced and not _is_worth(planes, *found, cost)):
             continue
         # What has been undone is not looked for again, but for an enlargement by more than one can say.
         again = kinds if kind is Enlarged else [each for each in kinds if each is not kind]

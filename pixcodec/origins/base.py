@@ -28,7 +28,7 @@ class Origin(ABC):
         number: in files.
         name: for people, and of the option ``--origin``.
         bilevel: whether groups of a bilevel picture are bilevel again.
-        unsure: whether it is not smaller by its nature, so that its groups must be coded to know.
+        unsure: whether it is not smaller by its nature, so that its groups must be coded to know; those have its size.
     """
 
     number: ClassVar[int]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pixcodec.varint import Reader
 
-MOST = 1 / 8  # of the pixels: a rendering that misses more explains nothing
+MOST = 1 / 32  # of the pixels: a rendering that misses more explains nothing
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,158 @@
+"""Pictures made from one luma and two coarser chroma planes: what Photo CD and YCbCr share.
+
+A pixel that nothing clips says its luma and chroma exactly, by a named conversion. Chroma is gathered from these; what
+clipped pixels hide is filled in and mended until every pixel has a luma, or nearly every one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from pixcodec.origins import kernels
+from pixcodec.origins.base import Origin, Planes, Shape, require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+    from pixcodec.varint import Reader
+
+_LOOK = 1 << 11  # pixels of the first look
+_FIRST, _ENOUGH = 0.03, 0.005  # of solvable pixels: how many may fail the first look, and the check of all
+_SWEEPS, _REACHES = 6, (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Luma and chroma to pixels.
+
+    Args:
+        name: for people.
+        tables: int64[3, 256, 3] of luma and both chroma planes, see `kernels`.
+    """
+
+    name: str
+    tables: NDArray[np.int64]
+
+    def inverse(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Where to look for (Y, C1, C2) of a pixel v: matrix @ (v + 1/2 - offsets)."""
+        slopes = (self.tables[:, 255] - self.tables[:, 0]).T / 255 / 65536
+        return np.linalg.inv(slopes), self.tables[:, 0].sum(axis=0) / 65536
+
+
+@dataclass(frozen=True)
+class LumaChroma(Origin):
+    """Luma [H, W, 1] and two chroma planes [h, w, 1].
+
+    Args:
+        conversion: its place in `CONVERSIONS`.
+        factors: luma samples to a chroma sample, down and across: 1 or 2.
+        phases: of the first chroma sample, below the factors.
+        replicated: whether chroma is that of the sample before, not the mean of two.
+    """
+
+    CONVERSIONS: ClassVar[tuple[Conversion, ...]] = ()
+    # Factors, and whether replicated, that are looked for; the first that fits is taken.
+    LAYOUTS: ClassVar[tuple[tuple[tuple[int, int], bool], ...]] = ()
+
+    conversion: int
+    factors: tuple[int, int]
+    phases: tuple[int, int]
+    replicated: bool
+
+    @property
+    def _layout(self) -> tuple[int, int, int, int, bool]:
+        return (*self.factors, *self.phases, self.replicated)
+
+    @classmethod
+    def _kinds(cls) -> Iterator[tuple[tuple[int, int], tuple[int, int], bool]]:
+        for factors, replicated in cls.LAYOUTS:
+            for py in range(factors[0]):
+                for px in range(factors[1]):
+                    yield factors, (py, px), replicated
+
+    @classmethod
+    def recover(cls, planes: Planes) -> tuple[Origin, list[Planes]] | None:
+        """See `Origin`."""
+        height, width, channels = planes.shape
+        if channels != 3 or height < 4 or width < 4:
+            return None
+        flat = planes.reshape(-1, 3)
+        sample = flat[:: max(1, len(flat) // _LOOK)]
+        for number, conversion in enumerate(cls.CONVERSIONS):
+            if not _solves(sample, conversion, _FIRST)[0]:
+                continue
+            good, solved = _solves(flat, conversion, _FIRST)
+            if not good:
+                continue
+            solved = solved.reshape(planes.shape)
+            for factors, phases, replicated in cls._kinds():
+                own = cls(number, factors, phases, replicated)
+                if (groups := own._groups(planes, solved)) is not None:
+                    return own, groups
+        return None
+
+    def _groups(self, planes: Planes, solved: NDArray[np.int64]) -> list[Planes] | None:
+        """Luma and chroma; None where pixels that nothing clips do not agree with this layout."""
+        tables, layout = self.CONVERSIONS[self.conversion].tables, self._layout
+        c1, c2 = (np.full(shape[:2], kernels.UNKNOWN, np.int64) for shape in self.shapes(planes.shape)[1:])
+        wrong = kernels.gather(solved, layout, c1, c2)
+        known, differ = kernels.disagreements(solved, layout, c1, c2)
+        if known == 0 or wrong + differ > _ENOUGH * known:
+            return None
+        hidden = c1 == kernels.UNKNOWN
+        middles = [int(np.median(c[~hidden])) for c in (c1, c2)]
+        for plane, middle in zip((c1, c2), middles, strict=True):
+            kernels.fill(plane, middle)
+        if hidden.any():
+            for reach in _REACHES:
+                for _ in range(_SWEEPS):
+                    if not kernels.repair(planes, tables, layout, hidden, c1, c2, reach):
+                        break
+        y = np.zeros(planes.shape[:2], np.int64)
+        kernels.luma(planes, tables, layout, c1, c2, y)
+        return [plane.astype(np.uint8)[:, :, None] for plane in (y, c1, c2)]
+
+    def render(self, groups: Sequence[Planes], shape: Shape) -> Planes:
+        """See `Origin`."""
+        planes = np.empty(shape, np.uint8)
+        y, c1, c2 = (group[:, :, 0].astype(np.int64) for group in groups)
+        kernels.render(y, c1, c2, self.CONVERSIONS[self.conversion].tables, self._layout, planes)
+        return planes
+
+    def shapes(self, shape: Shape) -> list[Shape]:
+        """See `Origin`."""
+        height, width = (max(-(-(shape[axis] - self.phases[axis]) // self.factors[axis]), 1) for axis in (0, 1))
+        return [(*shape[:2], 1), (height, width, 1), (height, width, 1)]
+
+    def pack(self) -> bytes:
+        """Two bytes: the conversion, and the layout's place in `_kinds`."""
+        own = self.factors, self.phases, self.replicated
+        return bytes([self.conversion, [*self._kinds()].index(own)])
+
+    @classmethod
+    def read(cls, reader: Reader, shape: Shape) -> Self:
+        """See `Origin`."""
+        conversion, layout = reader.take(2)
+        kinds = [*cls._kinds()]
+        known = conversion < len(cls.CONVERSIONS) and layout < len(kinds) and shape[2] == 3
+        require(known, reader, f"conversion {conversion} of layout {layout} and {shape[2]} channels")
+        return cls(conversion, *kinds[layout])
+
+    def words(self) -> str:
+        """See `Origin`."""
+        size = {(1, 1): "full", (1, 2): "half horizontal", (2, 2): "half"}[self.factors]
+        return f"{self.CONVERSIONS[self.conversion].name}, chroma at {size} resolution"
+
+
+def _solves(pixels: Planes, conversion: Conversion, most: float) -> tuple[bool, NDArray[np.int64]]:
+    """Whether most pixels [n, 3] that nothing clips have a luma and chroma, and these."""
+    out = np.empty(pixels.shape, np.int64)
+    missing = kernels.invert(pixels, conversion.tables, *conversion.inverse(), out)
+    known = int((out[:, 0] != kernels.UNKNOWN).sum())
+    return known > 0 and missing <= most * (known + missing), out
