@@ -14,9 +14,10 @@ import reference_coder
 from click.testing import CliRunner
 from PIL import Image
 
-from pixcodec import archive, archive_codec, cli, codec, container, errors, models
+from pixcodec import archive, archive_codec, cli, codec, container, errors, image, models, origins
 from pixcodec.exact.network import Network
 from pixcodec.exact.program import Program
+from pixcodec.origins import tree as trees
 
 GOLDEN = Path(__file__).parent / "golden"
 ERRORS = Path(__file__).parent / "golden_errors"
@@ -188,6 +189,22 @@ def test_the_golden_archive_is_written_the_same_again_also_by_the_reference() ->
     packed = archive.pack(header.blocks, payloads, header.names)
     assert archive.unpack(packed) == (archive.read_header(packed), payloads)
     assert archive.read_header(packed).names == header.names
+
+
+@pytest.mark.parametrize("path", sorted((GOLDEN / "origins").glob("*.pxc")), ids=lambda path: path.stem)
+def test_a_golden_file_with_a_record_decodes_to_its_picture(path: Path) -> None:
+    picture = image.read(path.with_suffix(".png"))
+    for backend in (None, "numpy"):
+        decoded = codec.decode(path.read_bytes(), backend=backend)
+        assert (decoded.mode, decoded.colours) == (picture.mode, picture.colours)
+        np.testing.assert_array_equal(decoded.planes, picture.planes)
+
+
+def test_the_golden_files_with_a_record_have_every_mode_and_origin() -> None:
+    headers = [container.read_header(path.read_bytes()) for path in (GOLDEN / "origins").glob("*.pxc")]
+    assert {header.mode for header in headers} == {*container.MODES}
+    found = {type(each) for header in headers for each in trees.nodes(codec.read_record(header)[1])}
+    assert found == {*origins.NUMBERS.values()}
 
 
 def test_every_bad_file_has_an_expectation() -> None:

@@ -21,11 +21,14 @@ from noise import noise, product
 from PIL import Image
 from safetensors.numpy import save_file
 
-from pixcodec import archive, archive_codec, codec, models
+from pixcodec import archive, archive_codec, codec, container, models
 from pixcodec.exact.experts import BUCKETS, MAP_SIZE, NODES, starting_map
 from pixcodec.exact.network import Network, head_inputs, residual_classes
 from pixcodec.exact.predict import Parameters
 from pixcodec.exact.program import Program
+from pixcodec.image import write as write_image
+from pixcodec.origins.photo_cd import PhotoCD
+from pixcodec.origins.ycbcr import YCbCr
 
 GOLDEN = Path(__file__).parent
 ERRORS = GOLDEN.parent / "golden_errors"
@@ -240,6 +243,52 @@ def write_golden() -> None:
         save(planes, mode, GOLDEN / f"{name}.png")
 
 
+def luma_chroma(kind: type[PhotoCD | YCbCr], number: int, phases: tuple[int, int]) -> np.ndarray:
+    """A picture of smooth luma and chroma, some of it clipped: uint8[24, 30, 3]."""
+    origin = kind(number, (2, 2), phases, replicated=kind is YCbCr)
+    luma, *chroma = (smooth(height, width, 1) for height, width, _ in origin.shapes((24, 30, 3)))
+    return origin.render([luma, *(plane // 4 + 100 for plane in chroma)], (24, 30, 3))
+
+
+def origin_pictures() -> dict[str, tuple[np.ndarray, str, str, str, container.Colours]]:
+    """Name: the picture, its mode, the origin to look for, the model for its groups, palette and transparency."""
+    none, gray = container.NO_COLOURS, "model_tiny_gray"
+    shades = container.Colours(bytes(3 * value for value in range(80) for _ in range(3)), b"\xff\x80\0")
+    missed = luma_chroma(PhotoCD, 0, (0, 1))
+    missed[-1, 3:20] = 0
+    gray_alpha = np.dstack([smooth(9, 14, 1).repeat(3, axis=2), np.full((9, 14, 1), 255, np.uint8)])
+    return {
+        "la": (np.dstack([smooth(9, 14, 1), clipped(9, 14, 1)]), "LA", "none", gray, none),
+        "rgba": (
+            np.dstack([smooth(9, 14, 1).repeat(3, 2), np.full((9, 14, 1), 255)]).astype(np.uint8),
+            "RGBA",
+            "auto",
+            gray,
+            none,
+        ),
+        "p": (smooth(9, 14, 1) % 80, "P", "none", gray, shades),
+        "rgb_transparent": (smooth(9, 14, 3), "RGB", "none", "model_tiny_rgb", container.Colours(b"", bytes(range(6)))),
+        "constant": (np.full((9, 14, 3), 9, np.uint8), "RGB", "constant", gray, none),
+        "bilevel_enlarged": (bilevel(9, 14).repeat(3, axis=1)[:, 2:], "1", "enlarged", "model_tiny_bilevel", none),
+        "gray": (smooth(21, 37, 1).repeat(3, axis=2), "RGB", "gray", gray, none),
+        "palette": (text(25, 38, 3), "RGB", "palette", gray, none),
+        "ranks": (smooth(9, 14, 1) // 7 * 7, "L", "ranks", gray, none),
+        "photo_cd_missed": (missed, "RGB", "photo_cd", gray, none),
+        "ycbcr": (luma_chroma(YCbCr, 1, (0, 0)), "RGB", "ycbcr", gray, none),
+    }
+
+
+def write_origins() -> None:
+    """`origins/NAME.pxc` and `NAME.png` of pictures whose file has a record."""
+    folder = GOLDEN / "origins"
+    folder.mkdir(exist_ok=True)
+    for name, (planes, mode, origin, network, colours) in origin_pictures().items():
+        options = {"origin": origin, "model": network, "colours": colours, "tile": 32, "threads": 1}
+        (folder / f"{name}.pxc").write_bytes(codec.encode(planes, mode, **options).data)
+        with (folder / f"{name}.png").open("wb") as target:
+            write_image(planes, mode, target, "PNG", colours)
+
+
 def write_mixed() -> None:
     """`archives/mixed.pxc` of blocks by several models, and its pictures in a folder beside it."""
     blocks: list[archive.Block] = []
@@ -361,6 +410,7 @@ def main() -> None:
     write_golden()
     write_archive()
     write_mixed()
+    write_origins()
     write_errors()
 
 
