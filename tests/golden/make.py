@@ -256,7 +256,6 @@ def origin_pictures() -> dict[str, tuple[np.ndarray, str, str, str, container.Co
     shades = container.Colours(bytes(3 * value for value in range(80) for _ in range(3)), b"\xff\x80\0")
     missed = luma_chroma(PhotoCD, 0, (0, 1))
     missed[-1, 3:20] = 0
-    gray_alpha = np.dstack([smooth(9, 14, 1).repeat(3, axis=2), np.full((9, 14, 1), 255, np.uint8)])
     return {
         "la": (np.dstack([smooth(9, 14, 1), clipped(9, 14, 1)]), "LA", "none", gray, none),
         "rgba": (
