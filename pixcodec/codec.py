@@ -269,7 +269,8 @@ class _Groups:
             raise UnsupportedImageError(message)
         ids = [network.identity[: container.MODEL_ID_BYTES] for _, network in groups]
         first = ids[0] if ids else bytes(container.MODEL_ID_BYTES)
-        settings = max((settings_of(network, self.effort) for _, network in groups), default=0)
+        # What all models can do: they are of one kind, and heads that learn come last.
+        settings = min((settings_of(network, self.effort) for _, network in groups), default=0)
         # The largest group decides; smaller ones have fewer or smaller tiles.
         sides = tile_sides(groups[0][1], height, width, self.tile) if groups else (container.TILE_UNIT,) * 2
         streams: list[bytes] = []
