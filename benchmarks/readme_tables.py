@@ -22,6 +22,7 @@ README = ROOT / "README.md"
 CODECS = ("pixcodec", "JXL 9", "JXL 7", "WebP", "PNG")
 SETS = {
     "kodak": "Kodak, 24 photographs",
+    "kodak_origins": "the same with `--origin auto`: Kodak is Photo CD",
     "photos": "validation photographs, 33",
     "scikit-image": "scikit-image, 14 pictures (4 were JPEG)",
 }

@@ -204,6 +204,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model")
     parser.add_argument("--backend")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--origin", default="none", help="what pictures may have been made from (default none; auto)")
     return parser.parse_args(arguments)
 
 
@@ -243,7 +244,7 @@ def measure_all(
         except ModelError as error:
             skipped.append(f"{sample.name} ({mode}): {error}")
             continue
-        if mode in ideal_float:
+        if mode in ideal_float and not header.has_origin:
             row.ideal_float = ideal_float[mode](planes, header) / planes.size
         rows.append(row)
         print(line(row), flush=True)
@@ -262,7 +263,9 @@ def main(arguments: Sequence[str]) -> int:
     print(about["command"], about["machine"], about["versions"], sep="\n")
     print(*left_out, sep="\n", end="\n\n")
     coding = {
-        key: getattr(options, key) for key in ("model", "backend", "threads") if getattr(options, key) is not None
+        key: getattr(options, key)
+        for key in ("model", "backend", "threads", "origin")
+        if getattr(options, key) is not None
     }
     # Compilation and the model's loading are paid once a process; a small picture pays them here.
     for mode in container.PLAIN_MODES:
