@@ -34,7 +34,8 @@ def encode(
         image: the picture; its metadata is not kept yet.
         model: a model's name; the default is "photo", its gray sibling for one channel, and "mnist" for 1.
         threads: how many to use; the default is one a core.
-        effort: 1 to 9; up to 3 the network alone, the fastest, from 4 on with experts that learn the image.
+        effort: 1 to 9; up to 3 the network alone, the fastest, from 4 on with experts that learn the image, from 7 on
+            its heads learn too.
         origin: what the picture may have been made from and is stored as: "auto" for whatever is found, "none", or one
             of `pixcodec.origins.NAMES`.
 

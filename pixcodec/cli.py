@@ -137,7 +137,7 @@ def main() -> None:
     type=click.IntRange(1, 9),
     default=7,
     show_default=True,
-    help="1 to 3: the network alone, the fastest. 4 to 9: with experts that learn the image.",
+    help="1 to 3: the network alone, the fastest. From 4 on: with experts that learn the image; from 7: all learns.",
 )
 @click.option(
     "--origin",
