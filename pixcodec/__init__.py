@@ -26,6 +26,7 @@ def encode(
     model: str | None = None,
     threads: int | None = None,
     effort: int = 7,
+    experts: str | None = None,
     origin: str = "auto",
 ) -> bytes:
     """Return the ``.pxc`` file of a PIL image of mode RGB, L, 1, P, LA or RGBA.
@@ -35,19 +36,21 @@ def encode(
         model: a model's name; the default is "photo", its gray sibling for one channel, and "mnist" for 1.
         threads: how many to use; the default is one a core.
         effort: 1 to 9; up to 3 the network alone, the fastest, from 4 on with experts that learn the image, from 7 on
-            its heads learn too.
+            its heads learn too; 9 keeps the smallest of several files.
+        experts: "all", "none", or names of `pixcodec.expert_names` with commas; by default the effort says.
         origin: what the picture may have been made from and is stored as: "auto" for whatever is found, "none", or one
             of `pixcodec.origins.NAMES`.
 
     Raises:
         PixcodecError: see `pixcodec.errors`; `UnsupportedImageError` for other modes.
-        ValueError: no such effort or origin.
+        ValueError: no such effort, expert or origin.
     """
     # Imported here so that `import pixcodec` stays light (the codec brings numba).
     from pixcodec import codec
     from pixcodec import image as images
+    from pixcodec.expert_names import mask_of
 
-    picture = images.from_pil(image)
+    picture, mask = images.from_pil(image), None if experts is None else mask_of(experts)
     encoded = codec.encode(
         picture.planes,
         picture.mode,
@@ -55,6 +58,7 @@ def encode(
         model=model,
         threads=threads,
         effort=effort,
+        experts=mask,
         origin=origin,
     )
     return encoded.data

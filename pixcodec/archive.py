@@ -34,17 +34,20 @@ from pixcodec.container import (
     ARCHIVE,
     CHANNELS,
     DIGEST_BYTES,
+    MASK,
+    MASKED,
     MODE_NAMES,
     MODEL_ID_BYTES,
     MODES,
+    ORIGIN,
     PLAIN_MODES,
-    SETTINGS,
     SIGNATURE,
     TILE_UNIT,
     VERSION,
     check_beginning,
     check_geometry,
     is_archive,
+    is_known,
 )
 from pixcodec.errors import ContainerError, DamagedTileError, UnsupportedImageError
 from pixcodec.varint import Reader, varint
@@ -75,6 +78,7 @@ class Block:
         tile_height: in pixels, a multiple of 16; may exceed the images.
         count: how many images.
         digest: `container.digest` of all of them.
+        mask: of experts, as of a file of one image.
     """
 
     model_id: bytes
@@ -86,6 +90,7 @@ class Block:
     tile_height: int
     count: int
     digest: bytes
+    mask: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -143,8 +148,10 @@ def pack(blocks: Sequence[Block], payloads: Sequence[bytes], names: Sequence[str
         if len(block.model_id) != MODEL_ID_BYTES or len(block.digest) != DIGEST_BYTES:
             message = f"expected {MODEL_ID_BYTES} bytes of model id and {DIGEST_BYTES} of digest"
             raise ValueError(message)
-        if block.settings not in SETTINGS:
-            message = f"expected settings of {SETTINGS}, found {block.settings}"
+        if not _is_known(block.settings, block.mask):
+            message = (
+                f"expected settings that archives have, with a mask that fits, found {block.settings}, {block.mask}"
+            )
             raise ValueError(message)
         if block.tile_width % TILE_UNIT or block.tile_height % TILE_UNIT:
             message = f"tile sides must be multiples of {TILE_UNIT}, not {block.tile_width}x{block.tile_height}"
@@ -156,6 +163,7 @@ def pack(blocks: Sequence[Block], payloads: Sequence[bytes], names: Sequence[str
             *map(varint, numbers),
             _U32.pack(zlib.crc32(payload)),
             block.digest,
+            MASK.pack(block.mask) if block.settings & MASKED else b"",
         ]
     directory = b"".join([*parts, packed_names.pack(names)])
     if len(directory) > MAX_DIRECTORY_BYTES:
@@ -209,6 +217,11 @@ def read_header(data: bytes) -> Archive:
     return _read_directory(directory, reader.position)
 
 
+def _is_known(settings: int, mask: int) -> bool:
+    """Whether a block may have these settings with this mask; none has an origin."""
+    return is_known(settings, mask) and not settings & ORIGIN
+
+
 def _read_directory(directory: bytes, start: int) -> Archive:
     reader = Reader(directory, ContainerError, "the directory")
     models = [reader.take(MODEL_ID_BYTES) for _ in range(_count(reader, MODEL_ID_BYTES))]
@@ -217,12 +230,13 @@ def _read_directory(directory: bytes, start: int) -> Archive:
         mode, settings = reader.take(2)
         model, width, height, tile_width, tile_height, count, length = (reader.number() for _ in range(7))
         (crc,), digest = _U32.unpack(reader.take(_U32.size)), reader.take(DIGEST_BYTES)
-        if MODE_NAMES.get(mode) not in PLAIN_MODES or settings not in SETTINGS or model >= len(models):
+        (mask,) = MASK.unpack(reader.take(MASK.size)) if settings & MASKED else (0,)
+        if MODE_NAMES.get(mode) not in PLAIN_MODES or not _is_known(settings, mask) or model >= len(models):
             message = f"mode {mode} with settings {settings} and model {model} of {len(models)} is unknown to this "
             message += "pixcodec; update pixcodec"
             raise ContainerError(message)
         sides = width, height, tile_width * TILE_UNIT, tile_height * TILE_UNIT
-        blocks.append(Block(models[model], MODE_NAMES[mode], settings, *sides, count, digest))
+        blocks.append(Block(models[model], MODE_NAMES[mode], settings, *sides, count, digest, mask))
         stored.append(Stored(start, start + length, crc))
         start += length
     _check(blocks, ContainerError)

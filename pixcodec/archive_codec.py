@@ -53,6 +53,7 @@ def encode(
     model: str | None = None,
     threads: int | None = None,
     effort: int = codec.DEFAULT_EFFORT,
+    experts: int | None = None,
     progress: Progress | None = None,
     **products: str | None,
 ) -> Encoded:
@@ -63,7 +64,8 @@ def encode(
         model: name or folder, for all images; by default, for each mode and size, that of the models which are here
             that makes the fewest bytes of a few images.
         threads: how many blocks may be coded side by side; by default one a core, on a device always one.
-        effort: see `codec.encode`.
+        effort: see `codec.encode`; 9 is as 7 here.
+        experts: see `codec.encode`.
         progress: called with (sub-pixels done, sub-pixels in all), from any thread.
         products: `backend` and `device`, see `codec.encode`.
 
@@ -79,7 +81,7 @@ def encode(
             message = f"mode {image.mode} of {image.name} is not kept in archives in this version; expected one of "
             raise UnsupportedImageError(message + f"{', '.join(container.PLAIN_MODES)}, encode it alone or convert it")
     groups = _groups(images)
-    networks = [_network(group, model, effort, {"threads": threads, **products}) for group in groups]
+    networks = [_network(group, model, (effort, experts), {"threads": threads, **products}) for group in groups]
     work = [(network, block) for network, group in zip(networks, groups, strict=True) for block in _blocks(group)]
     total = sum(image.planes.size for image in images)
     tally, (outer, inner) = Tally(progress, total), _threads(threads, len(work), products.get("device"))
@@ -88,13 +90,13 @@ def encode(
         network, block = item
         planes, mode = np.stack([image.planes for image in block]), block[0].mode
         count, height, width, _ = planes.shape
-        sides, settings = codec.tile_sides(network, height, width), codec.settings_of(network, effort)
+        sides, (settings, mask) = codec.tile_sides(network, height, width), codec.settings_of(network, effort, experts)
         part = tally.part(planes.size)
         streams, bits, spent = codec.encode_images(
-            planes, network, sides, settings, threads=inner, progress=part, **products
+            planes, network, sides, settings, mask, threads=inner, progress=part, **products
         )
         identity, digest = network.identity[: container.MODEL_ID_BYTES], container.digest(planes, mode)
-        described = archive.Block(identity, mode, settings, width, height, sides[1], sides[0], count, digest)
+        described = archive.Block(identity, mode, settings, width, height, sides[1], sides[0], count, digest, mask)
         return described, container.join(streams), bits, spent
 
     done = side_by_side(code, work, outer)
@@ -131,7 +133,7 @@ def decode(
         try:
             streams = container.split(payloads[index])
             options: dict[str, Any] = {"threads": inner, "progress": part, **products}
-            planes, _ = codec.decode_images(streams, block.shape, network, sides, block.settings, **options)
+            planes, _ = codec.decode_images(streams, block.shape, network, sides, block.settings, block.mask, **options)
         except DamagedTileError as problem:
             message = f"{where}: {problem}"
             raise DamagedTileError(message, index) from None
@@ -162,10 +164,12 @@ def _blocks(group: Sequence[NamedImage]) -> list[Sequence[NamedImage]]:
     return [group[first:last] for first, last in pairwise(ends)]
 
 
-def _network(group: Sequence[NamedImage], model: str | None, effort: int, options: dict[str, Any]) -> Network | Program:
+def _network(
+    group: Sequence[NamedImage], model: str | None, how: tuple[int, int | None], options: dict[str, Any]
+) -> Network | Program:
     """The model for a group: that asked for, or the one with the fewest bytes for a few images spread over it."""
     mode = group[0].mode
-    candidates = [models.load(model)] if model else _candidates(mode, max(group[0].planes.shape[:2]))
+    candidates = [models.load(model)] if model else codec.candidates(mode, max(group[0].planes.shape[:2]))
     if not candidates:
         candidates = [models.load(models.DEFAULTS[mode])]  # whose absence is said by name
     for network in candidates:
@@ -176,17 +180,10 @@ def _network(group: Sequence[NamedImage], model: str | None, effort: int, option
     trial = np.stack([group[len(group) * number // count].planes for number in range(count)])
 
     def size(network: Network | Program) -> int:
-        sides, settings = codec.tile_sides(network, *trial.shape[1:3]), codec.settings_of(network, effort)
-        return sum(map(len, codec.encode_images(trial, network, sides, settings, **options)[0]))
+        sides, settings = codec.tile_sides(network, *trial.shape[1:3]), codec.settings_of(network, *how)
+        return sum(map(len, codec.encode_images(trial, network, sides, *settings, **options)[0]))
 
     return min(candidates, key=size)
-
-
-def _candidates(mode: str, side: int) -> list[Network | Program]:
-    """Models for the mode; of those for small images the ones that code this side in one piece, if there are any."""
-    kind = container.CHANNELS[mode], container.LEVELS[mode]
-    found = [models.load(str(each.folder)) for each in models.available() if (each.channels, each.levels) == kind]
-    return [network for network in found if not codec.is_stacked(network) or side <= network.tile] or found
 
 
 def _threads(threads: int | None, blocks: int, device: str | None) -> tuple[int, int]:

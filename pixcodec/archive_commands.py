@@ -30,6 +30,7 @@ def encode(
     *,
     model: str | None,
     effort: int,
+    experts: int | None,
     verify: bool,
     talk: Talk,
     computing: dict[str, Any],
@@ -49,7 +50,7 @@ def encode(
     images, dropped = _read(found, talk)
     began = time.perf_counter()
     with talk.bar(f"encoding {len(images)} images") as bar, files.named(sources[0]):
-        encoded = archive_codec.encode(images, model=model, effort=effort, progress=bar, **computing)
+        encoded = archive_codec.encode(images, model=model, effort=effort, experts=experts, progress=bar, **computing)
     seconds = time.perf_counter() - began
     with files.named(target):
         files.write(target, encoded.data, partial(_compare, images, talk, computing) if verify else None)

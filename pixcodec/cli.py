@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import numpy as np
 
-from pixcodec import __version__, archive_commands, container, files, image, network_commands
+from pixcodec import __version__, archive_commands, container, expert_names, files, image, network_commands
 from pixcodec.errors import (
     ContainerError,
     DigestError,
@@ -119,6 +119,14 @@ def _known_origin(context: click.Context, parameter: click.Parameter, name: str)
     return name
 
 
+def _mask(_context: click.Context, _parameter: click.Parameter, names: str | None) -> int | None:
+    """Experts by name, as their mask."""
+    try:
+        return None if names is None else expert_names.mask_of(names)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem)) from None
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pixcodec")
 def main() -> None:
@@ -137,7 +145,14 @@ def main() -> None:
     type=click.IntRange(1, 9),
     default=7,
     show_default=True,
-    help="1 to 3: the network alone, the fastest. From 4 on: with experts that learn the image; from 7: all learns.",
+    help="1 to 3: the network alone, the fastest. From 4 on: with experts that learn the image; from 7: all learns. "
+    "9: the smallest of several files, in some ten times the time.",
+)
+@click.option(
+    "--experts",
+    metavar="NAMES",
+    callback=_mask,
+    help="all, none, or names with commas: which learn the image (docs/names.md; default: by the effort).",
 )
 @click.option(
     "--origin",
@@ -157,6 +172,7 @@ def encode(
     output: str | None,
     model: str | None,
     effort: int,
+    experts: int | None,
     origin: str,
     *,
     archive: bool,
@@ -172,7 +188,7 @@ def encode(
     talk = Talk(quiet=quiet, verbose=verbose)
     if archive:
         target = archive_commands.target_of(sources, output, force=force)
-        options: dict[str, Any] = {"model": model, "effort": effort, "verify": verify, "talk": talk}
+        options: dict[str, Any] = {"model": model, "effort": effort, "experts": experts, "verify": verify, "talk": talk}
         archive_commands.encode(sources, target, computing=_given(computing), **options)
         return
     if len(sources) > 1:
@@ -187,7 +203,7 @@ def encode(
         picture = image.read(sys.stdin.buffer if source == files.STREAM else source)
         began = time.perf_counter()
         with talk.bar(f"encoding {files.display(source)}") as bar:
-            options = _given(computing | {"model": model}) | {"effort": effort, "origin": origin}
+            options = _given(computing | {"model": model, "experts": experts}) | {"effort": effort, "origin": origin}
             encoded = codec.encode(picture.planes, picture.mode, colours=picture.colours, progress=bar, **options)
         seconds = time.perf_counter() - began
     check = partial(_compare, picture, talk=talk, name=source, computing=computing) if verify else None
@@ -316,6 +332,7 @@ def info(source: str, *, as_json: bool, names: bool) -> None:
         "mode": header.mode,
         "model_id": header.model_id.hex(),
         "settings": header.settings,
+        "experts": expert_names.names_of(header.experts),
         **_origin(header),
         "tile_width": header.tile_width,
         "tile_height": header.tile_height,

@@ -6,14 +6,16 @@ What codes the symbols is one of two: `tiles`, a tile after the other by the wav
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pixcodec import container, models, origins, regions, tiles
 from pixcodec.container import NO_COLOURS, Colours
-from pixcodec.errors import ContainerError, DamagedTileError, DigestError, UnsupportedImageError
+from pixcodec.errors import ContainerError, DamagedTileError, DigestError, ModelError, UnsupportedImageError
+from pixcodec.expert_names import ALL
 from pixcodec.progress import Effort, Tally
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from pixcodec.progress import Progress
 
 EFFORTS = range(1, 10)
-DEFAULT_EFFORT, EXPERTS_FROM, LEARNING_FROM = 7, 4, 7
+DEFAULT_EFFORT, EXPERTS_FROM, LEARNING_FROM, MOST_EFFORT = 7, 4, 7, 9
 TILE_SIDE = 2048  # tiles of about 4 megapixels at most: what is learned starts anew in each (docs/decisions)
 
 
@@ -106,15 +108,16 @@ def encode_images(
     network: Network | Program,
     sides: tuple[int, int],
     settings: int,
+    mask: int,
     **options: Any,  # noqa: ANN401
 ) -> tuple[list[bytes], float, Effort]:
     """Images uint8[N, H, W, C] in tiles of `sides` to streams, with their ideal bits and how it went.
 
-    `settings` are the container's; `options` are threads, backend, device and progress, see `encode`.
+    `settings` and `mask` are the container's; `options` are threads, backend, device and progress, see `encode`.
     """
     if is_stacked(network):
         return regions.encode(images, network, sides, **options)
-    return tiles.encode(images, network, sides, **_learners(settings), **options)
+    return tiles.encode(images, network, sides, **_learners(settings, mask), **options)
 
 
 def decode_images(
@@ -123,17 +126,18 @@ def decode_images(
     network: Network | Program,
     sides: tuple[int, int],
     settings: int,
+    mask: int,
     **options: Any,  # noqa: ANN401
 ) -> tuple[NDArray[np.uint8], Effort]:
     """Streams to images uint8[N, H, W, C] of this shape, and how it went; `DamagedTileError` if they are of others."""
     if is_stacked(network):
         return regions.decode(streams, shape, network, sides, **options)
-    return tiles.decode(streams, shape, network, sides, **_learners(settings), **options)
+    return tiles.decode(streams, shape, network, sides, **_learners(settings, mask), **options)
 
 
-def _learners(settings: int) -> dict[str, Any]:
-    """What learns, by the container's settings, as `tiles` takes it."""
-    return {"experts": bool(settings & container.EXPERTS), "learning": bool(settings & container.LEARNING)}
+def _learners(settings: int, mask: int) -> dict[str, Any]:
+    """What learns, by the container's settings and mask, as `tiles` takes it."""
+    return {"experts": container.experts_of(settings, mask), "learning": bool(settings & container.LEARNING)}
 
 
 def stream_count(network: Network | Program, shape: tuple[int, int, int], sides: tuple[int, int]) -> int:
@@ -143,14 +147,30 @@ def stream_count(network: Network | Program, shape: tuple[int, int, int], sides:
     return -(-shape[0] // sides[0]) * -(-shape[1] // sides[1])
 
 
-def settings_of(network: Network | Program, effort: int) -> int:
-    """The container's settings for a model and an effort; `ValueError` unless it is one of `EFFORTS`."""
+def settings_of(network: Network | Program, effort: int, experts: int | None = None) -> tuple[int, int]:
+    """The container's settings and mask for a model and an effort, or for given experts.
+
+    Raises:
+        ValueError: the effort is not one of `EFFORTS`, or there are no such experts.
+        ModelError: experts were asked for, and the model codes without.
+    """
     if effort not in EFFORTS:
         raise ValueError(f"effort must be of {EFFORTS[0]} to {EFFORTS[-1]}, found {effort}")
     if is_stacked(network):
-        return container.ONE_STREAM
-    learning = container.LEARNING if effort >= LEARNING_FROM and network.learns else 0
-    return learning | (container.EXPERTS if effort >= EXPERTS_FROM else 0)
+        if experts:
+            raise ModelError("the model codes without experts, some were asked for; choose a model with predictors")
+        return container.ONE_STREAM, 0
+    if experts is None:
+        experts = ALL if effort >= EXPERTS_FROM else 0
+    settings, mask = container.settings_of(experts)
+    return settings | (container.LEARNING if effort >= LEARNING_FROM and network.learns else 0), mask
+
+
+def candidates(mode: str, side: int) -> list[Network | Program]:
+    """Models for the mode; of those for small images the ones that code this side in one piece, if there are any."""
+    kind = container.CHANNELS[mode], container.LEVELS[mode]
+    found = [models.load(str(each.folder)) for each in models.available() if (each.channels, each.levels) == kind]
+    return [network for network in found if not is_stacked(network) or side <= network.tile] or found
 
 
 def check_settings(network: Network | Program, settings: int) -> None:
@@ -170,6 +190,7 @@ def encode(
     device: str | None = None,
     tile: int | None = None,
     effort: int = DEFAULT_EFFORT,
+    experts: int | None = None,
     origin: str = origins.NONE,
     colours: Colours = NO_COLOURS,
     progress: Progress | None = None,
@@ -187,42 +208,103 @@ def encode(
             stacked one, step by step; by default it is evaluated step by step by compiled kernels, without torch.
         tile: longest side of a tile.
         effort: 1 to 9: below 4 the network alone, from there on experts that learn the image while it is coded, and
-            from 7 on the network's heads, which learn it too.
+            from 7 on the network's heads, which learn it too; 9 is the smallest file of several, see `_choices`.
+        experts: the mask of those that take part (`expert_names`), 0 for none; by default the effort says.
         origin: what the picture may have been made from: "auto", "none" or a name, of `origins.NAMES`.
         colours: palette and transparency.
         progress: called with (steps done, steps in all), from any thread; the steps of a trial are not among them.
 
     Raises:
         UnsupportedImageError: the planes do not fit the mode, or the mode the model.
-        ModelError: no such model.
+        ModelError: no such model, or one without experts for which some were asked.
         BackendError: the back end or device asked for is not here, or not exact.
-        ValueError: no such effort or origin.
+        ValueError: no such effort, experts or origin.
     """
     check_planes(planes, mode, colours)
     options: dict[str, Any] = {"threads": threads, "backend": backend, "device": device}
+    how = effort, experts
     if origin != origins.NONE or mode not in container.PLAIN_MODES or colours:
-        coder = _Groups(model, effort, tile, options)
+        coder = _Groups(model, how, tile, options)
         tree = origins.find(planes, container.LEVELS[mode], colours.palette, origin, coder.cost)
         if isinstance(tree, origins.Node) or mode not in container.PLAIN_MODES or colours:
             return coder.encode(planes, mode, colours, tree, progress)
-    network = models.load(model or models.DEFAULTS[mode])
-    check_model(network, mode, UnsupportedImageError)
-    height, width = planes.shape[:2]
-    sides = tile_sides(network, height, width, tile)
-    settings = settings_of(network, effort)
-    streams, bits, spent = encode_images(planes[None], network, sides, settings, progress=progress, **options)
-    payloads = [container.join(streams)] if is_stacked(network) else streams
-    header = container.Header(
-        width=width,
-        height=height,
-        mode=mode,
-        model_id=network.identity[: container.MODEL_ID_BYTES],
-        settings=settings,
-        tile_width=sides[1],
-        tile_height=sides[0],
-        digest=container.digest(planes, mode),
-    )
-    return Encoded(container.pack(header, payloads), spent.seconds, spent.steps, bits, spent.note)
+    networks = [models.load(model or models.DEFAULTS[mode])]
+    if effort == MOST_EFFORT and model is None:
+        found = candidates(mode, max(planes.shape[:2]))
+        networks = [each for each in found if not (experts and is_stacked(each))] or networks
+    made: list[Encoded] = []
+    for network in networks:
+        check_model(network, mode, UnsupportedImageError)
+        sides = tile_sides(network, planes.shape[0], planes.shape[1], tile)
+        coded, spent = _code_each(planes[None], network, sides, _choices([network], how), progress=progress, **options)
+        best = min(coded, key=lambda each: each.size)
+        header = container.Header(
+            width=planes.shape[1],
+            height=planes.shape[0],
+            mode=mode,
+            model_id=network.identity[: container.MODEL_ID_BYTES],
+            settings=best.settings,
+            tile_width=sides[1],
+            tile_height=sides[0],
+            digest=container.digest(planes, mode),
+            mask=best.mask,
+        )
+        data = container.pack(header, [container.join(best.streams)] if is_stacked(network) else best.streams)
+        made.append(Encoded(data, spent.seconds, spent.steps, best.bits, spent.note))
+    all_of_them = sum_of([Effort(each.seconds, each.steps, each.note) for each in made])
+    smallest = min(made, key=lambda each: len(each.data))
+    return replace(smallest, seconds=all_of_them.seconds, steps=all_of_them.steps, note=all_of_them.note)
+
+
+class _Coded(NamedTuple):
+    """Streams of images with the settings and the mask that they were coded with, and their ideal bits."""
+
+    settings: int
+    mask: int
+    streams: list[bytes]
+    bits: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of the streams."""
+        return sum(map(len, self.streams))
+
+
+def _choices(networks: Sequence[Network | Program], how: tuple[int, int | None]) -> list[tuple[int, int]]:
+    """Settings with masks, each of which all of the networks can do: what (effort, experts) says, or what it tries."""
+    effort, experts = how
+    # Networks of a file are of one kind, and only some of them may have heads that learn.
+    settings, mask = min((settings_of(network, *how) for network in networks), default=(0, 0))
+    if effort < MOST_EFFORT or not networks or settings & container.ONE_STREAM:
+        return [(settings, mask)]
+    learners = map(container.settings_of, [ALL, 0] if experts is None else [experts])
+    heads = dict.fromkeys([settings & container.LEARNING, 0])
+    return [(learning | settings, mask) for (settings, mask), learning in product(learners, heads)]
+
+
+def _code_each(
+    images: NDArray[np.uint8],
+    network: Network | Program,
+    sides: tuple[int, int],
+    choices: Sequence[tuple[int, int]],
+    **options: Any,  # noqa: ANN401
+) -> tuple[list[_Coded], Effort]:
+    """Images coded with each of several settings and masks, in their order, and how it went; see `encode_images`.
+
+    The network is evaluated once for all that are alike in whether its heads learn.
+    """
+    if is_stacked(network):
+        streams, bits, spent = regions.encode(images, network, sides, **options)
+        return [_Coded(*choice, streams, bits) for choice in choices], spent
+    coded: dict[tuple[int, int], _Coded] = {}
+    efforts = []
+    for learning in dict.fromkeys(settings & container.LEARNING for settings, _ in choices):
+        alike = [choice for choice in choices if choice[0] & container.LEARNING == learning]
+        masks = [container.experts_of(*choice) for choice in alike]
+        trials, spent = tiles.encode_each(images, network, sides, masks, learning=bool(learning), **options)
+        coded |= {choice: _Coded(*choice, t.streams, t.ideal_bits) for choice, t in zip(alike, trials, strict=True)}
+        efforts.append(spent)
+    return [coded[choice] for choice in choices], sum_of(efforts)
 
 
 class _Groups:
@@ -230,14 +312,16 @@ class _Groups:
 
     Args:
         model: name or folder of the model asked for, for the groups that it fits.
-        effort: see `encode`.
+        how: effort and experts, see `encode`.
         tile: longest side of a tile.
         options: threads, backend and device.
     """
 
-    def __init__(self, model: str | None, effort: int, tile: int | None, options: dict[str, Any]) -> None:
+    def __init__(
+        self, model: str | None, how: tuple[int, int | None], tile: int | None, options: dict[str, Any]
+    ) -> None:
         self.asked = None if model is None else models.load(model)
-        self.effort, self.tile, self.options = effort, tile, options
+        self.how, self.tile, self.options = how, tile, options
 
     def network(self, channels: int, levels: int) -> Network | Program:
         """The model for planes of so many channels and levels."""
@@ -250,8 +334,8 @@ class _Groups:
     def cost(self, planes: NDArray[np.uint8]) -> int:
         """Bytes of planes of 256 levels; of those without a model, LA and RGBA, nothing is asked."""
         network = self.network(planes.shape[2], 256)
-        sides, settings = tile_sides(network, *planes.shape[:2]), settings_of(network, self.effort)
-        return sum(map(len, encode_images(planes[None], network, sides, settings, **self.options)[0]))
+        sides, settings = tile_sides(network, *planes.shape[:2]), settings_of(network, *self.how)
+        return sum(map(len, encode_images(planes[None], network, sides, *settings, **self.options)[0]))
 
     def encode(
         self,
@@ -269,17 +353,20 @@ class _Groups:
             raise UnsupportedImageError(message)
         ids = [network.identity[: container.MODEL_ID_BYTES] for _, network in groups]
         first = ids[0] if ids else bytes(container.MODEL_ID_BYTES)
-        # What all models can do: they are of one kind, and heads that learn come last.
-        settings = min((settings_of(network, self.effort) for _, network in groups), default=0)
+        choices = _choices([network for _, network in groups], self.how)
         # The largest group decides; smaller ones have fewer or smaller tiles.
         sides = tile_sides(groups[0][1], height, width, self.tile) if groups else (container.TILE_UNIT,) * 2
-        streams: list[bytes] = []
-        bits, efforts, tally = 0.0, [], Tally(progress, sum(leaf.samples for leaf, _ in groups))
+        coded = [_Coded(*choice, [], 0.0) for choice in choices]
+        efforts, tally = [], Tally(progress, sum(leaf.samples for leaf, _ in groups))
         for leaf, network in groups:
             options = self.options | {"progress": tally.part(leaf.samples)}
-            own, ideal, spent = encode_images(leaf.known()[None], network, sides, settings, **options)
-            streams, bits = streams + own, bits + ideal
+            own, spent = _code_each(leaf.known()[None], network, sides, choices, **options)
+            coded = [
+                before._replace(streams=before.streams + each.streams, bits=before.bits + each.bits)
+                for before, each in zip(coded, own, strict=True)
+            ]
             efforts.append(spent)
+        best = min(coded, key=lambda each: each.size)
         record = origins.write(
             tree, mode, (colours.palette, colours.transparency), iter(b"" if each == first else each for each in ids)
         )
@@ -288,15 +375,16 @@ class _Groups:
             height=height,
             mode=mode,
             model_id=first,
-            settings=settings | container.ORIGIN,
+            settings=best.settings | container.ORIGIN,
             tile_width=sides[1],
             tile_height=sides[0],
             digest=container.digest(planes, mode, colours),
             record=record,
+            mask=best.mask,
         )
         spent = sum_of(efforts)
-        data = container.pack(header, [container.join(streams)])
-        return Encoded(data, spent.seconds, spent.steps, bits, spent.note, origins.words(tree))
+        data = container.pack(header, [container.join(best.streams)])
+        return Encoded(data, spent.seconds, spent.steps, best.bits, spent.note, origins.words(tree))
 
 
 def sum_of(efforts: Sequence[Effort]) -> Effort:
@@ -355,7 +443,7 @@ def decode(
     shape, sides = (1, header.height, header.width, header.channels), (header.tile_height, header.tile_width)
     options = {"threads": threads, "backend": backend, "device": device, "progress": progress}
     streams = container.split(payloads[0]) if header.one_stream else payloads
-    images, spent = decode_images(streams, shape, network, sides, header.settings, **options)
+    images, spent = decode_images(streams, shape, network, sides, header.settings, header.mask, **options)
     if container.digest(images, header.mode) != header.digest:
         raise DigestError("the decoded pixels are not those that were encoded; fetch the file and the model anew")
     return Decoded(images[0], header.mode, spent.seconds, spent.steps, spent.note)
@@ -389,7 +477,7 @@ def _decode_groups(
         count = stream_count(network, leaf.shape, sides)
         own, streams = streams[:count], streams[count:]
         part = {"progress": tally.part(leaf.samples), **options}
-        images, spent = decode_images(own, (1, *leaf.shape), network, sides, settings, **part)
+        images, spent = decode_images(own, (1, *leaf.shape), network, sides, settings, header.mask, **part)
         coded.append(images[0])
         efforts.append(spent)
     if streams:

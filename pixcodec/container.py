@@ -6,7 +6,7 @@ r"""The ``.pxc`` file, version 0: bytes <-> header, tiles, checksums. No torch, 
     0      8               signature 89 50 58 43 0D 0A 1A 0A ("\x89PXC\r\n\x1a\n")
     8      1               version, 0
     9      1               mode: 0 = L, 1 = RGB, 2 = 1, 3 = P, 4 = LA, 5 = RGBA; 255 is an archive, see archive.py
-    10     1               settings: bit 0 = one stream, bit 1 = experts, bit 3 = origin
+    10     1               settings: bit 0 = one stream, 1 = experts, 2 = heads that learn, 3 = origin, 4 = mask
     11     4               width in pixels
     15     4               height in pixels
     19     2               tile width in units of 16 pixels
@@ -19,10 +19,10 @@ r"""The ``.pxc`` file, version 0: bytes <-> header, tiles, checksums. No torch, 
     47+8n  ...             the tiles, in raster order
 
 n is the number of tiles, and 1 in a file of one stream, whose only payload has all of them. One tile costs 55 bytes
-over its payload. With an origin there is, at 47, a record behind its length as LEB128, and all after it lies so much
-later; n is 1, and the payload has the streams of all tiles of all groups of planes (docs/format.md, section 12; what
-the record says is the business of `origins`). A reader MUST check the header before it believes a number in it, and
-MUST NOT reserve memory by a number it has not compared with the file's length.
+over its payload. With a mask of experts its two bytes are at 47, and all after it lies so much later. With an origin a
+record follows, behind its length as LEB128; n is 1, and the payload has the streams of all tiles of all groups of
+planes (docs/format.md, section 12; what the record says is the business of `origins`). A reader MUST check the header
+before it believes a number in it, and MUST NOT reserve memory by a number it has not compared with the file's length.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pixcodec.errors import ContainerError, DamagedTileError, UnsupportedImageError
+from pixcodec.expert_names import ALL
 from pixcodec.varint import Reader, varint
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ CHANNELS = {"L": 1, "RGB": 3, "1": 1, "P": 1, "LA": 2, "RGBA": 4}
 LEVELS = {"L": 256, "RGB": 256, "1": 2, "P": 256, "LA": 256, "RGBA": 256}
 PLAIN_MODES = ("L", "RGB", "1")  # that one model codes whole, without a record
 ARCHIVE = 255  # in the place of the mode: many images under one header
-ONE_STREAM, EXPERTS, LEARNING = 1, 2, 4  # bits of the settings
-ORIGIN = 8  # another bit, beside any of them: there is a record, of what the picture was made from
-SETTINGS = (0, ONE_STREAM, EXPERTS, LEARNING, EXPERTS | LEARNING)
+# Bits of the settings. One stream goes with none but an origin, a mask only with experts.
+ONE_STREAM, EXPERTS, LEARNING = 1, 2, 4
+ORIGIN = 8  # there is a record, of what the picture was made from
+MASKED = 16  # there is a mask, of the experts that take part
 TILE_UNIT = 16
 MAX_TILE_UNITS = 2**16 - 1
 MAX_PIXELS = 2**31
@@ -60,7 +62,7 @@ DIGEST_BYTES = 16
 
 _FIXED = struct.Struct(f"<8sBBBIIHH{MODEL_ID_BYTES}s{DIGEST_BYTES}s")
 _SETTINGS_AT = 10
-_U32 = struct.Struct("<I")
+_U32, MASK = struct.Struct("<I"), struct.Struct("<H")
 _MAX_U32 = 2**32 - 1
 MODE_NAMES = {code: name for name, code in MODES.items()}
 
@@ -103,11 +105,12 @@ class Header:
         mode: of `MODES`: 8 bits a channel, or "1", one bit.
         model_id: the first 8 bytes of the model's SHA-256.
         settings: 0; `ONE_STREAM`: one payload holds the symbols of all tiles; `EXPERTS`, `LEARNING` or both: experts,
-            and the network's heads, learn while a tile is coded; `ORIGIN`: there is a record.
+            and the network's heads, learn while a tile is coded; `MASKED`: there is a mask; `ORIGIN`: a record.
         tile_width: in pixels, a multiple of 16; the last tile of a row may be narrower. May exceed the image.
         tile_height: in pixels, a multiple of 16; the last row of tiles may be lower.
         digest: of the decoded pixels, see `digest`.
         record: of `origins`, empty without an origin.
+        mask: with `MASKED` which experts take part, see `expert_names`, neither all nor none; else 0.
     """
 
     width: int
@@ -119,6 +122,7 @@ class Header:
     tile_height: int
     digest: bytes
     record: bytes = b""
+    mask: int = 0
 
     @property
     def channels(self) -> int:
@@ -146,9 +150,9 @@ class Header:
         return bool(self.settings & ONE_STREAM)
 
     @property
-    def experts(self) -> bool:
-        """Whether experts learn while a tile is coded."""
-        return bool(self.settings & EXPERTS)
+    def experts(self) -> int:
+        """The mask of the experts that learn while a tile is coded, 0 for none."""
+        return experts_of(self.settings, self.mask)
 
     @property
     def learning(self) -> bool:
@@ -182,6 +186,26 @@ class Tile:
     sound: bool
 
 
+def experts_of(settings: int, mask: int) -> int:
+    """The experts that take part by a file's settings and, where it has one, its mask."""
+    return mask if settings & MASKED else ALL if settings & EXPERTS else 0
+
+
+def settings_of(experts: int) -> tuple[int, int]:
+    """Inverse of `experts_of`: settings and mask; `ValueError` where there is no such expert."""
+    if not 0 <= experts <= ALL:
+        raise ValueError(f"expected a mask of experts of 0 to {ALL}, found {experts}")
+    return (EXPERTS | MASKED, experts) if 0 < experts < ALL else (EXPERTS if experts else 0, 0)
+
+
+def is_known(settings: int, mask: int) -> bool:
+    """Whether a file of this version may have these settings with this mask."""
+    learners = settings & ~ORIGIN
+    if learners & ONE_STREAM or learners & ~(EXPERTS | LEARNING | MASKED):
+        return learners == ONE_STREAM and mask == 0
+    return (bool(learners & EXPERTS) and 0 < mask < ALL) if learners & MASKED else mask == 0
+
+
 def digest(planes: NDArray[np.uint8], mode: str, colours: Colours = NO_COLOURS) -> bytes:
     """Return the 16 byte BLAKE2b of (mode u8, width u32, height u32, samples, palette, transparency).
 
@@ -213,8 +237,9 @@ def pack(header: Header, tiles: Sequence[bytes]) -> bytes:
     if header.tile_width % TILE_UNIT or header.tile_height % TILE_UNIT:
         message = f"tile sides must be multiples of {TILE_UNIT}, not {header.tile_width}x{header.tile_height}"
         raise ValueError(message)
-    if header.settings & ~ORIGIN not in SETTINGS or bool(header.record) != header.has_origin:
-        message = f"expected settings of {SETTINGS}, found {header.settings}"
+    if not is_known(header.settings, header.mask) or bool(header.record) != header.has_origin:
+        message = "expected settings that this version knows, with the mask and the record that they speak of, "
+        message += f"found {header.settings}, {header.mask} and {len(header.record)} bytes"
         raise ValueError(message)
     if len(tiles) != header.payload_count:
         message = f"expected {header.payload_count} payloads, found {len(tiles)}"
@@ -235,6 +260,7 @@ def pack(header: Header, tiles: Sequence[bytes]) -> bytes:
             header.model_id,
             header.digest,
         ),
+        MASK.pack(header.mask) if header.settings & MASKED else b"",
         varint(len(header.record)) + header.record if header.has_origin else b"",
     ]
     parts += [_U32.pack(len(tile)) for tile in tiles[:-1]]
@@ -273,7 +299,7 @@ def inspect(data: bytes) -> tuple[Header, list[Tile]]:
     """
     header = read_header(data)
     count = header.payload_count
-    begin = _record_end(data)
+    begin = _optional_fields(data)[2]
     end = begin + 4 * (2 * count - 1)
     lengths = _U32.iter_unpack(data[begin : begin + 4 * (count - 1)])
     crcs = _U32.iter_unpack(data[begin + 4 * (count - 1) : end])
@@ -305,7 +331,7 @@ def read_header(data: bytes) -> Header:
     header = Header(
         width, height, MODE_NAMES.get(mode, "L"), model_id, settings, units_x * TILE_UNIT, units_y * TILE_UNIT, pixels
     )
-    begin = _record_end(data)
+    mask, record, begin = _optional_fields(data)
     end = begin + 4 * (2 * header.payload_count - 1)
     if len(data) < end + 4:
         message = (
@@ -315,28 +341,23 @@ def read_header(data: bytes) -> Header:
     if zlib.crc32(memoryview(data)[:end]) != _U32.unpack_from(data, end)[0]:
         message = "the header is damaged: its checksum does not match its bytes; fetch the file anew"
         raise ContainerError(message)
-    if mode not in MODE_NAMES or settings & ~ORIGIN not in SETTINGS:
-        message = f"mode {mode} with settings {settings} is unknown to this pixcodec; update pixcodec"
+    if mode not in MODE_NAMES or not is_known(settings, mask):
+        shown = f"settings {settings}" + (f" and experts {mask}" if settings & MASKED else "")
+        message = f"mode {mode} with {shown} is unknown to this pixcodec; update pixcodec"
         raise ContainerError(message)
     if header.mode not in PLAIN_MODES and not header.has_origin:
         message = f"a picture of mode {header.mode} must have a record, found settings {settings}; fetch the file anew"
         raise ContainerError(message)
-    return replace(header, record=_record(data))
+    return replace(header, record=record, mask=mask)
 
 
-def _record(data: bytes) -> bytes:
-    """The record of a header of at least the fixed size; none without an origin."""
-    if not data[_SETTINGS_AT] & ORIGIN:
-        return b""
-    reader = Reader(data, ContainerError, "the header")
+def _optional_fields(data: bytes) -> tuple[int, bytes, int]:
+    """Mask and record of a header of at least the fixed size, where it has them, and where the directory begins."""
+    reader, settings = Reader(data, ContainerError, "the header"), data[_SETTINGS_AT]
     reader.position = _FIXED.size
-    return bytes(reader.take(reader.number()))
-
-
-def _record_end(data: bytes) -> int:
-    """Where the directory begins."""
-    record = _record(data)
-    return _FIXED.size + (len(varint(len(record))) + len(record) if data[_SETTINGS_AT] & ORIGIN else 0)
+    mask = MASK.unpack(reader.take(MASK.size))[0] if settings & MASKED else 0
+    record = bytes(reader.take(reader.number())) if settings & ORIGIN else b""
+    return mask, record, reader.position
 
 
 def join(streams: Sequence[bytes]) -> bytes:

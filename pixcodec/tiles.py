@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,12 +20,13 @@ from pixcodec.coding import Decoder, Encoder, check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder
 from pixcodec.exact.experts import Experts
-from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, counts_of_logits
+from pixcodec.exact.frequencies import EXP2, class_intervals, code_lengths, counts_of_logits
 from pixcodec.exact.learn import LearningHeads
 from pixcodec.exact.network import SYMBOLS
 from pixcodec.exact.predict import Predictors, predictions, rounded_centres
 from pixcodec.exact.steps import active_lanes, number_of_steps
 from pixcodec.exact.wavefront import Wavefront
+from pixcodec.expert_names import ALL
 from pixcodec.progress import Effort, side_by_side
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     Code = Callable[[int, int, int, NDArray[np.float32], NDArray[np.int32]], NDArray[np.int32]]
 
 PROGRESS_STEPS = 16
+Sample = TypeVar("Sample", bound=np.generic)
 
 
 @dataclass
@@ -229,24 +231,31 @@ class _Coder:
 
 
 class _Writer(_Coder):
-    """Writes the symbols of planes."""
+    """Writes the symbols of planes; the ideal bits of each go to `costs`, float32[H, W, C], where there are any."""
 
-    def __init__(self, planes: NDArray[np.uint8], experts: Experts | None) -> None:
+    def __init__(
+        self, planes: NDArray[np.uint8], experts: Experts | None, costs: NDArray[np.float32] | None = None
+    ) -> None:
         super().__init__(planes, experts)
-        self.ideal_bits = 0.0
+        self.ideal_bits, self.seconds, self._costs = 0.0, 0.0, costs
         self._words, self._rows = range_coder.Encoder(), Encoder()
 
     def code(
         self, channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
     ) -> NDArray[np.int32]:
         """See `Code`."""
+        began = time.perf_counter()
         rows, columns = self._places(step, first, len(counts))
         symbols = self.planes[rows, columns, channel].astype(np.int32)
         if self.experts is None:
             self._rows.encode(symbols, counts)
-            self.ideal_bits += code_length(counts, symbols)
+            bits = code_lengths(counts, symbols)
         else:
-            self.ideal_bits += self.experts.encode(channel, step, first, counts, centres, self.planes, self._words)
+            bits = self.experts.encode(channel, step, first, counts, centres, self.planes, self._words)
+        self.ideal_bits += float(bits.sum())
+        if self._costs is not None:
+            self._costs[rows, columns, channel] = bits
+        self.seconds += time.perf_counter() - began
         return symbols
 
     def payload(self) -> bytes:
@@ -283,9 +292,9 @@ class _Reader(_Coder):
             self._words.finish()
 
 
-def _experts(planes: NDArray[np.uint8], network: Network) -> Experts:
-    """What learns from a tile, as the model has it begin."""
-    return Experts(*planes.shape, *network.experts)
+def _experts(planes: NDArray[np.uint8], network: Network, mask: int) -> Experts | None:
+    """What learns from a tile, as the model has it begin; nothing where the mask has no expert."""
+    return Experts(*planes.shape, *network.experts, mask=mask) if mask else None
 
 
 def _tiles(height: int, width: int, tile_height: int, tile_width: int) -> list[tuple[slice, slice]]:
@@ -297,8 +306,8 @@ def _tiles(height: int, width: int, tile_height: int, tile_width: int) -> list[t
     ]
 
 
-def _parts(images: NDArray[np.uint8], tiles: tuple[int, int]) -> list[NDArray[np.uint8]]:
-    """Views of all tiles of images uint8[N, H, W, C], by image and in raster order."""
+def _parts(images: NDArray[Sample], tiles: tuple[int, int]) -> list[NDArray[Sample]]:
+    """Views of all tiles of images [N, H, W, C], by image and in raster order."""
     height, width = images.shape[1:3]
     boxes = _tiles(height, width, *tiles)
     return [image[box] for image in images for box in boxes]
@@ -320,12 +329,21 @@ def _prepare(
     return _Run(network, chosen, note, progress, learning, steps)
 
 
+class Trial(NamedTuple):
+    """Images coded with some experts: their mask, the words of each tile, ideal bits, seconds of the coding alone."""
+
+    experts: int
+    streams: list[bytes]
+    ideal_bits: float
+    seconds: float
+
+
 def encode(
     images: NDArray[np.uint8],
     network: Network,
     tiles: tuple[int, int],
     *,
-    experts: bool = True,
+    experts: int = ALL,
     learning: bool = False,
     threads: int | None = None,
     backend: str | None = None,
@@ -338,7 +356,7 @@ def encode(
         images: uint8[N, H, W, C].
         network: of `models`.
         tiles: (height, width) of a tile.
-        experts: whether to learn from each tile while it is coded (`exact.experts`).
+        experts: the mask of those that learn from each tile while it is coded (`expert_names`), 0 for none.
         learning: whether the network's heads learn from it too (`exact.learn`).
         threads: how many tiles may be coded side by side; by default one a core.
         backend: for products, see `exact.matmul`.
@@ -348,19 +366,68 @@ def encode(
     Returns:
         The words of each tile, by image and in raster order; ideal bits; how it went.
     """
-    parts = _parts(images, tiles)
+    options: dict[str, Any] = {"threads": threads, "backend": backend, "device": device}
+    (trial,), effort = encode_each(images, network, tiles, [experts], learning=learning, progress=progress, **options)
+    return trial.streams, trial.ideal_bits, effort
+
+
+def encode_each(
+    images: NDArray[np.uint8],
+    network: Network,
+    tiles: tuple[int, int],
+    masks: Sequence[int],
+    *,
+    learning: bool = False,
+    costs: Sequence[NDArray[np.float32]] = (),
+    threads: int | None = None,
+    backend: str | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Trial], Effort]:
+    """Code images once with each of several masks of experts; the network is evaluated, and learns, once for all.
+
+    Args:
+        images: see `encode`, as of all that follow but two.
+        network: of `models`.
+        tiles: (height, width) of a tile.
+        masks: of experts.
+        learning: see `encode`.
+        costs: float32[N, H, W, C] for the first masks, each of which gets the ideal bits of each sample.
+        threads: see `encode`.
+        backend: see `encode`.
+        device: see `encode`.
+        progress: see `encode`.
+
+    Returns:
+        What each mask gives; how it went.
+    """
+    parts, parts_of_costs = _parts(images, tiles), [_parts(each, tiles) for each in costs]
     run = _prepare(network, backend, device, parts, progress, learning=learning)
 
-    def work(index: int) -> tuple[bytes, float]:
-        coder = _Writer(parts[index], _experts(parts[index], network) if experts else None)
+    def work(index: int) -> list[_Writer]:
+        part, own = parts[index], [each[index] for each in parts_of_costs]
+        writers = [
+            _Writer(part, _experts(part, network, mask), cost)
+            for mask, cost in zip(masks, [*own, *[None] * (len(masks) - len(own))], strict=True)
+        ]
+
+        def code(
+            channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
+        ) -> NDArray[np.int32]:
+            return [writer.code(channel, step, first, counts, centres) for writer in writers][-1]
+
         if device is None:
-            _code_tile(run, coder.planes.shape[0], coder.planes.shape[1], coder.code)
+            _code_tile(run, part.shape[0], part.shape[1], code)
         else:
-            _code_known_tile(run, coder.planes, device, coder.code)
-        return coder.payload(), coder.ideal_bits
+            _code_known_tile(run, np.require(part, np.uint8, ["C"]), device, code)
+        return writers
 
     results = side_by_side(work, range(len(parts)), threads if device is None else 1)
-    return [payload for payload, _ in results], sum(bits for _, bits in results), run.effort()
+    trials = []
+    for mask, writers in zip(masks, zip(*results, strict=True), strict=True):
+        bits, seconds = (sum(each) for each in zip(*((w.ideal_bits, w.seconds) for w in writers), strict=True))
+        trials.append(Trial(mask, [writer.payload() for writer in writers], bits, seconds))
+    return trials, run.effort()
 
 
 def decode(
@@ -369,7 +436,7 @@ def decode(
     network: Network,
     tiles: tuple[int, int],
     *,
-    experts: bool = True,
+    experts: int = ALL,
     learning: bool = False,
     threads: int | None = None,
     backend: str | None = None,
@@ -396,7 +463,7 @@ def decode(
     def work(index: int) -> None:
         part = parts[index]
         with _naming_tile(index, len(parts)):
-            coder = _Reader(streams[index], part, _experts(part, network) if experts else None)
+            coder = _Reader(streams[index], part, _experts(part, network, experts))
             _code_tile(run, part.shape[0], part.shape[1], coder.code)
             coder.finish()
             part[:] = coder.planes

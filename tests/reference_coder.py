@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 FIXED = struct.Struct("<8sBBBIIHH8s16s")
 SIGNATURE = b"\x89PXC\r\n\x1a\n"
 BYTES = {"I8": ("int8", 1), "I32": ("int32", 4), "U32": ("uint32", 4), "F32": ("float32", 4)}
-ONE_STREAM, EXPERTS, LEARNING = 1, 2, 4
+ONE_STREAM, EXPERTS, LEARNING, MASKED = 1, 2, 4, 16
+ALL = 2**13 - 1
 
 
 def identity(folder: Path) -> str:
@@ -77,18 +78,21 @@ def digest(images: np.ndarray, network: Network | Program) -> bytes:
     ).digest()
 
 
-def encode(planes: np.ndarray, network: Network | Program, units_y: int, units_x: int, settings: int) -> bytes:
+def encode(
+    planes: np.ndarray, network: Network | Program, units_y: int, units_x: int, settings: int, mask: int = ALL
+) -> bytes:
     """The file of planes uint8[H, W, C] with tiles of so many times 16 pixels."""
     height, width, _ = planes.shape
     if isinstance(network, Program):
         assert settings == ONE_STREAM
         payloads = [reference_stacks.encode(planes[None], network, (16 * units_y, 16 * units_x))]
     else:
-        payloads = tiles(planes[None], network, units_y, units_x, settings)
+        payloads = tiles(planes[None], network, units_y, units_x, settings, mask)
     head = FIXED.pack(
         SIGNATURE, 0, _mode(network), settings, width, height, units_x, units_y, network.identity[:8],
         digest(planes[None], network),
     )  # fmt: skip
+    head += struct.pack("<H", mask) if settings & MASKED else b""
     head += struct.pack(f"<{2 * len(payloads) - 1}I", *map(len, payloads[:-1]), *map(zlib.crc32, payloads))
     return head + struct.pack("<I", zlib.crc32(head)) + b"".join(payloads)
 
@@ -101,11 +105,16 @@ def block(images: np.ndarray, network: Network | Program, units_y: int, units_x:
     return b"".join(reference_stacks.leb128(len(stream)) + stream for stream in streams)
 
 
-def tiles(images: np.ndarray, network: Network, units_y: int, units_x: int, settings: int) -> list[bytes]:
+def tiles(
+    images: np.ndarray, network: Network, units_y: int, units_x: int, settings: int, mask: int = ALL
+) -> list[bytes]:
     """The words of each tile of images uint8[N, H, W, C]."""
     boxes = _boxes(*images.shape[1:3], units_y, units_x)
-    words_of = _words_by_experts if settings & EXPERTS else _words
-    parts = [words_of(planes[box], network, settings) for planes in images for box in boxes]
+    cut = [planes[box] for planes in images for box in boxes]
+    parts = [
+        _words_by_experts(part, network, settings, mask) if settings & EXPERTS else _words(part, network, settings)
+        for part in cut
+    ]
     return [struct.pack(f"<{len(words)}I", *words) for words in parts]
 
 
@@ -153,9 +162,9 @@ class _Reading(NamedTuple):
         self.decoder.take(below, size)
 
 
-def _words_by_experts(planes: np.ndarray, network: Network, settings: int) -> list[int]:
+def _words_by_experts(planes: np.ndarray, network: Network, settings: int, mask: int) -> list[int]:
     (counts, centres), encoder = _counts(planes, network, settings), range_coder.Encoder()
-    experts, target = Experts(*planes.shape, *network.experts), planes.copy()
+    experts, target = Experts(*planes.shape, *network.experts, mask=mask), planes.copy()
     for step, channel, y, x in _steps(planes.shape):
         own = counts[y, x, channel], centres[y, x, channel]
         experts.code(channel, step, int(y[0]), *own, target, _Writing(encoder))
@@ -166,15 +175,19 @@ def _words_by_experts(planes: np.ndarray, network: Network, settings: int) -> li
 def decode(data: bytes, network: Network | Program) -> np.ndarray:
     """Planes uint8[H, W, C] of a sound file of this network's; an assertion fails where docs/format.md is not kept."""
     signature, version, mode, settings, width, height, units_x, units_y, model, expected = FIXED.unpack_from(data)
+    mask, at = ALL, FIXED.size
+    if settings & MASKED:
+        (mask,), at = struct.unpack_from("<H", data, at), at + 2
+        assert 0 < mask < ALL
     stacked = isinstance(network, Program)
     assert (signature, version, mode) == (SIGNATURE, 0, _mode(network))
-    assert settings in ({ONE_STREAM} if stacked else {0, EXPERTS, LEARNING, EXPERTS | LEARNING})
+    assert settings in ({ONE_STREAM} if stacked else {learns + e for learns in (0, LEARNING) for e in (0, 2, 18)})
     assert model == network.identity[:8]
     boxes = [(slice(0, height), slice(0, width))] if stacked else _boxes(height, width, units_y, units_x)
     count = len(boxes)
-    directory = struct.unpack_from(f"<{2 * count}I", data, 47)
+    directory = struct.unpack_from(f"<{2 * count}I", data, at)
     lengths, crcs, own = directory[: count - 1], directory[count - 1 : -1], directory[-1]
-    start = 47 + 8 * count
+    start = at + 8 * count
     assert own == zlib.crc32(data[: start - 4])
     planes = np.zeros((height, width, network.channels), np.uint8)
     for box, length, crc in zip(boxes, (*lengths, len(data) - start - sum(lengths)), crcs, strict=True):
@@ -185,14 +198,14 @@ def decode(data: bytes, network: Network | Program) -> np.ndarray:
             sides = 16 * units_y, 16 * units_x
             planes[box] = reference_stacks.decode(payload, (1, *planes.shape), network, sides)[0]
         else:
-            planes[box] = tile(payload, network, planes[box].shape, settings)
+            planes[box] = tile(payload, network, planes[box].shape, settings, mask)
     assert digest(planes[None], network) == expected
     return planes
 
 
-def tile(payload: bytes, network: Network, shape: tuple[int, int, int], settings: int) -> np.ndarray:
+def tile(payload: bytes, network: Network, shape: tuple[int, int, int], settings: int, mask: int = ALL) -> np.ndarray:
     """Samples uint8[H, W, C] of a tile's words; one evaluation of the network serves a channel of a step."""
-    planes, experts = np.zeros(shape, np.uint8), Experts(*shape, *network.experts)
+    planes, experts = np.zeros(shape, np.uint8), Experts(*shape, *network.experts, mask=mask)
     decoder = range_coder.Decoder(struct.unpack(f"<{len(payload) // 4}I", payload))
     for step, channel, y, x in _steps(shape):
         counts, centres = (each[y, x, channel] for each in _counts(planes, network, settings))

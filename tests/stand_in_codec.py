@@ -49,6 +49,7 @@ def encode(
     device: str | None = None,  # noqa: ARG001
     tile: int | None = None,
     effort: int = 7,
+    experts: int | None = None,  # noqa: ARG001
     origin: str = "none",  # noqa: ARG001
     colours: container.Colours = container.NO_COLOURS,
     progress: Progress | None = None,

@@ -72,8 +72,10 @@ def test_every_shape_and_kind_of_picture_comes_back(channels: int, effort: int) 
 def test_efforts_from_4_on_are_with_experts_and_those_of_a_kind_give_one_file() -> None:
     planes = nets.picture("smooth", 12, 17, 3)
     made = {effort: whole(planes, effort=effort) for effort in range(1, 10)}
-    assert [data[10] for data in made.values()] == [0] * 3 + [container.EXPERTS] * 6
+    most = made.pop(9)
+    assert [data[10] for data in made.values()] == [0] * 3 + [container.EXPERTS] * 5
     assert len({*made.values()}) == 2
+    assert len(most) <= min(map(len, made.values()))
     assert whole(planes) == made[7]
     image = Image.fromarray(planes)
     for effort in (1, 7):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pixcodec import container
 from pixcodec.container import Header
 from pixcodec.errors import ContainerError, DamagedTileError, PixcodecError, UnsupportedImageError
+from pixcodec.expert_names import ALL
 
 ONE = Header(3, 2, "RGB", b"modelid8", 0, 16, 32, bytes(range(16)))
 STREAM = Header(40, 17, "1", b"modelid8", container.ONE_STREAM, 32, 16, bytes(16))  # four tiles in one payload
@@ -48,7 +49,7 @@ def test_a_file_with_experts_says_so_and_has_a_payload_for_each_tile() -> None:
     data = container.pack(LEARNED, TILES)
     assert data[10] == 2
     assert data[11:47] == container.pack(FOUR, TILES)[11:47]
-    assert [each.experts for each in (LEARNED, FOUR, STREAM)] == [True, False, False]
+    assert [each.experts for each in (LEARNED, FOUR, STREAM)] == [ALL, 0, 0]
     assert (LEARNED.payload_count, LEARNED.one_stream) == (4, False)
 
 
@@ -169,13 +170,35 @@ def test_each_kind_of_damage_is_called_by_its_name(change, message: str) -> None
         container.unpack(change(GOLDEN))
 
 
-@pytest.mark.parametrize(("field", "value"), [(9, 6), (9, 77), (10, 3), (10, 5), (10, 7), (10, 70), (10, 130)])
+@pytest.mark.parametrize(
+    ("field", "value"), [(9, 6), (9, 77), (10, 3), (10, 5), (10, 7), (10, 32), (10, 70), (10, 130)]
+)
 def test_modes_and_settings_of_later_versions_are_refused_by_number(field: int, value: int) -> None:
     head = bytearray(GOLDEN[:51])
     head[field] = value
     data = bytes(head) + struct.pack("<I", zlib.crc32(head)) + GOLDEN[55:]
     with pytest.raises(ContainerError, match=f"{'mode' if field == 9 else 'settings'} {value}"):
         container.unpack(data)
+
+
+@pytest.mark.parametrize("settings", range(32))
+def test_settings_are_bits_and_a_mask_comes_before_a_record(settings: int) -> None:
+    mask, record = 0x1234 if settings & 16 else 0, b"record" if settings & 8 else b""
+    header = dataclasses.replace(ONE, settings=settings, mask=mask, record=record)
+    alone, wants_experts = settings & 1 and settings & 22, settings & 16 and not settings & 2
+    if alone or wants_experts:
+        with pytest.raises(ValueError, match="settings that this version knows"):
+            container.pack(header, [b"x"])
+        return
+    data = container.pack(header, [b"x"])
+    optional = (b"\x34\x12" if mask else b"") + (b"\x06record" if record else b"")
+    assert data[:47] == container.pack(ONE, [b"x"])[:10] + bytes([settings]) + container.pack(ONE, [b"x"])[11:47]
+    assert data[47 : len(data) - 9] == optional
+    assert container.unpack(data) == (header, [b"x"])
+    assert header.experts == (mask or ALL if settings & 2 else 0)
+    for end in range(len(data)):
+        with pytest.raises((ContainerError, DamagedTileError)):
+            container.unpack(data[:end])
 
 
 def test_a_header_that_claims_millions_of_tiles_takes_no_memory() -> None:
@@ -207,6 +230,12 @@ def test_images_beyond_the_limit_are_refused_when_written_and_when_read() -> Non
         {"width": 17, "height": 33},
         {"settings": 3},
         {"settings": 5},
+        {"settings": 8},
+        {"settings": 16, "mask": 1},
+        {"settings": 18},
+        {"settings": 2, "mask": 1},
+        {"settings": 18, "mask": ALL},
+        {"record": b"r"},
     ],
 )
 def test_a_header_that_contradicts_itself_is_not_written(wrong: dict) -> None:

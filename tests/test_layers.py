@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parent.parent / "pixcodec"
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "varint": set(),
-    "container": {"varint"},
+    "expert_names": set(),
+    "container": {"expert_names", "varint"},
     "names": {"varint"},
     "archive": {"container", "names", "varint"},
     "image": {"container"},
@@ -26,9 +27,9 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"exact"},
     "origins": {"exact", "varint"},
     "stacks": {"exact", "coding"},
-    "tiles": {"exact", "coding", "models", "progress"},
+    "tiles": {"exact", "coding", "expert_names", "models", "progress"},
     "regions": {"coding", "exact", "progress", "stacks"},
-    "codec": {"container", "exact", "models", "origins", "progress", "regions", "tiles"},
+    "codec": {"container", "exact", "expert_names", "models", "origins", "progress", "regions", "tiles"},
     "archive_codec": {"archive", "codec", "container", "exact", "models", "names", "progress"},
     "nets": set(),
     "training": {"nets", "exact", "image", "models", "progress", "stacks", "tiles"},
@@ -38,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
         "archive_commands",
         "codec",
         "container",
+        "expert_names",
         "files",
         "image",
         "models",
@@ -47,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
         "training",
     },
     "__main__": {"cli"},
-    "": {"archive_codec", "codec", "image"},  # pixcodec/__init__.py
+    "": {"archive_codec", "codec", "expert_names", "image"},  # pixcodec/__init__.py
 }
 TORCH = ("nets/", "training/", "exact/torch_backend.py", "exact/torch_arrays.py")
 CONSTRICTION = ("coding.py",)

@@ -107,7 +107,7 @@ def test_a_picture_by_a_stacked_network_is_a_file_of_one_stream(mode: str, size:
     assert "stacks" in decoded.seconds
 
 
-@pytest.mark.parametrize("effort", [1, 9])
+@pytest.mark.parametrize("effort", [1, 5, 8])
 def test_stacked_networks_have_no_experts_at_any_effort(effort: int) -> None:
     (planes,) = images(1, 20, 30)
     assert codec.encode(planes, "RGB", effort=effort).data == codec.encode(planes, "RGB").data

@@ -12,23 +12,10 @@ last map, by the decision's place, corrects it by a quarter.  All of them learn 
 rates.  Decisions that the network is very sure of are its own, and cost no time.  The decisions of a sample cut one
 interval of 2^24 again and again; what is left in the end is coded, as one symbol.
 
-| expert | its context | serves |
-|---|---|---|
-| known | this pixel's channels before (of the first one: the left value) | film scans, YCbCr, palettes |
-| known, left | and the value to the left | palettes, drawings |
-| known, slopes | and by how much left and upper differ from the channel before | smooth colour |
-| change left | how the channels before differ from the left pixel's, parity | chroma at a quarter of the pixels |
-| change up | how they differ from the upper pixel's, parity of row and column | the same |
-| known, centre | and the predicted value | tone curves, photographs |
-| known, neighbourhood | and the four pixels around | text, screenshots |
-| match | the pixel after the last same neighbourhood | tiles, text |
-| histogram | parity of row and column | gaps in the histogram |
-| channel before | the value of the channel before | colour given colour |
-| other channel | the other known channel, the upper value, or the left difference | the same |
-| left, upper | distance of the cut from the neighbour, its slope | photographs, edges |
-
-The first seven are lists of values (`value_lists`), three are counters of decisions, the last two have no memory but
-the map.  `reference/experts.py` is the definition.
+`pixcodec.expert_names` has the table of them, with the context of each and what it serves.  The first seven are lists
+of values (`value_lists`), the next one a list of the repeated pixel's value, three are counters of decisions, the last
+two have no memory but the map.  A mask says which take part: the others are not looked up and do not learn, and what
+they would add is 0.  `reference/experts.py` is the definition.
 """
 
 from __future__ import annotations
@@ -50,6 +37,7 @@ if TYPE_CHECKING:
 LISTS, MATCH, COUNTERS, PLAIN, EXPERTS = 7, 7, 8, 11, 13  # numbers of the first expert of each form, and of all
 INPUTS = 16  # of a mixer: the experts', the network's, and two that are 0, for whole vectors
 SETS = 3
+ALL = (1 << EXPERTS) - 1  # the mask of all experts, bit e for expert e
 LIMIT = 22 * LOG_UNIT  # of odds: probabilities of 2^-22
 SURE = 8 * LOG_UNIT  # beyond it the network decides alone
 FALSE_TRUST, TRUST_BACK = 64 * LOG_UNIT, 2  # that limit, in 1/32: up when it was wrong and a list knew, down if not
@@ -168,7 +156,7 @@ def _list_states_at(below, above, unseen, downward, state, turn):  # type: ignor
 
 
 @_compiled
-def _refine(x, state, turn, base, maps, cells, change, left, right, part, more):  # type: ignore[no-untyped-def]
+def _refine(x, state, turn, base, present, kept, maps, cells, change, left, right, part, more):  # type: ignore[no-untyped-def]
     """What each expert would add to the network's odds, and the cells of its map that learn from the decision.
 
     Loops are split so that all but the look-ups become vectors; int32 everywhere, for numba makes more of sums.
@@ -180,7 +168,7 @@ def _refine(x, state, turn, base, maps, cells, change, left, right, part, more):
         part[e] = np.int32(place >> 2) & np.int32(255)
         more[e] = np.int32(place - reach)
         cells[e] = np.int32(np.int32(base + FIRST_BUCKET[e]) + np.int32(state[e] * np.int32(BUCKETS) + (place >> 10)))
-    for e in range(EXPERTS):
+    for e in present:
         cell = np.uint32(cells[e])
         left[e] = np.int32(maps[cell] >> np.uint32(10))
         right[e] = np.int32(maps[cell + np.uint32(1)] >> np.uint32(10))
@@ -194,15 +182,13 @@ def _refine(x, state, turn, base, maps, cells, change, left, right, part, more):
         a = np.int32(a >> 1) + np.int32(np.int32(np.int32(a * np.int32(np.int32(2048) - a)) * _BEND) >> 22)
         b = np.int32(b >> 1) + np.int32(np.int32(np.int32(b * np.int32(np.int32(2048) - b)) * _BEND) >> 22)
         odds = np.int32(odds + np.int32(a - b))
-        change[e] = np.int32(np.int32(odds ^ turn[e]) - turn[e])
+        change[e] = np.int32(np.int32(odds ^ turn[e]) - turn[e]) & kept[e]
     change[EXPERTS] = x
-    for e in range(EXPERTS + 1, INPUTS):
-        change[e] = np.int32(0)
 
 
 @_compiled
-def _learn_maps(maps, cells, turn, bit):  # type: ignore[no-untyped-def]
-    for e in range(EXPERTS):
+def _learn_maps(maps, cells, turn, present, bit):  # type: ignore[no-untyped-def]
+    for e in present:
         cell = np.uint32(cells[e])
         maps[cell] = learned(maps[cell], bit ^ (turn[e] & 1), MAP_LIMIT)
 
@@ -222,6 +208,31 @@ def _packed(planes, y, x):  # type: ignore[no-untyped-def]
     for k in range(planes.shape[2]):
         number = (number << 8) + np.int64(planes[y, x, k])
     return number
+
+
+class Present(NamedTuple):
+    """Which experts take part.
+
+    Attributes:
+        experts: int64[], their numbers; lists, counters: int64[], those of lists, and of counters from 0 on.
+        match: whether the match does.
+        kept: int32[INPUTS], all bits of those that do, else 0.
+    """
+
+    experts: np.ndarray
+    lists: np.ndarray
+    counters: np.ndarray
+    match: bool
+    kept: np.ndarray
+
+
+def present(mask: int) -> Present:
+    """The experts of a mask."""
+    numbers = np.array([e for e in range(EXPERTS) if mask >> e & 1], np.int64)
+    kept = np.zeros(INPUTS, np.int32)
+    kept[numbers] = -1
+    counters = numbers[(numbers >= COUNTERS) & (numbers < PLAIN)] - COUNTERS
+    return Present(numbers, numbers[numbers < LISTS], counters, bool(mask >> MATCH & 1), kept)
 
 
 class Memory(NamedTuple):
@@ -405,7 +416,7 @@ def _see_match(memory, work, planes, y, x, channel):  # type: ignore[no-untyped-
 
 
 @_inlined
-def _see_lists(memory, work, around, c, parity, centre):  # type: ignore[no-untyped-def]
+def _see_lists(memory, work, here, around, c, parity, centre):  # type: ignore[no-untyped-def]
     """Find each list of the sample's contexts."""
     a, contexts, offsets = around, work.contexts, work.offsets
     contexts[0] = hashed(a.known, np.int64(0) if c else a.left)
@@ -418,11 +429,11 @@ def _see_lists(memory, work, around, c, parity, centre):  # type: ignore[no-unty
     offsets[3] = a.left
     offsets[4] = a.upper
     mask = memory.lists.shape[1] - 1
-    for e in range(LISTS):
+    for e in here.lists:
         slot = value_lists.find(memory.lists[e], contexts[e], mask)
         work.slots[e] = slot
         work.slot_values[e], work.slot_counts[e] = memory.lists[e, slot, 0], memory.lists[e, slot, 1]
-    for e in range(LISTS):
+    for e in here.lists:
         work.unseen[e] = work.slot_counts[e] == _u(0)
         work.values[e] = shifted(work.slot_values[e], offsets[e])
         work.held[e] = work.slot_counts[e] & COUNTS
@@ -450,11 +461,11 @@ def _see_plain(around):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _states(memory, work, plain, node, cut, prefix, shift, downward):  # type: ignore[no-untyped-def]
-    """The state of every expert at a decision; `node` is the counters'."""
+def _states(memory, work, here, plain, node, cut, prefix, shift, downward):  # type: ignore[no-untyped-def]
+    """The state of every expert at a decision, 0 of a list or counter that is absent; `node` is the counters'."""
     _list_evidence(work.values, work.held, prefix, shift, work.below, work.above)
     _list_states_at(work.below, work.above, work.unseen, downward, work.state, work.turn)
-    for k in range(3):
+    for k in here.counters:
         cell = memory.counters[work.counter[k] + node]
         count, level = cell & np.uint32(1023), LEVEL[cell >> np.uint32(22)]
         if count == np.uint32(0):
@@ -513,7 +524,7 @@ def _mix(memory, work, c, node, depth, odds):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _learn(memory, work, mix, bit):  # type: ignore[no-untyped-def]
+def _learn(memory, work, here, mix, bit):  # type: ignore[no-untyped-def]
     """Everything that mixed learns from a decision; `mix` as `_mix` gave it."""
     _, p_mixed, odds_of, sets, second, cell = mix
     target = bit << PROBABILITY_BITS
@@ -523,7 +534,7 @@ def _learn(memory, work, mix, bit):  # type: ignore[no-untyped-def]
         w[k] = min(max(w[k] + ((odds_of[k] * error_mixed) >> SECOND_RATE), -WEIGHT_LIMIT), WEIGHT_LIMIT)
         error = (target - squash(odds_of[k])) >> (PROBABILITY_BITS - RATE)
         _learn_weights(_row(memory.weights, k, sets[k]), work.change.ctypes.data, error)
-    _learn_maps(memory.maps, work.cells, work.turn, bit)
+    _learn_maps(memory.maps, work.cells, work.turn, here.experts, bit)
 
 
 @_inlined
@@ -546,7 +557,7 @@ def _upper(size, p, leaves):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _code_value(decoding, value, memory, work, plain, c, coder, words):  # type: ignore[no-untyped-def]
+def _code_value(decoding, value, memory, work, here, plain, c, coder, words):  # type: ignore[no-untyped-def]
     """Eight decisions, each of which cuts the interval of the last one in two; the value, and the interval's size."""
     low, node = np.int64(0), np.int64(1)
     below, size, point = np.int64(0), np.int64(_ALL), np.int64(0)
@@ -566,19 +577,19 @@ def _code_value(decoding, value, memory, work, plain, c, coder, words):  # type:
                 bit = np.int64(point >= below + size - upper)
             _learn_trust(memory, work, c, odds, prefix, shift, bit)
         else:
-            _states(memory, work, plain, counter, low + (1 << shift), prefix, shift, odds < 0)
+            _states(memory, work, here, plain, counter, low + (1 << shift), prefix, shift, odds < 0)
             _refine(
-                odds, work.state, work.turn, base, memory.maps, work.cells, work.change,
+                odds, work.state, work.turn, base, here.experts, here.kept, memory.maps, work.cells, work.change,
                 work.left, work.right, work.part, work.more,
             )  # fmt: skip
             mix = _mix(memory, work, c, node, depth, odds)
             upper = _upper(size, mix[0], 1 << shift)
             if decoding:
                 bit = np.int64(point >= below + size - upper)
-            _learn(memory, work, mix, bit)
+            _learn(memory, work, here, mix, bit)
         below += size - upper if bit else 0
         size = upper if bit else size - upper
-        for k in range(3):
+        for k in here.counters:
             at = work.counter[k] + counter
             memory.counters[at] = learned(memory.counters[at], bit, COUNTER_LIMIT)
         low += bit << shift
@@ -591,7 +602,7 @@ def _code_value(decoding, value, memory, work, plain, c, coder, words):  # type:
 
 
 @_compiled
-def code(decoding, channel, step, first, counts, centres, planes, coder, words, memory, work):  # type: ignore[no-untyped-def]
+def code(decoding, channel, step, first, counts, centres, planes, coder, words, memory, work, here, costs):  # type: ignore[no-untyped-def]
     """Code a channel of a step's pixels, the lanes from `first` on, and learn from them.
 
     Args:
@@ -606,11 +617,10 @@ def code(decoding, channel, step, first, counts, centres, planes, coder, words, 
         words: its words.
         memory: what was learned so far.
         work: scratch.
-
-    Returns:
-        Bits that an ideal coder spends (for reports).
+        here: which experts take part.
+        costs: float64[lanes], gets the bits that an ideal coder spends on each (for reports).
     """
-    spent, width = 0.0, planes.shape[1]
+    width = planes.shape[1]
     for lane in range(len(counts)):
         y = first + lane
         x = step - 2 * y
@@ -618,22 +628,22 @@ def code(decoding, channel, step, first, counts, centres, planes, coder, words, 
         _sums(counts[lane], work.tree)
         near = _near(y, x, width)
         around = _around(planes, y, x, channel, near)
-        if channel == 0:
+        if here.match and channel == 0:
             key = hashed(around.neighbourhood, np.int64(planes[near.yww, near.xww, 0]) if x + y else np.int64(0))
             _find_match(memory, planes, y, x, step, key)
-        _see_match(memory, work, planes, y, x, channel)
-        _see_lists(memory, work, around, channel, parity, centre)
+        if here.match:
+            _see_match(memory, work, planes, y, x, channel)
+        _see_lists(memory, work, here, around, channel, parity, centre)
         _see_counters(work, around, channel, parity)
         plain = _see_plain(around)
         value = np.int64(planes[y, x, channel])
-        value, size = _code_value(decoding, value, memory, work, plain, channel, coder, words)
-        spent += PROBABILITY_BITS - np.log2(np.float64(size))
+        value, size = _code_value(decoding, value, memory, work, here, plain, channel, coder, words)
+        costs[lane] = PROBABILITY_BITS - np.log2(np.float64(size))
         planes[y, x, channel] = value
         _learn_lists(work.slot_values, work.slot_counts, work.contexts, work.offsets, value)
-        for e in range(LISTS):
+        for e in here.lists:
             slot = work.slots[e]
             memory.lists[e, slot, 0], memory.lists[e, slot, 1] = work.slot_values[e], work.slot_counts[e]
-    return spent
 
 
 def starting_map(size: int) -> np.ndarray:
@@ -651,10 +661,18 @@ class Experts:
         height, width, channels: of the tile.
         maps: uint32[C, MAP_SIZE], trained starting values of the experts' maps.
         last: uint32[C, NODES BUCKETS], those of the last map.
+        mask: which experts take part, see `pixcodec.expert_names`.
     """
 
     def __init__(
-        self, height: int, width: int, channels: int, maps: np.ndarray | None = None, last: np.ndarray | None = None
+        self,
+        height: int,
+        width: int,
+        channels: int,
+        maps: np.ndarray | None = None,
+        last: np.ndarray | None = None,
+        *,
+        mask: int = ALL,
     ) -> None:
         pixels = height, width
         weights = np.zeros((SETS, channels * 512, INPUTS), np.int32)
@@ -675,6 +693,7 @@ class Experts:
         numbers, places = np.zeros((10, INPUTS), np.int32), np.zeros((3, LISTS), np.int64)
         tree, unseen, counter = np.zeros(2 * NODES, np.int32), np.zeros(MATCH + 1, np.bool_), np.zeros(3, np.int64)
         self._work = Work(tree, *lists, unseen, *numbers, *places, counter)  # type: ignore[call-arg]
+        self._present, self._costs = present(mask), np.zeros(height)
 
     def taught(self, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Both kinds of maps as starting values, their counts `most` at most, so that others can still be learned."""
@@ -693,11 +712,11 @@ class Experts:
         centres: np.ndarray,
         planes: np.ndarray,
         coder: range_coder.Encoder,
-    ) -> float:
-        """Write a channel of a step's pixels, see `code`; ideal bits."""
+    ) -> np.ndarray:
+        """Write a channel of a step's pixels, see `code`; the ideal bits of each, float64[lanes], until the next."""
         coder.room(len(counts))
-        where = channel, step, first, counts, centres
-        return float(code(False, *where, planes, coder.state, coder.words, self._memory, self._work))
+        self._code(False, channel, step, first, counts, centres, planes, coder)
+        return self._costs[: len(counts)]
 
     def decode(
         self,
@@ -710,5 +729,19 @@ class Experts:
         coder: range_coder.Decoder,
     ) -> None:
         """Read a channel of a step's pixels into `planes`, see `code`; `DamagedTileError` where the words fit none."""
-        code(True, channel, step, first, counts, centres, planes, coder.state, coder.words, self._memory, self._work)
+        self._code(True, channel, step, first, counts, centres, planes, coder)
         coder.check()
+
+    def _code(
+        self,
+        decoding: bool,  # noqa: FBT001  a constant of the compiled loop
+        channel: int,
+        step: int,
+        first: int,
+        counts: np.ndarray,
+        centres: np.ndarray,
+        planes: np.ndarray,
+        coder: range_coder.Encoder | range_coder.Decoder,
+    ) -> None:
+        where, learned_so_far = (channel, step, first, counts, centres, planes), (self._memory, self._work)
+        code(decoding, *where, coder.state, coder.words, *learned_so_far, self._present, self._costs)

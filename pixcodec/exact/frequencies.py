@@ -96,3 +96,12 @@ def code_length(counts, symbols):  # type: ignore[no-untyped-def]
     for i in range(symbols.size):
         bits += 24.0 - np.log2(np.float64(counts[i, symbols[i]]) + 1.0)
     return bits
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def code_lengths(counts, symbols):  # type: ignore[no-untyped-def]
+    """float64[lanes]: `code_length` of each symbol."""
+    bits = np.empty(symbols.size)
+    for i in range(symbols.size):
+        bits[i] = 24.0 - np.log2(np.float64(counts[i, symbols[i]]) + 1.0)
+    return bits

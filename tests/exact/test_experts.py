@@ -11,6 +11,7 @@ from pixcodec.exact import experts, range_coder, value_lists
 from pixcodec.exact.reference import experts as reference
 from pixcodec.exact.reference import range_coder as words
 from pixcodec.exact.steps import active_lanes, number_of_steps
+from pixcodec.expert_names import ALL, EXPERTS, NAMES, mask_of, names_of
 
 KINDS = ("noise", "flat", "text", "palette", "smooth", "tiles")
 
@@ -86,10 +87,12 @@ class Reading(NamedTuple):
         self.decoder.take(below, size)
 
 
-def by_definition(planes: np.ndarray, counts: np.ndarray, centres: np.ndarray, start: tuple[np.ndarray, ...]) -> bytes:
+def by_definition(
+    planes: np.ndarray, counts: np.ndarray, centres: np.ndarray, start: tuple[np.ndarray, ...], mask: int = ALL
+) -> bytes:
     """The words, and a check that the same words are read back."""
     encoder, target = words.Encoder(), planes.copy()
-    learner = reference.Experts(*planes.shape, *start)
+    learner = reference.Experts(*planes.shape, *start, mask=mask)
     for step, first, y, x in steps(planes):
         for c in range(planes.shape[2]):
             learner.code(c, step, first, counts[y, x, c], centres[y, x, c], target, Writing(encoder))
@@ -109,20 +112,24 @@ def read_by_definition(payload: bytes, counts: np.ndarray, centres: np.ndarray) 
     return planes
 
 
-def compiled(planes: np.ndarray, counts: np.ndarray, centres: np.ndarray, start: tuple[np.ndarray, ...]) -> bytes:
-    learner, encoder, bits = experts.Experts(*planes.shape, *start), range_coder.Encoder(), 0.0
+def compiled(
+    planes: np.ndarray, counts: np.ndarray, centres: np.ndarray, start: tuple[np.ndarray, ...], mask: int = ALL
+) -> bytes:
+    learner, encoder, bits = experts.Experts(*planes.shape, *start, mask=mask), range_coder.Encoder(), 0.0
     for step, first, y, x in steps(planes):
         for c in range(planes.shape[2]):
             row, centre = np.ascontiguousarray(counts[y, x, c]), np.ascontiguousarray(centres[y, x, c])
-            bits += learner.encode(c, step, first, row, centre, planes, encoder)
+            bits += learner.encode(c, step, first, row, centre, planes, encoder).sum()
     payload = encoder.payload()
     assert bits - 1 <= 8 * len(payload) <= bits + 70
     return payload
 
 
-def read_compiled(payload: bytes, counts: np.ndarray, centres: np.ndarray, start: tuple[np.ndarray, ...]) -> np.ndarray:
+def read_compiled(
+    payload: bytes, counts: np.ndarray, centres: np.ndarray, start: tuple[np.ndarray, ...], mask: int = ALL
+) -> np.ndarray:
     planes = np.zeros(counts.shape[:3], np.uint8)
-    learner, decoder = experts.Experts(*planes.shape, *start), range_coder.Decoder(payload)
+    learner, decoder = experts.Experts(*planes.shape, *start, mask=mask), range_coder.Decoder(payload)
     for step, first, y, x in steps(planes):
         for c in range(planes.shape[2]):
             row, centre = np.ascontiguousarray(counts[y, x, c]), np.ascontiguousarray(centres[y, x, c])
@@ -142,6 +149,54 @@ def test_compiled_words_are_the_definition_s_and_come_back(kind: str, channels: 
         np.testing.assert_array_equal(read_compiled(payload, counts, centres, ()), planes)
         if n % 2:
             np.testing.assert_array_equal(read_by_definition(payload, counts, centres), planes)
+
+
+def masks() -> list[int]:
+    """Each expert alone, all but each, and some at random."""
+    alone = [1 << e for e in range(len(EXPERTS))]
+    return [*alone, *(ALL & ~each for each in alone), *np.random.default_rng(9).integers(1, ALL, 8).tolist()]
+
+
+@pytest.mark.parametrize("mask", masks(), ids=hex)
+def test_any_experts_alone_give_the_definition_s_words(mask: int) -> None:
+    for channels in (1, 3):
+        planes = np.concatenate([picture(kind, 9, 6, channels, mask) for kind in ("text", "tiles")], axis=1)
+        counts, centres = rows("text", planes, mask)
+        payload = compiled(planes, counts, centres, (), mask)
+        assert payload == by_definition(planes, counts, centres, (), mask)
+        np.testing.assert_array_equal(read_compiled(payload, counts, centres, (), mask), planes)
+
+
+@pytest.mark.parametrize("mask", masks()[:13], ids=NAMES)
+def test_an_expert_that_is_switched_off_keeps_and_learns_nothing(mask: int) -> None:
+    """Of one alone, everything that the others would have learned is as it began."""
+    planes = picture("tiles", 12, 20, 3)
+    counts, centres = rows("text", planes)
+    learner, encoder = experts.Experts(*planes.shape, mask=mask), range_coder.Encoder()
+    fresh = experts.Experts(*planes.shape)._memory
+    for step, first, y, x in steps(planes):
+        for c in range(3):
+            own = np.ascontiguousarray(counts[y, x, c]), np.ascontiguousarray(centres[y, x, c])
+            learner.encode(c, step, first, *own, planes, encoder)
+    memory, expert = learner._memory, mask.bit_length() - 1
+    for e in range(experts.EXPERTS):
+        at = slice(experts.FIRST_BUCKET[e], experts.FIRST_BUCKET[e] + experts.STATES[e] * experts.BUCKETS)
+        own, before = (m.maps.reshape(3, -1)[:, at] for m in (memory, fresh))
+        assert (own != before).any() == (e == expert)
+    assert [bool(table.any()) for table in memory.lists] == [e == expert for e in range(experts.LISTS)]
+    assert (memory.matches >= 0).any() == (expert == experts.MATCH)
+    assert (memory.counters != fresh.counters).any() == (experts.COUNTERS <= expert < experts.PLAIN)
+    absent = np.delete(memory.weights[:, :, : experts.EXPERTS], expert, axis=2)
+    assert (absent == experts.EXPERT_WEIGHT).all()
+
+
+def test_names_and_masks_are_each_other_s_inverse() -> None:
+    assert len(NAMES) == len(set(NAMES)) == experts.EXPERTS
+    for mask in (0, ALL, *masks()):
+        assert mask_of(names_of(mask)) == mask
+    assert (names_of(0), names_of(ALL), names_of(0b10000001)) == ("none", "all", "known,match")
+    with pytest.raises(ValueError, match="found 'trees'"):
+        mask_of("match,trees")
 
 
 def test_every_weight_map_and_list_is_reached_on_a_longer_picture() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Cell = tuple[int, int]
 LISTS, EXPERTS = 7, 13
+MATCH, COUNTERS, PLAIN = 7, 8, 11
 UNIT, LIMIT, SURE = 1024, 22 * 1024, 8 * 1024
 STATES = (*[48] * 11, 256, 256)
 NEW = 36
@@ -177,9 +178,17 @@ class Experts:
     """What a tile teaches; see `exact.experts.Experts` for the arguments."""
 
     def __init__(
-        self, height: int, width: int, channels: int, maps: np.ndarray | None = None, last: np.ndarray | None = None
+        self,
+        height: int,
+        width: int,
+        channels: int,
+        maps: np.ndarray | None = None,
+        last: np.ndarray | None = None,
+        *,
+        mask: int = (1 << EXPERTS) - 1,
     ) -> None:
         self.height, self.width, self.channels = height, width, channels
+        self._present = [bool(mask >> e & 1) for e in range(EXPERTS)]
         self._starts = {"maps": maps, "last": last}
         self._tables = [Table() for _ in range(LISTS)]
         self._counters: dict[tuple[int, ...], Cell] = {}
@@ -208,9 +217,10 @@ class Experts:
             frequencies = [int(count) + 1 for count in row]
             value = self._value(seen, channel, frequencies, int(planes[y, x, channel]), coder)
             planes[y, x, channel] = value
-            for (each, offset), context in zip(seen.lists, contexts, strict=False):
-                each.check = context >> 24
-                each.learn((value - offset) % 256)
+            for (each, offset), context, present in zip(seen.lists, contexts, self._present, strict=False):
+                if present:
+                    each.check = context >> 24
+                    each.learn((value - offset) % 256)
 
     def _look(self, planes: np.ndarray, y: int, x: int, c: int, step: int, centre: int) -> tuple[Seen, list[int]]:
         """Everything that is known of a sample before its first decision."""
@@ -238,7 +248,7 @@ class Experts:
                 change_up = (left - corner) * 512 + right - upper
         parity = x % 2 + 2 * (y % 2)
         neighbourhood = hashed(hashed(hashed(pixels[0], pixels[1]), pixels[2]), pixels[3])
-        if c == 0:
+        if c == 0 and self._present[MATCH]:
             far = int(planes[places[4]][0]) if x + y else 0
             self._find_match(planes, y, x, step, hashed(neighbourhood, far) & 0xFFFF)
         contexts = [
@@ -251,11 +261,12 @@ class Experts:
             hashed(known, neighbourhood),
         ]
         offsets = [0, 0, 0, left, upper, 0, 0]
-        lists = [(table.find(context), o) for table, context, o in zip(self._tables, contexts, offsets, strict=True)]
-        unseen = [each.uses == 0 for each, _ in lists]
-        match = self._match(planes, y, x, c)
-        lists.append((match or List(), 0))
-        unseen.append(match is None)
+        present = self._present[:LISTS]
+        found = [t.find(h) if p else List() for t, h, p in zip(self._tables, contexts, present, strict=True)]
+        unseen = [p and each.uses == 0 for each, p in zip(found, present, strict=True)]
+        match = self._match(planes, y, x, c) if self._present[MATCH] else None
+        lists = [*zip(found, offsets, strict=True), (match or List(), 0)]
+        unseen.append(self._present[MATCH] and match is None)
         third = (upper, (left - before_left + own[-1]) % 256, own[0])[c] if c else upper
         counters = [(0, c, parity), (1, c, own[-1] if c else left), (2, c, third)]
         seen = Seen(
@@ -326,7 +337,9 @@ class Experts:
                     self._trust[c] = min(self._trust[c] + 64 * UNIT, 24 * UNIT << 5)
             else:
                 bit = self._mixed_decision(seen, evidence, c, node, depth, cut, odds, bit, interval)
-            for counter in seen.counters:
+            for counter, present in zip(seen.counters, self._present[COUNTERS:PLAIN], strict=True):
+                if not present:
+                    continue
                 at = (*counter, node)
                 self._counters[at] = learned(self._counters.get(at, (1 << 21, 0)), bit, 250)
             low += bit << shift
@@ -337,7 +350,7 @@ class Experts:
     def _states(
         self, seen: Seen, evidence: Sequence[tuple[int, int]], node: int, cut: int, odds: int
     ) -> list[tuple[int, bool]]:
-        """State of every expert, and whether it is that of the two halves exchanged."""
+        """State of every expert, and whether it is that of the two halves exchanged; 0 where nothing was learned."""
         states = []
         for (n0, n1), unseen in zip(evidence, seen.unseen, strict=True):
             a, b = CLASSES[min(n0, 15)], CLASSES[min(n1, 15)]
@@ -374,14 +387,15 @@ class Experts:
         """A decision by all experts, and what they learn from it."""
         states = self._states(seen, evidence, node, cut, odds)
         change, cells, first = [], [], c * sum(STATES) * BUCKETS
-        for (state, turned), number in zip(states, STATES, strict=True):
+        for (state, turned), number, present in zip(states, STATES, self._present, strict=True):
             own = -odds if turned else odds
             place = bucket(own)
             part, cell = place >> 2 & 255, first + state * BUCKETS + (place >> 10)
             p = ((self._cell("maps", cell)[0] * (256 - part) + self._cell("maps", cell + 1)[0] * part) >> 8) | 1
             more = bent(p) - bent((1 << 22) - p) - (place - 13 * UNIT)
-            change.append(-more if turned else more)
-            cells.append((cell + (part >> 7), turned))
+            change.append((-more if turned else more) if present else 0)
+            if present:
+                cells.append((cell + (part >> 7), turned))
             first += number * BUCKETS
         known = [state for state, _ in states[:8] if state not in {0, NEW}]
         best = states[7][0] if states[7][0] not in {0, NEW} else states[6][0]
