@@ -145,3 +145,9 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def cropped(planes: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Return the middle of a picture [H, W, C], at most so large."""
+    top, left = max(planes.shape[0] - height, 0) // 2, max(planes.shape[1] - width, 0) // 2
+    return np.ascontiguousarray(planes[top : top + height, left : left + width])
