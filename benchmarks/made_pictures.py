@@ -21,27 +21,7 @@ if TYPE_CHECKING:
 
     Planes = NDArray[np.uint8]
 
-WORDS = [
-    "the",
-    "image",
-    "teaches",
-    "the",
-    "coder",
-    "while",
-    "it",
-    "is",
-    "coded",
-    "and",
-    "all",
-    "of",
-    "it",
-    "is",
-    "integers",
-    "so",
-    "every",
-    "machine",
-    "agrees",
-]
+WORDS = "the image teaches the coder while it is coded and all of it is integers so every machine agrees".split(" ")  # noqa: SIM905
 COLOURS = ((204, 204, 204), (78, 201, 176), (220, 120, 90), (86, 156, 214), (230, 200, 110))
 
 

@@ -162,6 +162,9 @@ def main() -> None:
     callback=_known_origin,
     help="What an image may have been made from and is stored as: auto, none, or the only one to look for.",
 )
+@click.option(
+    "--explain", metavar="FILE", help="Write a page (HTML) that says where the bits are, in some ten times the time."
+)
 @_computing
 @click.option(
     "--verify/--no-verify", default=True, help="Decode what was written before success is reported (default)."
@@ -174,6 +177,7 @@ def encode(
     effort: int,
     experts: int | None,
     origin: str,
+    explain: str | None,
     *,
     archive: bool,
     force: bool,
@@ -186,6 +190,12 @@ def encode(
     from pixcodec import codec
 
     talk = Talk(quiet=quiet, verbose=verbose)
+    if archive and explain:
+        message = "expected one image to explain, found an archive; leave out --explain or --archive"
+        raise click.UsageError(message)
+    if explain and not force:
+        with files.named(explain):
+            files.refuse_existing(explain)
     if archive:
         target = archive_commands.target_of(sources, output, force=force)
         options: dict[str, Any] = {"model": model, "effort": effort, "experts": experts, "verify": verify, "talk": talk}
@@ -206,6 +216,10 @@ def encode(
             options = _given(computing | {"model": model, "experts": experts}) | {"effort": effort, "origin": origin}
             encoded = codec.encode(picture.planes, picture.mode, colours=picture.colours, progress=bar, **options)
         seconds = time.perf_counter() - began
+        if explain:
+            from pixcodec import explain as explaining
+
+            explaining.network_of(container.read_header(encoded.data))
     check = partial(_compare, picture, talk=talk, name=source, computing=computing) if verify else None
     with files.named(target):
         files.write(target, encoded.data, check)
@@ -219,6 +233,15 @@ def encode(
         + (f"; {encoded.origin}" if encoded.origin else "")
     )
     talk.stages(encoded.seconds, encoded.steps, picture.planes.shape, seconds)
+    if explain:
+        name = Path(files.display(source)).name
+        with files.named(source), talk.bar(f"explaining {name}") as bar:
+            page = explaining.page(
+                picture.planes, encoded.data, name, encoded.seconds, progress=bar, **_given(computing)
+            )
+        with files.named(explain):
+            files.write(explain, page.encode())
+        talk.say(f"{files.display(source)} -> {explain}: where its bits are")
 
 
 @main.command()
