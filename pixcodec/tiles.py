@@ -20,7 +20,7 @@ from pixcodec.coding import Decoder, Encoder, check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder
 from pixcodec.exact.experts import Experts
-from pixcodec.exact.frequencies import EXP2, class_intervals, code_lengths, counts_of_logits
+from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, code_lengths, counts_of_logits
 from pixcodec.exact.learn import LearningHeads
 from pixcodec.exact.network import SYMBOLS
 from pixcodec.exact.predict import Predictors, predictions, rounded_centres
@@ -237,25 +237,23 @@ class _Writer(_Coder):
         self, planes: NDArray[np.uint8], experts: Experts | None, costs: NDArray[np.float32] | None = None
     ) -> None:
         super().__init__(planes, experts)
-        self.ideal_bits, self.seconds, self._costs = 0.0, 0.0, costs
+        self.ideal_bits, self._costs = 0.0, costs
         self._words, self._rows = range_coder.Encoder(), Encoder()
 
     def code(
         self, channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
     ) -> NDArray[np.int32]:
         """See `Code`."""
-        began = time.perf_counter()
         rows, columns = self._places(step, first, len(counts))
         symbols = self.planes[rows, columns, channel].astype(np.int32)
         if self.experts is None:
             self._rows.encode(symbols, counts)
-            bits = code_lengths(counts, symbols)
+            self.ideal_bits += code_length(counts, symbols)
         else:
-            bits = self.experts.encode(channel, step, first, counts, centres, self.planes, self._words)
-        self.ideal_bits += float(bits.sum())
+            self.ideal_bits += self.experts.encode(channel, step, first, counts, centres, self.planes, self._words)
         if self._costs is not None:
-            self._costs[rows, columns, channel] = bits
-        self.seconds += time.perf_counter() - began
+            each = code_lengths(counts, symbols) if self.experts is None else self.experts.costs[: len(counts)]
+            self._costs[rows, columns, channel] = each
         return symbols
 
     def payload(self) -> bytes:
@@ -330,12 +328,11 @@ def _prepare(
 
 
 class Trial(NamedTuple):
-    """Images coded with some experts: their mask, the words of each tile, ideal bits, seconds of the coding alone."""
+    """Images coded with some experts: their mask, the words of each tile, ideal bits."""
 
     experts: int
     streams: list[bytes]
     ideal_bits: float
-    seconds: float
 
 
 def encode(
@@ -416,17 +413,18 @@ def encode_each(
         ) -> NDArray[np.int32]:
             return [writer.code(channel, step, first, counts, centres) for writer in writers][-1]
 
+        code_of = writers[0].code if len(writers) == 1 else code
         if device is None:
-            _code_tile(run, part.shape[0], part.shape[1], code)
+            _code_tile(run, part.shape[0], part.shape[1], code_of)
         else:
-            _code_known_tile(run, np.require(part, np.uint8, ["C"]), device, code)
+            _code_known_tile(run, np.require(part, np.uint8, ["C"]), device, code_of)
         return writers
 
     results = side_by_side(work, range(len(parts)), threads if device is None else 1)
-    trials = []
-    for mask, writers in zip(masks, zip(*results, strict=True), strict=True):
-        bits, seconds = (sum(each) for each in zip(*((w.ideal_bits, w.seconds) for w in writers), strict=True))
-        trials.append(Trial(mask, [writer.payload() for writer in writers], bits, seconds))
+    by_mask = zip(masks, zip(*results, strict=True), strict=True)
+    trials = [
+        Trial(mask, [w.payload() for w in writers], sum(w.ideal_bits for w in writers)) for mask, writers in by_mask
+    ]
     return trials, run.effort()
 
 

@@ -68,6 +68,14 @@ _compiled = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 _inlined = njit(nogil=True, cache=True, error_model="numpy", _nrt=False, inline="always")
 
 
+@_compiled
+def _takes_part(here, e):  # type: ignore[no-untyped-def]
+    """Whether an expert does, by bool[EXPERTS]; None stands for all, and then the compiler drops the question."""
+    if here is None:
+        return True
+    return here[e]
+
+
 def _list_states() -> np.ndarray:
     """int32[256] by 16 min(n0, 15) + min(n1, 15): state, + 64 where n1 < n0, + 128 where they are of one class."""
     table = np.zeros(256, np.int32)
@@ -156,7 +164,7 @@ def _list_states_at(below, above, unseen, downward, state, turn):  # type: ignor
 
 
 @_compiled
-def _refine(x, state, turn, base, present, kept, maps, cells, change, left, right, part, more):  # type: ignore[no-untyped-def]
+def _refine(x, state, turn, base, here, maps, cells, change, left, right, part, more):  # type: ignore[no-untyped-def]
     """What each expert would add to the network's odds, and the cells of its map that learn from the decision.
 
     Loops are split so that all but the look-ups become vectors; int32 everywhere, for numba makes more of sums.
@@ -168,10 +176,11 @@ def _refine(x, state, turn, base, present, kept, maps, cells, change, left, righ
         part[e] = np.int32(place >> 2) & np.int32(255)
         more[e] = np.int32(place - reach)
         cells[e] = np.int32(np.int32(base + FIRST_BUCKET[e]) + np.int32(state[e] * np.int32(BUCKETS) + (place >> 10)))
-    for e in present:
-        cell = np.uint32(cells[e])
-        left[e] = np.int32(maps[cell] >> np.uint32(10))
-        right[e] = np.int32(maps[cell + np.uint32(1)] >> np.uint32(10))
+    for e in range(EXPERTS):
+        if _takes_part(here, e):
+            cell = np.uint32(cells[e])
+            left[e] = np.int32(maps[cell] >> np.uint32(10))
+            right[e] = np.int32(maps[cell + np.uint32(1)] >> np.uint32(10))
     for e in range(INPUTS):
         p = np.int32(np.int32(left[e] * np.int32(np.int32(256) - part[e]) + right[e] * part[e]) >> 8) | np.int32(1)
         cells[e] = np.int32(cells[e] + np.int32(part[e] >> 7))
@@ -182,15 +191,21 @@ def _refine(x, state, turn, base, present, kept, maps, cells, change, left, righ
         a = np.int32(a >> 1) + np.int32(np.int32(np.int32(a * np.int32(np.int32(2048) - a)) * _BEND) >> 22)
         b = np.int32(b >> 1) + np.int32(np.int32(np.int32(b * np.int32(np.int32(2048) - b)) * _BEND) >> 22)
         odds = np.int32(odds + np.int32(a - b))
-        change[e] = np.int32(np.int32(odds ^ turn[e]) - turn[e]) & kept[e]
+        change[e] = np.int32(np.int32(odds ^ turn[e]) - turn[e])
+    for e in range(EXPERTS):
+        if not _takes_part(here, e):
+            change[e] = np.int32(0)
     change[EXPERTS] = x
+    for e in range(EXPERTS + 1, INPUTS):
+        change[e] = np.int32(0)
 
 
 @_compiled
-def _learn_maps(maps, cells, turn, present, bit):  # type: ignore[no-untyped-def]
-    for e in present:
-        cell = np.uint32(cells[e])
-        maps[cell] = learned(maps[cell], bit ^ (turn[e] & 1), MAP_LIMIT)
+def _learn_maps(maps, cells, turn, here, bit):  # type: ignore[no-untyped-def]
+    for e in range(EXPERTS):
+        if _takes_part(here, e):
+            cell = np.uint32(cells[e])
+            maps[cell] = learned(maps[cell], bit ^ (turn[e] & 1), MAP_LIMIT)
 
 
 @_compiled
@@ -208,31 +223,6 @@ def _packed(planes, y, x):  # type: ignore[no-untyped-def]
     for k in range(planes.shape[2]):
         number = (number << 8) + np.int64(planes[y, x, k])
     return number
-
-
-class Present(NamedTuple):
-    """Which experts take part.
-
-    Attributes:
-        experts: int64[], their numbers; lists, counters: int64[], those of lists, and of counters from 0 on.
-        match: whether the match does.
-        kept: int32[INPUTS], all bits of those that do, else 0.
-    """
-
-    experts: np.ndarray
-    lists: np.ndarray
-    counters: np.ndarray
-    match: bool
-    kept: np.ndarray
-
-
-def present(mask: int) -> Present:
-    """The experts of a mask."""
-    numbers = np.array([e for e in range(EXPERTS) if mask >> e & 1], np.int64)
-    kept = np.zeros(INPUTS, np.int32)
-    kept[numbers] = -1
-    counters = numbers[(numbers >= COUNTERS) & (numbers < PLAIN)] - COUNTERS
-    return Present(numbers, numbers[numbers < LISTS], counters, bool(mask >> MATCH & 1), kept)
 
 
 class Memory(NamedTuple):
@@ -429,14 +419,16 @@ def _see_lists(memory, work, here, around, c, parity, centre):  # type: ignore[n
     offsets[3] = a.left
     offsets[4] = a.upper
     mask = memory.lists.shape[1] - 1
-    for e in here.lists:
-        slot = value_lists.find(memory.lists[e], contexts[e], mask)
-        work.slots[e] = slot
-        work.slot_values[e], work.slot_counts[e] = memory.lists[e, slot, 0], memory.lists[e, slot, 1]
-    for e in here.lists:
-        work.unseen[e] = work.slot_counts[e] == _u(0)
-        work.values[e] = shifted(work.slot_values[e], offsets[e])
-        work.held[e] = work.slot_counts[e] & COUNTS
+    for e in range(LISTS):
+        if _takes_part(here, e):
+            slot = value_lists.find(memory.lists[e], contexts[e], mask)
+            work.slots[e] = slot
+            work.slot_values[e], work.slot_counts[e] = memory.lists[e, slot, 0], memory.lists[e, slot, 1]
+    for e in range(LISTS):
+        if _takes_part(here, e):
+            work.unseen[e] = work.slot_counts[e] == _u(0)
+            work.values[e] = shifted(work.slot_values[e], offsets[e])
+            work.held[e] = work.slot_counts[e] & COUNTS
 
 
 @_inlined
@@ -465,7 +457,9 @@ def _states(memory, work, here, plain, node, cut, prefix, shift, downward):  # t
     """The state of every expert at a decision, 0 of a list or counter that is absent; `node` is the counters'."""
     _list_evidence(work.values, work.held, prefix, shift, work.below, work.above)
     _list_states_at(work.below, work.above, work.unseen, downward, work.state, work.turn)
-    for k in here.counters:
+    for k in range(3):
+        if not _takes_part(here, COUNTERS + k):
+            continue
         cell = memory.counters[work.counter[k] + node]
         count, level = cell & np.uint32(1023), LEVEL[cell >> np.uint32(22)]
         if count == np.uint32(0):
@@ -534,7 +528,7 @@ def _learn(memory, work, here, mix, bit):  # type: ignore[no-untyped-def]
         w[k] = min(max(w[k] + ((odds_of[k] * error_mixed) >> SECOND_RATE), -WEIGHT_LIMIT), WEIGHT_LIMIT)
         error = (target - squash(odds_of[k])) >> (PROBABILITY_BITS - RATE)
         _learn_weights(_row(memory.weights, k, sets[k]), work.change.ctypes.data, error)
-    _learn_maps(memory.maps, work.cells, work.turn, here.experts, bit)
+    _learn_maps(memory.maps, work.cells, work.turn, here, bit)
 
 
 @_inlined
@@ -579,7 +573,7 @@ def _code_value(decoding, value, memory, work, here, plain, c, coder, words):  #
         else:
             _states(memory, work, here, plain, counter, low + (1 << shift), prefix, shift, odds < 0)
             _refine(
-                odds, work.state, work.turn, base, here.experts, here.kept, memory.maps, work.cells, work.change,
+                odds, work.state, work.turn, base, here, memory.maps, work.cells, work.change,
                 work.left, work.right, work.part, work.more,
             )  # fmt: skip
             mix = _mix(memory, work, c, node, depth, odds)
@@ -589,9 +583,10 @@ def _code_value(decoding, value, memory, work, here, plain, c, coder, words):  #
             _learn(memory, work, here, mix, bit)
         below += size - upper if bit else 0
         size = upper if bit else size - upper
-        for k in here.counters:
-            at = work.counter[k] + counter
-            memory.counters[at] = learned(memory.counters[at], bit, COUNTER_LIMIT)
+        for k in range(3):
+            if _takes_part(here, COUNTERS + k):
+                at = work.counter[k] + counter
+                memory.counters[at] = learned(memory.counters[at], bit, COUNTER_LIMIT)
         low += bit << shift
         node = 2 * node + bit
     if decoding:
@@ -617,10 +612,13 @@ def code(decoding, channel, step, first, counts, centres, planes, coder, words, 
         words: its words.
         memory: what was learned so far.
         work: scratch.
-        here: which experts take part.
+        here: which experts take part, see `_takes_part`.
         costs: float64[lanes], gets the bits that an ideal coder spends on each (for reports).
+
+    Returns:
+        Their sum.
     """
-    width = planes.shape[1]
+    spent, width = 0.0, planes.shape[1]
     for lane in range(len(counts)):
         y = first + lane
         x = step - 2 * y
@@ -628,10 +626,10 @@ def code(decoding, channel, step, first, counts, centres, planes, coder, words, 
         _sums(counts[lane], work.tree)
         near = _near(y, x, width)
         around = _around(planes, y, x, channel, near)
-        if here.match and channel == 0:
+        if channel == 0 and _takes_part(here, MATCH):
             key = hashed(around.neighbourhood, np.int64(planes[near.yww, near.xww, 0]) if x + y else np.int64(0))
             _find_match(memory, planes, y, x, step, key)
-        if here.match:
+        if _takes_part(here, MATCH):
             _see_match(memory, work, planes, y, x, channel)
         _see_lists(memory, work, here, around, channel, parity, centre)
         _see_counters(work, around, channel, parity)
@@ -639,11 +637,14 @@ def code(decoding, channel, step, first, counts, centres, planes, coder, words, 
         value = np.int64(planes[y, x, channel])
         value, size = _code_value(decoding, value, memory, work, here, plain, channel, coder, words)
         costs[lane] = PROBABILITY_BITS - np.log2(np.float64(size))
+        spent += costs[lane]
         planes[y, x, channel] = value
         _learn_lists(work.slot_values, work.slot_counts, work.contexts, work.offsets, value)
-        for e in here.lists:
-            slot = work.slots[e]
-            memory.lists[e, slot, 0], memory.lists[e, slot, 1] = work.slot_values[e], work.slot_counts[e]
+        for e in range(LISTS):
+            if _takes_part(here, e):
+                slot = work.slots[e]
+                memory.lists[e, slot, 0], memory.lists[e, slot, 1] = work.slot_values[e], work.slot_counts[e]
+    return spent
 
 
 def starting_map(size: int) -> np.ndarray:
@@ -662,6 +663,9 @@ class Experts:
         maps: uint32[C, MAP_SIZE], trained starting values of the experts' maps.
         last: uint32[C, NODES BUCKETS], those of the last map.
         mask: which experts take part, see `pixcodec.expert_names`.
+
+    Attributes:
+        costs: float64[], ideal bits of each of the pixels coded last.
     """
 
     def __init__(
@@ -693,7 +697,8 @@ class Experts:
         numbers, places = np.zeros((10, INPUTS), np.int32), np.zeros((3, LISTS), np.int64)
         tree, unseen, counter = np.zeros(2 * NODES, np.int32), np.zeros(MATCH + 1, np.bool_), np.zeros(3, np.int64)
         self._work = Work(tree, *lists, unseen, *numbers, *places, counter)  # type: ignore[call-arg]
-        self._present, self._costs = present(mask), np.zeros(height)
+        self._here = None if mask == ALL else np.array([bool(mask >> e & 1) for e in range(EXPERTS)])
+        self.costs = np.zeros(height)
 
     def taught(self, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Both kinds of maps as starting values, their counts `most` at most, so that others can still be learned."""
@@ -712,11 +717,10 @@ class Experts:
         centres: np.ndarray,
         planes: np.ndarray,
         coder: range_coder.Encoder,
-    ) -> np.ndarray:
-        """Write a channel of a step's pixels, see `code`; the ideal bits of each, float64[lanes], until the next."""
+    ) -> float:
+        """Write a channel of a step's pixels, see `code`; ideal bits, whose parts are then in `costs`."""
         coder.room(len(counts))
-        self._code(False, channel, step, first, counts, centres, planes, coder)
-        return self._costs[: len(counts)]
+        return self._code(False, channel, step, first, counts, centres, planes, coder)
 
     def decode(
         self,
@@ -742,6 +746,6 @@ class Experts:
         centres: np.ndarray,
         planes: np.ndarray,
         coder: range_coder.Encoder | range_coder.Decoder,
-    ) -> None:
+    ) -> float:
         where, learned_so_far = (channel, step, first, counts, centres, planes), (self._memory, self._work)
-        code(decoding, *where, coder.state, coder.words, *learned_so_far, self._present, self._costs)
+        return float(code(decoding, *where, coder.state, coder.words, *learned_so_far, self._here, self.costs))

@@ -119,7 +119,7 @@ def compiled(
     for step, first, y, x in steps(planes):
         for c in range(planes.shape[2]):
             row, centre = np.ascontiguousarray(counts[y, x, c]), np.ascontiguousarray(centres[y, x, c])
-            bits += learner.encode(c, step, first, row, centre, planes, encoder).sum()
+            bits += learner.encode(c, step, first, row, centre, planes, encoder)
     payload = encoder.payload()
     assert bits - 1 <= 8 * len(payload) <= bits + 70
     return payload
