@@ -61,7 +61,9 @@ def tone(photo: Planes) -> Planes:
 
 def palette(photo: Planes, dither: Image.Dither) -> Planes:
     """Sixty-four colours."""
-    return np.asarray(Image.fromarray(photo).quantize(64, dither=dither).convert("RGB"))
+    picture = Image.fromarray(photo)
+    colours = picture.quantize(64, dither=Image.Dither.NONE)  # Pillow dithers only where it is given the palette
+    return np.asarray(picture.quantize(palette=colours, dither=dither).convert("RGB"))
 
 
 def camera_noise(photo: Planes) -> Planes:

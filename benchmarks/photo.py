@@ -1,10 +1,10 @@
 """What each expert is worth: python benchmarks/photo.py [FILES or DIRS].
 
-The network alone, experts one after the other, and all without each one; real files, each decoded and compared; PNG,
-WebP and JPEG XL beside it.  It takes the pictures that are named, or a list's with --photos-list, and those that it
-makes itself (--made): photographs with a past, and drawings.  Pictures are cropped to --size, so that a run of forty
-takes some twenty minutes on one core: experts learn less on a crop than on the whole, so gains are too small, never too
-large.  Prints tables, writes JSON and a picture.
+The network alone, experts one after the other, heads that learn, and all experts without each one; real files, each
+decoded and compared; PNG, WebP and JPEG XL beside it.  It takes the pictures that are named, or a list's with
+--photos-list, and those that it makes itself (--made): photographs with a past, and drawings.  Pictures are cropped to
+--size, so that a run of forty takes some twenty minutes on one core: experts learn less on a crop than on the whole, so
+gains are too small, never too large.  Prints tables, writes JSON and a picture.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-NETWORK, EVERYTHING = "network alone", "all experts"
+NETWORK, EVERYTHING, LEARNING = "network alone", "all experts", "+ heads that learn"
+FIXED_EFFORT, LEARNING_EFFORT = 4, 7
 
 
-def stages() -> dict[str, int]:
-    """Return the masks by name: none, one expert more each time, all without each."""
+def stages() -> dict[str, tuple[int, int]]:
+    """Return masks and efforts by name: none, one expert more each time, heads that learn, all without each."""
     rows = {NETWORK: 0} | {f"+ {name}": (2 << e) - 1 for e, name in enumerate(NAMES[:-1])}
     rows[EVERYTHING] = ALL  # that is: + the last one
-    return rows | {f"without {name}": without(ALL, e) for e, name in enumerate(NAMES)}
+    found = {name: (mask, FIXED_EFFORT) for name, mask in rows.items()} | {LEARNING: (ALL, LEARNING_EFFORT)}
+    return found | {f"without {name}": (without(ALL, e), FIXED_EFFORT) for e, name in enumerate(NAMES)}
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,15 @@ class Row:
 def measure(sample: pictures.Sample, planes: NDArray[np.uint8], mode: str, codecs: Sequence[other_codecs.Codec]) -> Row:
     """Encode by every stage and codec, decode, compare."""
 
-    def encode(planes: NDArray[np.uint8], mode: str, *, mask: int) -> bytes:
-        return codec.encode(planes, mode, experts=mask, threads=1).data
+    def encode(planes: NDArray[np.uint8], mode: str, *, mask: int, effort: int) -> bytes:
+        return codec.encode(planes, mode, experts=mask, effort=effort, threads=1).data
 
     def decode(data: bytes, _: str) -> NDArray[np.uint8]:
         return codec.decode(data, threads=1).planes
 
     by_stage = {
-        name: other_codecs.Codec(name, partial(encode, mask=mask), decode).measure(planes, mode)
-        for name, mask in stages().items()
+        name: other_codecs.Codec(name, partial(encode, mask=mask, effort=effort), decode).measure(planes, mode)
+        for name, (mask, effort) in stages().items()
     }
     return Row(sample, planes.size, by_stage, {each.name: each.measure(planes, mode) for each in codecs})
 
@@ -117,13 +119,13 @@ def lines(title: str, rows: Sequence[Row]) -> Iterator[str]:
 
 def picture_lines(rows: Sequence[Row]) -> Iterator[str]:
     """Return a line a picture: ours beside the others, and who is smallest."""
-    names = [NETWORK, EVERYTHING, *rows[0].by_codec]
+    names = [NETWORK, EVERYTHING, LEARNING, *rows[0].by_codec]
     yield f"\n{'bytes':26}" + "".join(f"{name:>15}" for name in names)
     for row in rows:
         found = row.by_stage | row.by_codec
         smallest = min(names, key=lambda name: found[name].bytes)
         sizes = "".join(f"{found[name].bytes:15}" for name in names)
-        yield f"{row.sample.name[:25]:26}{sizes}  {'' if smallest == EVERYTHING else smallest}"
+        yield f"{row.sample.name[:25]:26}{sizes}  {'' if smallest == LEARNING else smallest}"
 
 
 def draw(groups: dict[str, list[Row]], target: Path) -> str:
@@ -143,7 +145,7 @@ def draw(groups: dict[str, list[Row]], target: Path) -> str:
         one.plot([found[name]["bits_per_dim"] / alone for name in added], range(len(added)), "o-", label=source)
         costs = [100 * found[f"without {name}"]["change"] for name in NAMES]
         each_off.plot(costs, range(len(NAMES)), "o", label=source)
-    one.set_yticks(range(len(added)), [*added[:-1], f"+ {NAMES[-1]} = all"], fontsize=8)
+    one.set_yticks(range(len(added)), [*added[:-2], f"+ {NAMES[-1]} = all", LEARNING], fontsize=8)
     one.set_xlabel("bits of those of the network alone, one expert after the other")
     each_off.set_yticks(range(len(NAMES)), NAMES, fontsize=8)
     each_off.set_xlabel("what all the others cost without it, %")
@@ -196,6 +198,7 @@ def main(arguments: Sequence[str]) -> int:
         row = measure(sample, pictures.cropped(planes, width, height), mode, codecs)
         groups.setdefault(sample.source, []).append(row)
         bits = f"{row.by_stage[NETWORK].bits_per_dim:.3f} -> {row.by_stage[EVERYTHING].bits_per_dim:.3f}"
+        bits += f" -> {row.by_stage[LEARNING].bits_per_dim:.3f}"
         print(f"{sample.name}: {bits}", flush=True)
     print(*(f"skipped: {each}" for each in skipped), sep="\n")
     if not groups:
