@@ -120,11 +120,11 @@ def lines(title: str, rows: Sequence[Row]) -> Iterator[str]:
 def picture_lines(rows: Sequence[Row]) -> Iterator[str]:
     """Return a line a picture: ours beside the others, and who is smallest."""
     names = [NETWORK, EVERYTHING, LEARNING, *rows[0].by_codec]
-    yield f"\n{'bytes':26}" + "".join(f"{name:>15}" for name in names)
+    yield f"\n{'bytes':26}" + "".join(f"{name:>20}" for name in names)
     for row in rows:
         found = row.by_stage | row.by_codec
         smallest = min(names, key=lambda name: found[name].bytes)
-        sizes = "".join(f"{found[name].bytes:15}" for name in names)
+        sizes = "".join(f"{found[name].bytes:20}" for name in names)
         yield f"{row.sample.name[:25]:26}{sizes}  {'' if smallest == LEARNING else smallest}"
 
 
