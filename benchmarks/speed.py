@@ -59,7 +59,7 @@ def process(*arguments: str) -> tuple[float, float]:
 def measure(planes: NDArray[np.uint8], mode: str, runs: int, threads: int | None, effort: int) -> dict[str, Any]:
     """Return the figures of one picture: uint8[H, W, C]."""
     extra = [] if threads is None else ["--threads", str(threads)]
-    pixels, how = planes.shape[0] * planes.shape[1], ("--effort", str(effort))
+    pixels, how = planes.shape[0] * planes.shape[1], ("--effort", str(effort), "--origin", "none")
     with tempfile.TemporaryDirectory() as folder:
         source, packed, back = (str(Path(folder) / name) for name in ("a.png", "a.pxc", "b.png"))
         with Path(source).open("wb") as stream:
