@@ -12,14 +12,25 @@ and what is missing to the sum 2^24 - 256 goes to the first symbol with the larg
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import Any
 
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+
+from pixcodec.exact.kernels import specialise
 from pixcodec.exact.network import LOGIT_UNIT, SYMBOLS
+from pixcodec.exact.vectors import F32, FLOATS, I16, I32, I64, INTS, LANES, Value, Variable, constant, emitted, loop
 
 TOTAL = (1 << 24) - SYMBOLS  # sum of the counts of a row
 EXP2_BITS = 24
 SHIFT = 28
+LOGIT_BITS = LOGIT_UNIT.bit_length() - 1
+MOST_CLASSES = 512  # rounded up to whole vectors
+TOGETHER = 4  # rows that a kernel works on
+WORK = 2 * MOST_CLASSES + 3 * SYMBOLS + LANES  # numbers of 32 bits that it needs for each
+NONE = -(1 << 30)
+SHORTS, LONGS = ir.VectorType(I16, LANES), ir.VectorType(I64, LANES)
 
 
 def _exp2_table() -> np.ndarray:
@@ -49,44 +60,143 @@ def class_intervals(classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return starts, ends
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: ignore[no-untyped-def]
+class _Row:
+    """A row of a kernel: where its parts lie, as addresses, and what is found on the way."""
+
+    def __init__(self, logits: Value, least: Value, out: Value, work: Value) -> None:
+        self.logits, self.least, self.out = logits, least, out
+        self.smallest = least.to(I32).splat(INTS)  # possible residual
+        self.sizes, self.weights = work, work + 4 * MOST_CLASSES
+        self.spread = work + 4 * (2 * MOST_CLASSES + SYMBOLS)
+        none = Value(work.builder, constant(INTS, NONE))
+        self.top, self.largest, self.found = Variable(none), Variable(none), Variable(none * -1)
+        self.total, self.taken = Variable(none.of(0).to(I64)), Variable(none.of(0))
+
+    def logit(self, j: Value) -> Value:
+        return (self.logits + j * 2).load(SHORTS).to(I32)
+
+    def size(self, j: Value) -> Value:
+        return _at(self.sizes, j).load(INTS)
+
+
+def _at(base: Value, place: Value) -> Value:
+    return base + place * 4
+
+
+def _emit_rows(
+    logits: Value,
+    least: Value,
+    out: Value,
+    work: Value,
+    form: Value,
+    low: Value,
+    high: Value,
+    exp2: Value,
+    symbols: Any,
+) -> None:
+    """Counts of rows whose addresses are in arrays, side by side: one alone would wait for its own sums."""
+    word = logits.type
+    rows = []
+    for r in range(TOGETHER):
+        own, possible, target = ((base + 8 * r).load(word) for base in (logits, least, out))
+        rows.append(_Row(own, possible, target, work + 4 * WORK * r))
+    classes, first, last = ((form + 4 * k).load(I32).to(word) for k in range(3))
+    span = (symbols.to(I32) - 1).splat(INTS)
+    with loop(0, classes, LANES) as j:
+        lowest, highest = _at(low, j).load(INTS), _at(high, j).load(INTS)
+        for row in rows:
+            size = highest.least(row.smallest + span) - lowest.most(row.smallest) + 1  # symbols of the class
+            _at(row.sizes, j).store(size.most(0))
+            row.top.set(row.top.get().most(row.logit(j).where(size > 0, NONE)))
+    tops = [row.top.get().reduced("smax").splat(INTS) for row in rows]
+    with loop(0, classes, LANES) as j:
+        for row, top in zip(rows, tops, strict=True):
+            drop = (top - row.logit(j)).most(0)  # below 0 only where the class has no symbol
+            weight = _gathered(exp2, drop & (LOGIT_UNIT - 1)) >> (drop >> LOGIT_BITS).least(31)
+            _at(row.weights, j).store(weight)
+            row.total.set(row.total.get() + weight.to(I64) * row.size(j).to(I64))
+    whole = (symbols - (1 << EXP2_BITS)) * -1
+    reciprocals = [((whole << SHIFT) / row.total.get().reduced("add")).splat(LONGS) for row in rows]
+    with loop(0, classes, LANES) as j:
+        for row, reciprocal in zip(rows, reciprocals, strict=True):
+            count = ((_at(row.weights, j).load(INTS).to(I64) * reciprocal) >> SHIFT).to(I32)
+            _at(row.weights, j).store(count.to(F32))
+            row.taken.set(row.taken.get() + count * row.size(j))
+            row.largest.set(row.largest.get().most(count.where(row.size(j) > 0, NONE)))
+    largest = [row.largest.get().reduced("smax") for row in rows]
+    lanes = Value(logits.builder, ir.Constant(INTS, [I32(k) for k in range(LANES)]))
+    with loop(0, classes, LANES) as j:
+        for row, count in zip(rows, largest, strict=True):
+            same = _at(row.weights, j).load(FLOATS).equals(count.to(F32).splat(FLOATS)) & (row.size(j) > 0)
+            row.found.set(row.found.get().least((lanes + j.to(I32).splat(INTS)).where(same, -NONE)))
+    for row, count in zip(rows, largest, strict=True):
+        _spread(row, low, first.of(0), first)
+        shift = _at(low, first).load(I32).to(word) - row.least
+        with loop(0, last - first, LANES) as k:  # a symbol each; those that there are not lie beside the row's
+            _at(row.spread, shift + k).store(_at(row.weights, first + k).load(FLOATS))
+        _spread(row, low, last, classes)
+        place = _begin(row, low, row.found.get().reduced("smin").to(word))
+        rest = whole.to(I32) - row.taken.get().reduced("add")
+        _at(row.spread, place).store((count + rest).to(F32))
+    vectors = symbols & -LANES
+    for row in rows:
+        with loop(0, vectors, LANES) as k:
+            _at(row.out, k).store(_at(row.spread, k).load(FLOATS))
+        with loop(vectors, symbols) as k:
+            _at(row.out, k).store(_at(row.spread, k).load(F32))
+
+
+def _gathered(table: Value, places: Value) -> Value:
+    """int32 of a table at sixteen places."""
+    found = places
+    for k in range(LANES):
+        found = found.replaced(k, _at(table, places[k].to(table.type)).load(I32))
+    return found
+
+
+def _begin(row: _Row, low: Value, j: Value) -> Value:
+    """The first symbol of a class that has one."""
+    return _at(low, j).load(I32).to(j.type).most(row.least) - row.least
+
+
+def _spread(row: _Row, low: Value, start: Value, stop: Value) -> None:
+    """Counts of these classes at their symbols: they ascend, so that what is too many is written over."""
+    with loop(start, stop) as j:
+        count, place = _at(row.weights, j).load(F32).splat(FLOATS), _begin(row, low, j)
+        with loop(0, _at(row.sizes, j).load(I32).to(j.type), LANES) as k:
+            _at(row.spread, place + k).store(count)
+
+
+def _counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: ignore[no-untyped-def]
     """Fill `counts`, float32[n, s] holding integers of sum 2^24 - s, from int16[n, classes] and centres int[n].
 
     There are s = 256 symbols; bilevel images have 2, each its own class, and the centre 0.
     """
-    classes, lowest, last = starts.size, np.int64(-(1 << 15)), np.int64(counts.shape[1] - 1)
-    whole = np.int64((1 << 24) - counts.shape[1])
-    weight, number = np.empty(classes, np.int64), np.empty(classes, np.int64)
-    for i in range(logits.shape[0]):
-        q, row, out = np.int64(centres[i]), logits[i], counts[i]
-        top = lowest
-        for j in range(classes):
-            number[j] = max(min(ends[j], last - q) - max(starts[j], -q) + 1, 0)  # symbols of the class
-            top = max(top, np.int64(row[j]) if number[j] > 0 else lowest)
-        for j in range(classes):
-            d = max(top - np.int64(row[j]), np.int64(0))  # negative only where the class has no symbol
-            weight[j] = exp2[d & (LOGIT_UNIT - 1)] >> min(d // LOGIT_UNIT, 63)
-        total = np.int64(0)
-        for j in range(classes):
-            total += weight[j] * number[j]
-        reciprocal = (whole << SHIFT) // total
-        rest, largest = whole, np.int64(-1)
-        for j in range(classes):
-            weight[j] = (weight[j] * reciprocal) >> SHIFT
-            rest -= weight[j] * number[j]
-            largest = max(largest, weight[j] if number[j] > 0 else np.int64(-1))
-        v = 0
-        for j in range(classes):  # classes ascend, and so do their symbols
-            if number[j] == 1:
-                out[v] = np.float32(weight[j])
-            elif number[j] > 1:
-                out[v : v + number[j]] = np.float32(weight[j])
-            v += number[j]
-        j = 0
-        while number[j] == 0 or weight[j] != largest:
-            j += 1
-        out[max(starts[j], -q) + q] = np.float32(largest + rest)
+    classes, table = starts.size, exp2.astype(np.int32)
+    low, high = np.full(MOST_CLASSES, SYMBOLS, np.int32), np.full(MOST_CLASSES, -SYMBOLS, np.int32)
+    low[:classes], high[:classes] = starts, ends
+    form = np.array([classes, 0, 0], np.int32)  # classes; the first and the end of the longest run of single ones
+    begin = 0
+    for j in range(classes + 1):
+        if j == classes or starts[j] != ends[j]:
+            if j - begin > form[2] - form[1]:
+                form[1], form[2] = begin, j
+            begin = j + 1
+    padded, work = np.zeros((TOGETHER, MOST_CLASSES), np.int16), np.empty((TOGETHER, WORK), np.float32)
+    rows, least, outs = np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64)
+    for start in range(0, logits.shape[0], TOGETHER):
+        for r in range(TOGETHER):
+            i = min(start + r, logits.shape[0] - 1)
+            for j in range(classes):
+                padded[r, j] = logits[i, j]
+            rows[r], least[r], outs[r] = padded[r].ctypes.data, -np.int64(centres[i]), counts[i].ctypes.data
+        row_counts(  # type: ignore[name-defined] # noqa: F821
+            rows.ctypes.data, least.ctypes.data, outs.ctypes.data, work.ctypes.data, form.ctypes.data, low.ctypes.data,
+            high.ctypes.data, table.ctypes.data, counts.shape[1],
+        )  # fmt: skip
+
+
+counts_of_logits = specialise(_counts_of_logits, "counts_of_logits", row_counts=emitted([types.intp] * 9, _emit_rows))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -23,14 +23,13 @@ from numba import njit, types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from pixcodec.exact.vectors import FLOATS, I8, I16, I32, INTS, LANES, constant, splat, vector_function
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LANES = 16
+__all__ = ["I32", "splat", "vector_function"]  # what `expert_kernels` takes from here
 FLUSH = 1e-20  # statistics smaller than this become zero: denormals are slow, and not the same on every processor
-I8, I16, I32, F32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
-FLOATS = ir.VectorType(F32, LANES)
-INTS = ir.VectorType(I32, LANES)
 
 
 def specialise(function: Callable[..., Any], name: str, **intrinsics: Any) -> Callable[..., Any]:
@@ -47,25 +46,6 @@ def specialise(function: Callable[..., Any], name: str, **intrinsics: Any) -> Ca
 def triangle(row: int, column: int) -> int:
     """Place of (row, column), column <= row, in a lower triangle stored by rows."""
     return row * (row + 1) // 2 + column
-
-
-def splat(builder: ir.IRBuilder, value: ir.Value, vector: ir.VectorType) -> ir.Value:
-    """`value` in every element of `vector`."""
-    undefined = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(undefined, value, I32(0))
-    zeros = ir.Constant(ir.VectorType(I32, vector.count), [I32(0)] * vector.count)
-    return builder.shuffle_vector(first, undefined, zeros)
-
-
-def constant(value: float) -> ir.Constant:
-    """A binary32 constant in every lane."""
-    return ir.Constant(FLOATS, [ir.Constant(F32, value)] * LANES)
-
-
-def vector_function(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
-    """LLVM's function `name`, declared once a module."""
-    known = builder.module.globals.get(name)
-    return known or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
 
 
 class _Lanes:
@@ -135,7 +115,7 @@ def _regression(unknowns: int, channels: int, orders: tuple[int, ...]) -> Any:
             lanes = _Lanes(builder, stride)
             statistics = _Statistics(builder, state, triangle(unknowns + channels, 0), y)
             av, bv, rv = (splat(builder, v, FLOATS) for v in (a, b, ridge))
-            half, one, zero = builder.fmul(rv, constant(0.5)), constant(1.0), constant(0.0)
+            half, one, zero = builder.fmul(rv, constant(FLOATS, 0.5)), constant(FLOATS, 1.0), constant(FLOATS, 0.0)
             here = builder.add(y, ir.Constant(y.type, 1))
             mul, add, sub = builder.fmul, builder.fadd, builder.fsub
 
@@ -231,8 +211,8 @@ def _accumulation(rows: int) -> Any:
                     old, above = statistics.load(row)
                     prior = builder.fadd(builder.fmul(av, old), builder.fmul(bv, above))
                     new = builder.fadd(prior, builder.fmul(values[i], values[j]))
-                    large = builder.fcmp_ordered(">", builder.call(fabs, [new]), constant(FLUSH))
-                    new = builder.select(large, new, constant(0.0))
+                    large = builder.fcmp_ordered(">", builder.call(fabs, [new]), constant(FLOATS, FLUSH))
+                    new = builder.select(large, new, constant(FLOATS, 0.0))
                     statistics.store(builder.select(active, new, old), row)
             return context.get_dummy_value()
 

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from pixcodec.exact.kernels import LANES, regression_kernels, statistics
+from pixcodec.exact.kernels import regression_kernels, statistics
 from pixcodec.exact.rounding import ROUND
 from pixcodec.exact.steps import active_lanes, number_of_steps
+from pixcodec.exact.vectors import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
