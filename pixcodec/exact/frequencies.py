@@ -18,9 +18,22 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 
-from pixcodec.exact.kernels import specialise
 from pixcodec.exact.network import LOGIT_UNIT, SYMBOLS
-from pixcodec.exact.vectors import F32, FLOATS, I16, I32, I64, INTS, LANES, Value, Variable, constant, emitted, loop
+from pixcodec.exact.vectors import (
+    F32,
+    FLOATS,
+    I16,
+    I32,
+    I64,
+    INTS,
+    LANES,
+    Value,
+    Variable,
+    constant,
+    emitted,
+    loop,
+    specialise,
+)
 
 TOTAL = (1 << 24) - SYMBOLS  # sum of the counts of a row
 EXP2_BITS = 24

@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numba import njit
 
-from pixcodec.exact.matmul import OUTPUTS, TERMS, pack, padded
+from pixcodec.exact.matmul import OUTPUTS, TERMS, VectorBackend, pack, padded
 from pixcodec.exact.network import STREAM_LIMIT
+from pixcodec.exact.products import layer_kernel
 from pixcodec.exact.rounding import rescaled
+from pixcodec.exact.vectors import aligned, specialise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pixcodec.exact.matmul import Backend
     from pixcodec.exact.network import Network, Product
 
@@ -66,15 +71,12 @@ class FixedHeads:
         self.network, self.backend = network, backend
         self.unsigned_offset, self.signed_offset = backend.unsigned_offset, backend.signed_offset
         head = network.heads[-1]
-
-        def zeros(inputs: int) -> np.ndarray:
-            return np.zeros((1, lanes, padded(inputs, TERMS)), backend.stored)
-
-        self.input = zeros(head.input.weight.shape[1])
-        self._hidden = [zeros(head.hidden.bias.size) for _ in range(2)]
+        width, self._classes = head.hidden.bias.size, head.output.bias.size
+        self.input = aligned((1, lanes, padded(head.input.weight.shape[1], TERMS)), backend.stored)
+        self._hidden = [aligned((1, lanes, padded(width, OUTPUTS)), backend.stored) for _ in range(2)]
         sizes = {padded(p.bias.size, OUTPUTS) for p in (head.input, head.hidden, head.output)}
         self._sums: dict[int, np.ndarray] = {size: np.zeros((lanes, size), backend.sums) for size in sizes}
-        self._logits = np.zeros((lanes, head.output.bias.size), np.int16)
+        self._logits = aligned((lanes, padded(self._classes, OUTPUTS)), np.int16)
         self._zero = np.zeros(1, np.int64)
         self._packed: list[tuple[Any, Any, Any]] = []
         for head in network.heads:
@@ -82,15 +84,20 @@ class FixedHeads:
             plain = np.zeros(head.hidden.weight.shape[1], bool)
             own = pack(backend, head.input, kinds), pack(backend, head.hidden, plain), pack(backend, head.output, plain)
             self._packed.append(own)
+        self._start()
+
+    def _start(self) -> None:
+        """What a subclass needs besides."""
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
         """See `Heads`."""
-        head, packed, (a, b) = self.network.heads[channel], self._packed[channel], self._hidden
-        to_bytes(self._product(self.input, rows, head.input, packed[0]), head.input.scale, rows, a[0], 0,
-                 self.unsigned_offset)  # fmt: skip
-        to_bytes(self._product(a, rows, head.hidden, packed[1]), head.hidden.scale, rows, b[0], 0, self.unsigned_offset)
-        to_stream(self._product(b, rows, head.output, packed[2]), head.output.scale, rows, self._logits)
-        return self._logits[:rows]
+        head, (first, second, last) = self.network.heads[channel], self._packed[channel]
+        a, b = (hidden[0, :, : head.hidden.bias.size] for hidden in self._hidden)
+        logits, offset = self._logits[:rows, : self._classes], self.unsigned_offset
+        to_bytes(self._product(self.input, rows, head.input, first), head.input.scale, rows, a, 0, offset)
+        to_bytes(self._product(self._hidden[0], rows, head.hidden, second), head.hidden.scale, rows, b, 0, offset)
+        to_stream(self._product(self._hidden[1], rows, head.output, last), head.output.scale, rows, logits)
+        return logits
 
     def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
         """Nothing."""
@@ -99,3 +106,57 @@ class FixedHeads:
         sums = self._sums[padded(product.bias.size, OUTPUTS)]
         self.backend.convolve(source, self._zero, self._zero, rows, packed, sums)
         return sums
+
+
+def _all_layers(source, rows, first, second, last, a, b, logits):  # type: ignore[no-untyped-def]
+    """A head's layers one after the other; `first`, `second` and `last` are weights, biases and scales."""
+    zero = np.zeros(1, np.int64)
+    weight, bias, scale = first
+    to_bytes_layer(source, zero, zero, rows, weight, bias, a[0], 0, scale, logits, scale)  # type: ignore[name-defined] # noqa: F821
+    weight, bias, scale = second
+    to_bytes_layer(a, zero, zero, rows, weight, bias, b[0], 0, scale, logits, scale)  # type: ignore[name-defined] # noqa: F821
+    weight, bias, scale = last
+    to_logits_layer(b, zero, zero, rows, weight, bias, logits, 0, scale, logits, scale)  # type: ignore[name-defined] # noqa: F821
+
+
+@lru_cache
+def head_kernel(kind: str) -> Callable[..., None]:
+    """`head(source, rows, first, second, last, a, b, logits)` by one of `products.PRODUCTS`.
+
+    Returns:
+        A compiled function.  source, a and b are [1, lanes, inputs or more] of the instruction's type, logits int16
+        [lanes, classes or more]; of each product (weight, bias, scale) as of `products.layer_kernel`.
+    """
+    layers = {"to_bytes_layer": layer_kernel(kind, "bytes"), "to_logits_layer": layer_kernel(kind, "logits")}
+    return specialise(_all_layers, f"head_{kind}", **layers)
+
+
+def in_panels(numbers: np.ndarray) -> np.ndarray:
+    """Numbers of outputs, with zeros up to whole panels."""
+    result = np.zeros(padded(numbers.size, OUTPUTS), numbers.dtype)
+    result[: numbers.size] = numbers
+    return result
+
+
+class VectorHeads(FixedHeads):
+    """The model's heads by compiled kernels, a channel in one call."""
+
+    def _start(self) -> None:
+        self._run = head_kernel(cast("VectorBackend", self.backend).kind)
+        self._layers = [
+            [
+                (each.weight, each.bias, in_panels(product.scale))
+                for each, product in zip(packed, (head.input, head.hidden, head.output), strict=True)
+            ]
+            for packed, head in zip(self._packed, self.network.heads, strict=True)
+        ]
+
+    def logits(self, channel: int, rows: int) -> np.ndarray:
+        """See `Heads`."""
+        self._run(self.input, rows, *self._layers[channel], *self._hidden, self._logits)
+        return self._logits[:rows, : self._classes]
+
+
+def fixed_heads(network: Network, backend: Backend, lanes: int) -> FixedHeads:
+    """The model's heads for steps of at most `lanes` pixels, by the fastest way that the back end has."""
+    return (VectorHeads if isinstance(backend, VectorBackend) else FixedHeads)(network, backend, lanes)

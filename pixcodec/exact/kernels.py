@@ -11,36 +11,21 @@ of its own: numba then keeps it on disk, which it does not do for closures over 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
-from llvmlite.binding import llvm_version_info
-from numba import njit, types
-from numba.core.registry import cpu_target
+from numba import types
 from numba.extending import intrinsic
 
-from pixcodec.exact.vectors import FLOATS, I8, I16, I32, INTS, LANES, constant, splat, vector_function
+from pixcodec.exact.vectors import FLOATS, I32, INTS, LANES, constant, specialise, splat, vector_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["I32", "splat", "vector_function"]  # what `expert_kernels` takes from here
 FLUSH = 1e-20  # statistics smaller than this become zero: denormals are slow, and not the same on every processor
-
-
-def specialise(function: Callable[..., Any], name: str, **intrinsics: Any) -> Callable[..., Any]:
-    """Compile `function` under `name`, with `intrinsics` as globals; cached on disk by name, source and processor."""
-    replaced: dict[str, Any] = {"co_name": name}
-    if hasattr(function.__code__, "co_qualname"):
-        replaced["co_qualname"] = name
-    copy = FunctionType(function.__code__.replace(**replaced), {**function.__globals__, **intrinsics}, name)
-    copy.__module__, copy.__qualname__ = function.__module__, name
-    compiled: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")(copy)
-    return compiled
 
 
 def triangle(row: int, column: int) -> int:
@@ -265,143 +250,3 @@ def regression_kernels(
     solve = specialise(_solve, f"solve_{suffix}", regression=_regression(unknowns, channels, orders))
     learn = specialise(_learn, f"learn_{unknowns + channels}", accumulation=_accumulation(unknowns + channels))
     return solve, learn
-
-
-@dataclass(frozen=True)
-class ProductForm:
-    """An instruction for products: int32 lanes, terms that it adds to a lane, type of a stored activation, its name."""
-
-    lanes: int
-    terms: int
-    stored: type
-    name: str
-    rows: int  # of a register tile
-    vectors: int  # of a register tile
-
-
-PRODUCTS = {
-    "vnni512": ProductForm(16, 4, np.uint8, "llvm.x86.avx512.vpdpbusd.512", 6, 4),
-    "vnni256": ProductForm(8, 4, np.uint8, "llvm.x86.avx512.vpdpbusd.256", 3, 4),
-    "madd512": ProductForm(16, 2, np.int16, "llvm.x86.avx512.pmaddw.d.512", 6, 4),
-    "madd256": ProductForm(8, 2, np.int16, "llvm.x86.avx2.pmadd.wd", 3, 4),
-    "plain": ProductForm(16, 1, np.int16, "", 4, 4),
-}
-
-
-def product_kind() -> str | None:
-    """The best instruction that numba compiles for here; "plain" multiplies and adds vectors of int32 anywhere."""
-    features = {f[1:] for f in cpu_target.target_context.codegen().magic_tuple()[2].split(",") if f.startswith("+")}
-    if "avx512vnni" in features and llvm_version_info >= (22,):
-        return "vnni512"
-    if "avxvnni" in features and llvm_version_info >= (22,):
-        return "vnni256"
-    if "avx512bw" in features:
-        return "madd512"
-    return "madd256" if "avx2" in features else "plain"
-
-
-def wide_product_kind() -> str:
-    """The best instruction here for operands of 16 bits."""
-    return {"vnni512": "madd512", "vnni256": "madd256"}.get(kind := product_kind() or "plain", kind)
-
-
-def _product_tile(form: ProductForm, rows: int) -> Any:
-    """Intrinsic: c[rows, lanes * vectors] += a[rows, steps * terms] b, sums in registers throughout."""
-    lanes, terms, vectors = form.lanes, form.terms, form.vectors
-    width = np.dtype(form.stored).itemsize
-    sums = ir.VectorType(I32, lanes)
-    element = I8 if width == 1 else I16
-    operand = ir.VectorType(element, terms * lanes)
-    group = ir.IntType(8 * width * terms)
-
-    @intrinsic
-    def tile(_context: Any, a: Any, a_stride: Any, b: Any, steps: Any, c: Any, c_stride: Any) -> Any:
-        def emit(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> Any:
-            a, a_stride, b, steps, c, c_stride = args
-            word = a.type
-            add, mul = builder.add, builder.mul
-
-            def number(value: int) -> ir.Constant:
-                return ir.Constant(word, value)
-
-            def pointer(address: ir.Value, kind: ir.Type) -> ir.Value:
-                return builder.inttoptr(address, kind.as_pointer())
-
-            def multiply(total: ir.Value, x: ir.Value, w: ir.Value) -> ir.Value:
-                if terms == 4:
-                    return builder.call(
-                        vector_function(builder, form.name, sums, [sums, operand, operand]), [total, x, w]
-                    )
-                if terms == 2:
-                    return add(
-                        total, builder.call(vector_function(builder, form.name, sums, [operand, operand]), [x, w])
-                    )
-                return add(total, mul(builder.sext(x, sums), builder.sext(w, sums)))
-
-            cells = [(r, j) for r in range(rows) for j in range(vectors)]
-            places = [add(c, mul(add(mul(number(r), c_stride), number(lanes * j)), number(4))) for r, j in cells]
-            start = [builder.load(pointer(place, sums), align=4) for place in places]
-            before, loop, after = builder.block, builder.append_basic_block("k"), builder.append_basic_block("end")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k = builder.phi(word)
-            k.add_incoming(number(0), before)
-            total = [builder.phi(sums) for _ in cells]
-            for phi, value in zip(total, start, strict=True):
-                phi.add_incoming(value, before)
-            step_bytes = width * terms
-            row_of_b = add(b, mul(k, number(step_bytes * lanes * vectors)))
-            weights = [
-                builder.load(pointer(add(row_of_b, number(step_bytes * lanes * j)), operand), align=1)
-                for j in range(vectors)
-            ]
-            done = []
-            for r in range(rows):
-                at = add(add(a, mul(number(r), a_stride)), mul(k, number(step_bytes)))
-                x = builder.load(pointer(at, group), align=1)
-                x = builder.bitcast(splat(builder, x, ir.VectorType(group, lanes)), operand)
-                done += [multiply(total[r * vectors + j], x, weights[j]) for j in range(vectors)]
-            following = add(k, number(1))
-            k.add_incoming(following, loop)
-            for phi, value in zip(total, done, strict=True):
-                phi.add_incoming(value, loop)
-            builder.cbranch(builder.icmp_signed("<", following, steps), loop, after)
-            builder.position_at_end(after)
-            for place, value in zip(places, done, strict=True):
-                builder.store(value, pointer(place, sums), align=4)
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 6), emit
-
-    return tile
-
-
-def _convolve(source, slots, starts, rows, weight, bias, out):  # type: ignore[no-untyped-def]
-    """Sums of `rows` lanes over taps, panels of outputs at a time; see `matmul.Backend.convolve`."""
-    panels, taps, steps, width, _ = weight.shape
-    columns = out.shape[1]
-    stride = source.shape[2] * source.itemsize
-    for m in range(rows):
-        for j in range(columns):
-            out[m, j] = bias[j]
-    for p in range(panels):
-        m = 0
-        while m < rows:
-            block = BLOCK if m + BLOCK <= rows else 1  # type: ignore[name-defined] # noqa: F821
-            place = out.ctypes.data + (m * columns + p * width) * 4
-            for t in range(taps):
-                a = source[slots[t]].ctypes.data + (starts[t] + m) * stride
-                b = weight[p, t].ctypes.data
-                if block == 1:
-                    row_tile(a, stride, b, steps, place, columns)  # type: ignore[name-defined] # noqa: F821
-                else:
-                    block_tile(a, stride, b, steps, place, columns)  # type: ignore[name-defined] # noqa: F821
-            m += block
-
-
-@lru_cache
-def convolution_kernel(kind: str) -> Callable[..., None]:
-    """`convolve(source, slots, starts, rows, weight, bias, out)` for one of `PRODUCTS`."""
-    form = PRODUCTS[kind]
-    tiles = {"block_tile": _product_tile(form, form.rows), "row_tile": _product_tile(form, 1)}
-    return specialise(_convolve, f"convolve_{kind}", BLOCK=form.rows, **tiles)

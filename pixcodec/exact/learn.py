@@ -12,34 +12,31 @@ All products are of int16 with sums in int32, exact in any order under the bound
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
 
 from pixcodec.errors import ModelError
-from pixcodec.exact import kernels
 from pixcodec.exact.frequencies import class_intervals
-from pixcodec.exact.heads import to_bytes, to_stream
+from pixcodec.exact.heads import head_kernel, in_panels
 from pixcodec.exact.matmul import OUTPUTS, padded
 from pixcodec.exact.network import Learning
-from pixcodec.exact.rounding import ROUND
+from pixcodec.exact.products import ERROR, FINE, PRODUCTS, layer_kernel, pack, update_kernel, wide_product_kind
+from pixcodec.exact.vectors import F32, FLOATS, I16, I32, INTS, LANES, Value, aligned, emitted, loop, specialise, splat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pixcodec.exact.network import Network
+    from pixcodec.exact.network import Network, Product
+    from pixcodec.exact.products import ProductForm
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
-FINE = 128  # parts of a weight
-LARGEST = 127  # weight
-ERROR = 4096  # the error of a class that has all probability and did not come
-SHIFT = 8  # of an error carried back
 TEACHERS = 1024  # pixels of a step that are learned from, the first ones: sums of more could leave int32
 WIDEST = 256  # inputs of a product: likewise
 LARGEST_BIAS = 1 << 22
 RELATIVE = 8  # largest scale of an output among those that carry errors back
-FLUSH = 1e-20
 
 
 def check(network: Network) -> Learning:
@@ -54,137 +51,131 @@ def check(network: Network) -> Learning:
     return Learning.load(form)
 
 
-@_compiled
-def _errors(counts, centres, symbols, starts, ends, classes, errors):  # type: ignore[no-untyped-def]
+def _emit_errors(row: Value, centre: Value, low: Value, high: Value, classes: Value, last: Value, out: Value) -> None:
+    """4096 times the probability of each class, rounded, from the address of a row of counts of symbols 0..last."""
+    with loop(0, classes, LANES) as j:
+        q, most = (Value(row.builder, splat(row.builder, each.to(I32).value, INTS)) for each in (centre, last))
+        top = (high + j * 4).load(INTS).least(most - q) + q
+        number = top - ((low + j * 4).load(INTS) + q).most(0) + 1  # possible symbols of the class
+        places, count = top.most(0), Value(row.builder, ir.Constant(FLOATS, ir.Undefined))
+        for k in range(LANES):
+            count = count.replaced(k, (row + places[k].to(row.type) * 4).load(F32))
+        error = (number * count.to(I32) + (1 << 11)) >> 12
+        (out + j * 2).store(error.where(number > 0, 0).to(I16))
+
+
+def _errors(counts, centres, symbols, low, high, classes, number, errors):  # type: ignore[no-untyped-def]
     """errors[n, classes]: 4096 times the probability of each class, rounded, less 4096 for the one that came."""
-    last = np.int64(counts.shape[1] - 1)
-    for i in range(errors.shape[0]):
+    last = counts.shape[1] - 1
+    for i in range(symbols.size):
         q = np.int64(centres[i])
-        for j in range(starts.size):
-            top = min(ends[j], last - q)
-            number = top - max(starts[j], -q) + 1  # possible symbols of the class
-            if number > 0:
-                errors[i, j] = (number * np.int64(counts[i, top + q]) + (1 << 11)) >> 12
-            else:
-                errors[i, j] = 0
+        row_errors(  # type: ignore[name-defined] # noqa: F821
+            counts.ctypes.data + i * counts.strides[0], q, low.ctypes.data, high.ctypes.data, number, last,
+            errors.ctypes.data + i * errors.strides[0],
+        )  # fmt: skip
         errors[i, classes[np.int64(symbols[i]) - q + 255]] -= ERROR
 
 
 @_compiled
-def _carry_back(sums, activations, errors):  # type: ignore[no-untyped-def]
-    """The errors of activations, where the ReLU let them pass."""
-    for i in range(errors.shape[0]):
-        for j in range(errors.shape[1]):
-            error = min(max((sums[i, j] + (1 << SHIFT - 1)) >> SHIFT, 1 - ERROR), ERROR - 1)
-            errors[i, j] = error if activations[i, j] > 0 else 0
+def _group(source, rows, columns, target):  # type: ignore[no-untyped-def]
+    """Rows in groups of as many as an instruction takes terms, zeros behind the last and in one more column."""
+    terms = target.shape[2]
+    for g in range((rows + terms - 1) // terms):
+        for t in range(terms):
+            if g * terms + t < rows:
+                for k in range(columns):
+                    target[g, k, t] = source[g * terms + t, k]
+            else:
+                target[g, :, t] = 0
+            if columns < target.shape[1]:
+                target[g, columns, t] = 0
 
 
 @_compiled
-def _transpose(source, target):  # type: ignore[no-untyped-def]
-    for i in range(source.shape[0]):
-        for j in range(target.shape[0]):
-            target[j, i] = source[i, j]
-
-
-@_compiled
-def _pack(matrix, packed):  # type: ignore[no-untyped-def]
-    """int16[inputs, outputs] as the kernels of products take weights; inputs that are missing are zeros."""
-    panels, _, steps, width, terms = packed.shape
+def _pack_back(coarse, back):  # type: ignore[no-untyped-def]
+    """The weights that carry errors back, from outputs to inputs, as the kernels take weights; in whole groups."""
+    panels, _, groups, width = back.shape
     for p in range(panels):
-        columns = min(width, matrix.shape[1] - p * width)
-        for s in range(steps):
-            for t in range(terms):
-                i = s * terms + t
-                if i < matrix.shape[0]:
-                    for w in range(columns):
-                        packed[p, 0, s, w, t] = matrix[i, p * width + w]
-                else:
-                    packed[p, 0, s, :, t] = 0
+        for w in range(min(width, coarse.shape[0] - p * width)):
+            for g in range(groups):
+                back[p, 0, g, w] = coarse[p * width + w, g]
 
 
-@_compiled
-def _round(weights, fine):  # type: ignore[no-untyped-def]
-    """The weights in 1/128."""
-    for i in range(weights.shape[0]):
-        for j in range(weights.shape[1]):
-            fine[i, j] = np.int16((weights[i, j] * np.float32(FINE) + ROUND) - ROUND)
-
-
-@_compiled
-def _round_back(weights, relative, coarse):  # type: ignore[no-untyped-def]
-    """The weights that carry errors back, from outputs to inputs."""
-    for i in range(weights.shape[0]):
-        for j in range(weights.shape[1]):
-            coarse[j, i] = np.int16((weights[i, j] * relative[j] + ROUND) - ROUND)
-
-
-@_compiled
-def _adam(weights, first, second, sums, inverse, b1, b2, step, epsilon):  # type: ignore[no-untyped-def]
-    """One step; `sums` are the gradients of `1 / inverse` pixels, `b1` and `b2` what moments take of them."""
-    limit, flush = np.float32(LARGEST), np.float32(FLUSH)
-    for i in range(weights.shape[0]):
-        for j in range(weights.shape[1]):
-            g = np.float32(sums[i, j]) * inverse
-            m = first[i, j] + (g - first[i, j]) * b1
-            v = second[i, j] + (g * g - second[i, j]) * b2
-            m = m if abs(m) > flush else np.float32(0)
-            v = v if v > flush else np.float32(0)
-            first[i, j], second[i, j] = m, v
-            w = weights[i, j] - (step * m) / (np.sqrt(v) + epsilon)
-            weights[i, j] = min(max(w, -limit), limit)
+def _learn(  # type: ignore[no-untyped-def]
+    counts, centres, symbols, low, high, classes, number, source, a, b, errors, groups, layers, bias, scale, inverse,
+    b1, b2, rates, epsilon,
+):  # fmt: skip
+    """Errors of the first pixels of a step, carried back, and a step of all layers."""
+    zero, rows = np.zeros(1, np.int64), symbols.size
+    of_b, of_a, of_logits = errors[1], errors[0], errors[2]
+    probabilities_less_ones(counts, centres, symbols, low, high, classes, number, of_logits[0])  # type: ignore[name-defined] # noqa: F821
+    errors_layer(of_logits, zero, zero, rows, layers[2][6], bias, of_b[0], 0, scale, b[0], scale)  # type: ignore[name-defined] # noqa: F821
+    errors_layer(of_b, zero, zero, rows, layers[1][6], bias, of_a[0], 0, scale, a[0], scale)  # type: ignore[name-defined] # noqa: F821
+    for n, seen in enumerate((source, a, b)):
+        weights, first, second, relative, fine, coarse, _, coarse_groups, back_groups, inputs = layers[n]
+        _group(seen[0], rows, inputs, groups[0])
+        _group(errors[n][0], rows, weights.shape[1], groups[1])
+        update(  # type: ignore[name-defined] # noqa: F821
+            groups[0],
+            groups[1],
+            rows,
+            inverse,
+            b1,
+            b2,
+            rates[n],
+            epsilon,
+            weights,
+            first,
+            second,
+            relative,
+            fine,
+            coarse,
+        )
+        if n > 0:
+            _pack_back(coarse_groups, back_groups)
 
 
 @lru_cache
-def _products() -> tuple[kernels.ProductForm, Callable[..., None]]:
-    """The best products of int16 here and their form."""
-    kind = kernels.wide_product_kind()
-    return kernels.PRODUCTS[kind], kernels.convolution_kernel(kind)
-
-
-_ZERO = np.zeros(1, np.int64)
-
-
-class _Packed:
-    """Room for a matrix int16[inputs, outputs] as the kernels take it."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        form, self._convolve = _products()
-        width = form.lanes * form.vectors
-        columns = padded(outputs, OUTPUTS)
-        self.weight = np.zeros((columns // width, 1, -(-inputs // form.terms), width, form.terms), np.int16)
-        self.terms = form.terms
-
-    def product(self, source: np.ndarray, rows: int, bias: np.ndarray, out: np.ndarray, inputs: int = 0) -> None:
-        """out[:rows] = bias + source[0, :rows] W, by the first `inputs` inputs or all."""
-        weight = self.weight[:, :, : -(-inputs // self.terms)] if inputs else self.weight
-        self._convolve(source, _ZERO, _ZERO, rows, weight, bias, out)
+def _kernels(kind: str) -> tuple[Callable[..., None], Callable[..., None]]:
+    """A head's logits, and what it learns, by an instruction for 16 bits."""
+    errors = specialise(_errors, "errors", row_errors=emitted([types.intp] * 7, _emit_errors))
+    learn = specialise(
+        _learn,
+        f"learn_{kind}",
+        probabilities_less_ones=errors,
+        errors_layer=layer_kernel(kind, "errors"),
+        update=update_kernel(kind),
+    )
+    return head_kernel(kind), learn
 
 
 class _Layer:
     """One product of a head: weights that learn, their moments, and their packed forms."""
 
-    def __init__(self, weight: np.ndarray, bias: np.ndarray, scale: np.ndarray, rate: float, *, carries: bool) -> None:
-        inputs, outputs = weight.shape
-        self.weights = weight.astype(np.float32)
-        self.first, self.second = np.zeros_like(self.weights), np.zeros_like(self.weights)
-        self.rate = np.float32(rate)
-        self.scale = scale * np.float32(1 / FINE)
-        self.relative = (scale * np.float32(RELATIVE)) / scale.max()
-        self.bias = np.zeros(padded(outputs, OUTPUTS), np.int32)
-        self.bias[:outputs] = bias * FINE
-        self._rounded = np.zeros((inputs, outputs), np.int16), np.zeros((outputs, inputs), np.int16)
-        self.forward = _Packed(inputs, outputs)
-        self.back = _Packed(outputs, inputs) if carries else None
-        self.round()
+    def __init__(self, product: Product, form: ProductForm) -> None:
+        weight, scale = product.weight[0], product.scale
+        self.inputs = weight.shape[0]
+        inputs, outputs = (padded(size, unit) for size, unit in zip(weight.shape, (2, OUTPUTS), strict=True))
+        self.weights, self.first, self.second = (aligned((inputs, outputs), np.float32) for _ in range(3))
+        self.weights[: weight.shape[0], : weight.shape[1]] = weight
+        self.relative = in_panels((scale * np.float32(RELATIVE)) / scale.max())
+        fine = np.rint(self.weights * np.float32(FINE)).astype(np.int16)
+        self.coarse = aligned((inputs, outputs), np.int16)
+        self.coarse[:] = np.rint(self.weights * self.relative)
+        self.forward = pack(form, fine[None])
+        lanes = padded(inputs, OUTPUTS)
+        self.back = aligned((lanes // form.width, 1, outputs // form.terms, form.width, form.terms), np.int16)
+        group = np.int32 if form.terms == 2 else np.int16
+        self._groups = self.coarse.view(group), self.back.view(group)[..., 0]
+        _pack_back(*self._groups)
+        self.product = self.forward, in_panels(product.bias * np.int32(FINE)), in_panels(scale * np.float32(1 / FINE))
 
-    def round(self) -> None:
-        """Pack what the products see."""
-        fine, coarse = self._rounded
-        _round(self.weights, fine)
-        _pack(fine, self.forward.weight)
-        if self.back is not None:
-            _round_back(self.weights, self.relative, coarse)
-            _pack(coarse, self.back.weight)
+    def learned(self) -> tuple[Any, ...]:
+        """What `_learn` takes of it."""
+        return (
+            self.weights, self.first, self.second, self.relative, self.forward, self.coarse, self.back, *self._groups,
+            self.inputs,
+        )  # fmt: skip
 
 
 class LearningHeads:
@@ -195,80 +186,51 @@ class LearningHeads:
     def __init__(self, network: Network, lanes: int) -> None:
         """For steps of at most `lanes` pixels; `ModelError` where the network's heads cannot learn."""
         self.learning = check(network)
-        head = network.heads[-1]
+        kind = wide_product_kind()
+        form = PRODUCTS[kind]
+        self._run, self._learn = _kernels(kind)
         self._classes = network.class_of_residual()
-        self._starts, self._ends = class_intervals(self._classes)
+        self._low, self._high = (
+            np.concatenate([edge, np.full(LANES, empty)]).astype(np.int32)
+            for edge, empty in zip(class_intervals(self._classes), (256, -256), strict=True)
+        )
         self._layers = [
-            [
-                _Layer(product.weight[0], product.bias, product.scale, rate, carries=number > 0)
-                for number, (product, rate) in enumerate(
-                    zip((head.input, head.hidden, head.output), self.learning.rates, strict=True)
-                )
-            ]
-            for head in network.heads
+            [_Layer(product, form) for product in (head.input, head.hidden, head.output)] for head in network.heads
         ]
-        inputs, width, classes = head.input.weight.shape[1], head.hidden.bias.size, head.output.bias.size
-        teachers = padded(min(lanes, TEACHERS), 2)
-
-        def rows(columns: int, count: int = lanes) -> np.ndarray:
-            return np.zeros((count, padded(columns, 2)), np.int16)
-
-        self.input = rows(inputs)[None]
-        self._hidden = rows(width), rows(width)
-        self._logits = np.zeros((lanes, classes), np.int16)
-        self._errors = [rows(width, teachers), rows(width, teachers), rows(classes, teachers)]
-        self._transposed = np.zeros((max(inputs, width), teachers), np.int16)
-        self._packed_errors = [_Packed(teachers, each.shape[1]) for each in self._errors]
-        columns = padded(max(inputs, width, classes), OUTPUTS)
-        self._sums = {
-            size: np.zeros((max(lanes, inputs, width), size), np.int32) for size in range(OUTPUTS, columns + 1, OUTPUTS)
-        }
-        self._no_bias = np.zeros(columns, np.int32)
+        self._products = [[layer.product for layer in layers] for layers in self._layers]
+        self._learned = [tuple(layer.learned() for layer in layers) for layers in self._layers]
+        head = network.heads[-1]
+        inputs, width = padded(head.input.weight.shape[1], 2), padded(head.hidden.bias.size, OUTPUTS)
+        self._number = head.output.bias.size
+        classes, teachers = padded(self._number, OUTPUTS), padded(min(lanes, TEACHERS), 2)
+        self.input = aligned((1, lanes, inputs), np.int16)
+        self._hidden = tuple(aligned((1, lanes, width), np.int16) for _ in range(2))
+        self._logits = aligned((lanes, classes), np.int16)
+        self._errors = tuple(aligned((1, teachers, size), np.int16) for size in (width, width, classes))
+        self._groups = tuple(
+            aligned((-(-teachers // form.terms), size, form.terms), np.int16)
+            for size in (max(inputs, width), max(width, classes))
+        )
+        columns = max(padded(inputs, OUTPUTS), width, classes)
+        self._no_bias, self._no_scale = np.zeros(columns, np.int32), np.zeros(columns, np.float32)
         self._powers = np.ones((len(network.heads), 2), np.float32)
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
         """See `heads.Heads`."""
-        source = self.input
-        first, second, last = self._layers[channel]
-        for layer, target in zip((first, second), self._hidden, strict=True):
-            to_bytes(self._forward(layer, source, rows), layer.scale, rows, target, 0, 0)
-            source = target[None]
-        to_stream(self._forward(last, source, rows), last.scale, rows, self._logits)
-        return self._logits[:rows]
-
-    def _forward(self, layer: _Layer, source: np.ndarray, rows: int) -> np.ndarray:
-        sums = self._sums[layer.bias.size]
-        layer.forward.product(source, rows, layer.bias, sums)
-        return sums
+        self._run(self.input, rows, *self._products[channel], *self._hidden, self._logits)
+        return self._logits[:rows, : self._number]
 
     def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
         """See `heads.Heads`."""
         rows = min(len(symbols), TEACHERS)
-        layers, errors = self._layers[channel], [each[:rows] for each in self._errors]
-        _errors(counts, centres, symbols, self._starts, self._ends, self._classes, errors[2])
-        for number in (2, 1):
-            back = layers[number].back
-            assert back is not None  # noqa: S101 - all but the first carry errors back
-            width = errors[number - 1].shape[1]
-            sums = self._sums[padded(width, OUTPUTS)]
-            back.product(errors[number][None], rows, self._no_bias, sums)
-            _carry_back(sums, self._hidden[number - 1], errors[number - 1])
         one = np.float32(1)
         b1, b2 = (np.float32(beta) for beta in self.learning.betas)
         powers = self._powers[channel]
         powers *= (b1, b2)
         step = np.sqrt(one - powers[1]) / (one - powers[0])
-        epsilon = np.float32(self.learning.epsilon)
-        activations = (self.input[0], *self._hidden)
-        for layer, seen, error, packed in zip(layers, activations, errors, self._packed_errors, strict=True):
-            inputs, outputs = layer.weights.shape
-            _transpose(seen[:rows], self._transposed[:inputs])
-            room = packed.weight[:, :, : -(-rows // packed.terms)]
-            _pack(error, room)
-            sums = self._sums[padded(outputs, OUTPUTS)]
-            packed.product(self._transposed[None], inputs, self._no_bias, sums, rows)
-            _adam(
-                layer.weights, layer.first, layer.second, sums, one / np.float32(rows), one - b1, one - b2,
-                layer.rate * step, epsilon,
-            )  # fmt: skip
-            layer.round()
+        self._learn(
+            counts, centres, symbols[:rows], self._low, self._high, self._classes, self._number, self.input,
+            *self._hidden, self._errors, self._groups, self._learned[channel], self._no_bias, self._no_scale,
+            one / np.float32(rows), one - b1, one - b2, np.array(self.learning.rates, np.float32) * step,
+            np.float32(self.learning.epsilon),
+        )  # fmt: skip

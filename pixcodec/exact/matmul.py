@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pixcodec.errors import BackendError
-from pixcodec.exact import kernels
+from pixcodec.exact import products
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,11 @@ def pack(backend: Backend, product: Product, signed_inputs: np.ndarray) -> Packe
 
 
 class VectorBackend:
-    """Compiled kernels of `kernels.py` by the best instruction that the processor has."""
+    """Compiled kernels of `products.py` by the best instruction that the processor has.
+
+    Attributes:
+        kind: the instruction.
+    """
 
     name = "vector"
     sums = np.int32
@@ -87,27 +91,23 @@ class VectorBackend:
 
     def __init__(self) -> None:
         """Choose the instruction; `BackendError` where there is none."""
-        kind = kernels.product_kind()
+        kind = products.product_kind()
         if kind is None:
             raise BackendError("no vector instruction for products was found on this processor; use --backend numpy")
         self.kind = kind
-        self.stored = kernels.PRODUCTS[kind].stored
-        self._convolve = kernels.convolution_kernel(kind)
+        self.stored = products.PRODUCTS[kind].stored
+        self._sums = products.layer_kernel(kind, "sums")
+        self._none = np.zeros(1, np.float32)
 
     def pack_weight(self, weight: np.ndarray) -> np.ndarray:
         """Panels of outputs, each with its inputs in groups as the instruction takes them."""
-        form = kernels.PRODUCTS[self.kind]
-        taps, inputs, outputs = weight.shape
-        width = form.lanes * form.vectors
-        grouped = weight.reshape(taps, inputs // form.terms, form.terms, outputs // width, width)
-        stored = np.int8 if form.stored is np.uint8 else np.int16
-        return np.ascontiguousarray(grouped.transpose(3, 0, 1, 4, 2).astype(stored))
+        return products.pack(products.PRODUCTS[self.kind], weight)
 
     def convolve(
         self, source: np.ndarray, slots: np.ndarray, starts: np.ndarray, rows: int, packed: Packed, out: np.ndarray
     ) -> None:
         """See `Backend`."""
-        self._convolve(source, slots, starts, rows, packed.weight, packed.bias, out)
+        self._sums(source, slots, starts, rows, packed.weight, packed.bias, out, 0, self._none, out, self._none)
 
 
 class NumpyBackend:

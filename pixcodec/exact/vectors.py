@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from inspect import Parameter, Signature
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -185,10 +186,10 @@ class Value:
         function = vector_function(self.builder, name, self.type.element, [self.type])
         return Value(self.builder, self.builder.call(function, [self.value]))
 
-    def called(self, name: str, *others: Value) -> Value:
-        """LLVM's function of this name and this type, of this and others."""
+    def called(self, name: str, *others: Value, result: ir.Type | None = None) -> Value:
+        """LLVM's function of this name, of this and others; by default its result has the type of this."""
         values = [self.value, *(other.value for other in others)]
-        function = vector_function(self.builder, name, self.type, [value.type for value in values])
+        function = vector_function(self.builder, name, result or self.type, [value.type for value in values])
         return Value(self.builder, self.builder.call(function, values))
 
     def load(self, kind: ir.Type, align: int = 1) -> Value:
@@ -267,3 +268,14 @@ def emitted(arguments: Sequence[Any], emit: Callable[..., None]) -> Any:
     names = ["context", *(f"argument{k}" for k in range(len(arguments)))]
     made.__signature__ = Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names])  # type: ignore[attr-defined]
     return intrinsic(made)
+
+
+def specialise(function: Callable[..., Any], name: str, **intrinsics: Any) -> Callable[..., Any]:
+    """Compile `function` under `name`, with `intrinsics` as globals; cached on disk by name, source and processor."""
+    replaced: dict[str, Any] = {"co_name": name}
+    if hasattr(function.__code__, "co_qualname"):
+        replaced["co_qualname"] = name
+    copy = FunctionType(function.__code__.replace(**replaced), {**function.__globals__, **intrinsics}, name)
+    copy.__module__, copy.__qualname__ = function.__module__, name
+    compiled: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")(copy)
+    return compiled

@@ -1,8 +1,4 @@
-"""The frozen network evaluated step by step: rings of past steps for each layer, all lanes of a step at once.
-
-Lane y is row y + TOP of a ring, so that a tap (dy, dx) is rows shifted up by dy of the slot 2 dy - dx steps ago.  Rows
-around the active lanes hold the layer's pad value, the code of zero.
-"""
+"""The frozen network evaluated step by step: what its trunk and its heads see, made of planes and predictions."""
 
 from __future__ import annotations
 
@@ -11,11 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from pixcodec.exact.heads import FixedHeads, to_bytes, to_stream
-from pixcodec.exact.matmul import OUTPUTS, TERMS, pack, padded
-from pixcodec.exact.network import STREAM_LIMIT, phase_codes
-from pixcodec.exact.predict import COMPAND, LIMIT, REACH, TOP, UNIT
-from pixcodec.exact.rounding import rescaled
+from pixcodec.exact.heads import fixed_heads
+from pixcodec.exact.predict import COMPAND, LIMIT, TOP, UNIT
+from pixcodec.exact.trunk import trunk
 
 if TYPE_CHECKING:
     from pixcodec.exact.heads import Heads
@@ -24,34 +18,6 @@ if TYPE_CHECKING:
     from pixcodec.exact.predict import Predictors
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
-_ZERO, _BYTE = np.float32(0), np.float32(255)
-_LIMIT = np.float32(STREAM_LIMIT)
-
-
-@_compiled
-def _add_to_stream(sums, scale, rows, stream):  # type: ignore[no-untyped-def]
-    """stream[m] = clamp(stream[m] + clamp(rint(sums * scale)))."""
-    for m in range(rows):
-        for j in range(scale.size):
-            total = np.int32(rescaled(sums[m, j], scale[j], -_LIMIT, _LIMIT)) + np.int32(stream[m, j])
-            stream[m, j] = min(max(total, -STREAM_LIMIT), STREAM_LIMIT)
-
-
-@_compiled
-def _stream_to_bytes(stream, alpha, rows, target, start, offset):  # type: ignore[no-untyped-def]
-    """target[start + m] = clamp(rint(stream * alpha), 0, 255) + offset."""
-    for m in range(rows):
-        for j in range(stream.shape[1]):
-            target[start + m, j] = np.int32(rescaled(stream[m, j], alpha, _ZERO, _BYTE)) + offset
-
-
-@_compiled
-def _pad(ring, slot, first, last, pad):  # type: ignore[no-untyped-def]
-    """Rows around the active lanes become the pad value."""
-    for y in range(max(first - REACH, -TOP), first):
-        ring[slot, y + TOP] = pad
-    for y in range(last + 1, last + 1 + REACH):
-        ring[slot, y + TOP] = pad
 
 
 @_compiled
@@ -66,14 +32,11 @@ def _input_codes(values, fixed, compand, target, column, first, last, offset):  
 
 
 @_compiled
-def _phase_codes(step, phases, target, first, last, offset):  # type: ignore[no-untyped-def]
-    """The trunk's last inputs from this step's pixels: bits of y, then of x."""
-    count = phases.shape[1]
-    for y in range(first, last + 1):
-        row, x, column = target[y + TOP], step - 2 * y, target.shape[1] - 2 * count
-        for k in range(count):
-            row[column + k] = phases[y & 7, k] + offset
-            row[column + count + k] = phases[x & 7, k] + offset
+def _place(features, rows, shift, target):  # type: ignore[no-untyped-def]
+    """Stored features into the heads' inputs."""
+    for m in range(rows):
+        for j in range(features.shape[1]):
+            target[m, j] = np.int32(features[m, j]) + shift
 
 
 @_compiled
@@ -100,18 +63,6 @@ def _head_codes(fixed, centre, compand, known, shift, places, channel, target, c
             row[at + k] = np.int32(known[y + TOP, known.shape[1] - places + k]) + shift
 
 
-class _Taps:
-    """Where a masked convolution finds its taps: slots of a ring and shifts of lanes."""
-
-    def __init__(self, taps: tuple[tuple[int, int], ...]) -> None:
-        self.delays = np.array([2 * dy - dx for dy, dx in taps])
-        self.shifts = np.array([TOP - dy for dy, _ in taps])
-        self.depth = int(self.delays.max()) + 1
-
-    def slots(self, step: int) -> np.ndarray:
-        return (step - self.delays) % self.depth
-
-
 class Wavefront:
     """A network's state while one tile is coded.
 
@@ -123,70 +74,33 @@ class Wavefront:
 
         `heads`: by default the model's, by the same back end.
         """
-        self.network, self.backend = network, backend
+        self.network = network
+        self.trunk_of = trunk(network, backend, height, width)
         lanes = min(height, (width + 1) // 2)
-        self.heads = FixedHeads(network, backend, lanes) if heads is None else heads
-        rows, features = height + TOP + REACH, network.features
-        self._unsigned, self._signed = backend.unsigned_offset, backend.signed_offset
-        self._first_taps, self._taps = _Taps(network.first_taps), _Taps(network.taps)
-        inputs = network.first.weight.shape[1]
-        self._phases = phase_codes(network.phases)
-        self._first_depth = self._first_taps.depth  # a tap is at least one step back: its slot is free by then
-        self._inputs = self._full((self._first_depth, rows, padded(inputs, TERMS)), self._signed)
-        ring = (self._taps.depth, rows, padded(features, TERMS))
-        self._rings = [self._full(ring, self._unsigned) for _ in network.blocks]
-        self._hidden = self._full((1, lanes, padded(features, TERMS)), 0)
-        self._sums: np.ndarray = np.zeros((lanes, padded(features, OUTPUTS)), backend.sums)
-        self._stream = np.zeros((lanes, features), np.int16)
-        self.centres = np.zeros(lanes, np.int32)
-        self._raw = network.raw
-        self._zero = np.zeros(1, np.int64)
-        unsigned, signed = np.zeros(features, bool), np.ones(inputs, bool)
-        self._first = pack(backend, network.first, signed)
-        self._blocks = [(pack(backend, b.conv, unsigned), pack(backend, b.pointwise, unsigned)) for b in network.blocks]
-        self._step, self._first_lane, self._last_lane = -1, 0, -1
-
-    def _full(self, shape: tuple[int, ...], value: int) -> np.ndarray:
-        return np.full(shape, value, self.backend.stored)
+        self.heads = fixed_heads(network, backend, lanes) if heads is None else heads
+        self._signed = backend.signed_offset
+        self._shift = self.heads.unsigned_offset - backend.unsigned_offset
+        self.centres, self._zeros = np.zeros(lanes, np.int32), np.zeros(lanes, np.int32)
+        self._first, self._last, self._codes = 0, -1, self.trunk_of.inputs[0]
 
     def trunk(self, step: int, first: int, last: int) -> None:
         """Features of the active lanes first..last (none: last < first) from all earlier steps."""
-        self._step, self._first_lane, self._last_lane = step, first, last
-        network, backend, stream, rows = self.network, self.backend, self._stream, last - first + 1
-        _pad(self._inputs, step % self._first_depth, first, last, self._signed)
-        slot = step % self._taps.depth
-        for ring in self._rings:
-            _pad(ring, slot, first, last, self._unsigned)
-        if rows <= 0:
-            return
-        own = self._inputs[step % self._first_depth, :, : network.first.weight.shape[1]]
-        _phase_codes(step, self._phases, own, first, last, self._signed)
-        slots, starts = self._first_taps.slots(step), self._first_taps.shifts + first
-        sums = self._sums
-        backend.convolve(self._inputs, slots, starts, rows, self._first, sums)
-        to_stream(sums, network.first.scale, rows, stream)
-        slots, starts = self._taps.slots(step), self._taps.shifts + first
-        hidden = self._hidden
-        for block, ring, (conv, pointwise) in zip(network.blocks, self._rings, self._blocks, strict=True):
-            _stream_to_bytes(stream, block.alpha, rows, ring[slot], first + TOP, self._unsigned)
-            backend.convolve(ring, slots, starts, rows, conv, sums)
-            to_bytes(sums, block.conv.scale, rows, hidden[0], 0, self._unsigned)
-            backend.convolve(hidden, self._zero, self._zero, rows, pointwise, sums)
-            _add_to_stream(sums, block.pointwise.scale, rows, stream)
-        _stream_to_bytes(stream, network.alpha, rows, self.heads.input[0], 0, self.heads.unsigned_offset)
+        self._first, self._last = first, last
+        self._codes = self.trunk_of.inputs[step % self.trunk_of.depth]
+        features = self.trunk_of.features(step, first, last)
+        _place(features[:, : self.network.features], len(features), self._shift, self.heads.input[0])
 
     def logits(self, channel: int, predictors: Predictors) -> tuple[np.ndarray, np.ndarray]:
         """int16[active lanes, classes] and the centres int32[active lanes] of a channel whose predictions are made."""
-        first, last = self._first_lane, self._last_lane
-        rows, centre, heads = last - first + 1, self.network.parameters.centre[channel], self.heads
-        known = self._inputs[self._step % self._first_depth, :, : self.network.first.weight.shape[1]]
-        column = self.network.features
+        first, last, network, heads = self._first, self._last, self.network, self.heads
+        rows, centre = last - first + 1, network.parameters.centre[channel]
+        known = self._codes[:, : network.first.weight.shape[1]]
         _head_codes(
             predictors.fixed[channel], centre, COMPAND, known, heads.signed_offset - self._signed,
-            2 * self.network.phases, channel, heads.input[0], column, self.centres, first, last, heads.signed_offset,
+            2 * network.phases, channel, heads.input[0], network.features, self.centres, first, last,
+            heads.signed_offset,
         )  # fmt: skip
-        centres = self._zero.repeat(rows) if self._raw else self.centres[:rows]
-        return heads.logits(channel, rows), centres
+        return heads.logits(channel, rows), (self._zeros if network.raw else self.centres)[:rows]
 
     def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
         """The symbols int[active lanes] that came where logits, of these centres, gave counts [active lanes, 256]."""
@@ -196,6 +110,6 @@ class Wavefront:
         """A channel's values (`predictors.values`) become inputs of the steps to come."""
         fixed = predictors.fixed[channel]
         _input_codes(
-            predictors.values[channel], fixed, COMPAND, self._inputs[self._step % self._first_depth],
-            channel * (1 + fixed.shape[0]), self._first_lane, self._last_lane, self._signed,
+            predictors.values[channel], fixed, COMPAND, self._codes, channel * (1 + fixed.shape[0]), self._first,
+            self._last, self._signed,
         )  # fmt: skip

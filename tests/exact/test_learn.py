@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pixcodec import tiles
 from pixcodec.errors import ModelError
-from pixcodec.exact import kernels, learn
+from pixcodec.exact import learn, products
 from pixcodec.exact.network import Learning, Network
 from pixcodec.exact.reference import codec as reference
 
@@ -92,16 +92,15 @@ def test_torch_gives_the_same_counts(name: str) -> None:
     np.testing.assert_array_equal(counts_of(network, planes, "cpu"), counts_of(network, planes))
 
 
-@pytest.mark.parametrize("kind", sorted(kernels.PRODUCTS))
+@pytest.mark.parametrize("kind", sorted(products.PRODUCTS))
 def test_every_instruction_for_16_bits_gives_the_same_counts(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if kind not in ("plain", kernels.wide_product_kind()) and not (
-        kind == "madd256" and kernels.wide_product_kind() == "madd512"
+    if kind not in ("plain", products.wide_product_kind()) and not (
+        kind == "madd256" and products.wide_product_kind() == "madd512"
     ):
         pytest.skip("not of 16 bits, or not here")
     network, planes = NETWORKS["small"], nets.picture("smooth", 9, 11, 3)
     expected = counts_of(network, planes)
-    chosen = kernels.PRODUCTS[kind], kernels.convolution_kernel(kind)
-    monkeypatch.setattr(learn, "_products", lambda: chosen)
+    monkeypatch.setattr(learn, "wide_product_kind", lambda: kind)
     np.testing.assert_array_equal(counts_of(network, planes), expected)
 
 
@@ -129,16 +128,17 @@ def test_weights_stay_within_bounds_and_finite_whatever_the_rates() -> None:
             heads.learn(channel, counts, np.full(40, 7, np.int32), random.integers(0, 256, 40))
     for layer in (layer for layers in heads._layers for layer in layers):
         assert np.isfinite(layer.weights).all()
-        assert np.abs(layer.weights).max() <= learn.LARGEST
+        assert np.abs(layer.weights).max() <= products.LARGEST
         assert np.isfinite(layer.second).all()
 
 
 def test_largest_sums_fit_32_bits() -> None:
-    forward = learn.WIDEST * 255 * learn.LARGEST * learn.FINE + learn.LARGEST_BIAS * learn.FINE
-    back = learn.WIDEST * (learn.ERROR - 1) * learn.RELATIVE * learn.LARGEST
-    gradient = learn.TEACHERS * 255 * learn.ERROR
-    last = 2 * learn.ERROR * learn.RELATIVE * learn.LARGEST  # the errors of a softmax sum to less than twice one
-    assert max(forward, back, gradient, last) + (1 << learn.SHIFT) < 1 << 31
+    error, largest = products.ERROR, products.LARGEST
+    forward = learn.WIDEST * 255 * largest * products.FINE + learn.LARGEST_BIAS * products.FINE
+    back = learn.WIDEST * (error - 1) * learn.RELATIVE * largest
+    gradient = learn.TEACHERS * 255 * error
+    last = 2 * error * learn.RELATIVE * largest  # the errors of a softmax sum to less than twice one
+    assert max(forward, back, gradient, last) + (1 << products.ERROR_SHIFT) < 1 << 31
 
 
 def test_what_cannot_learn_is_refused() -> None:

@@ -12,7 +12,7 @@ from llvmlite.binding import llvm_version_info
 from numba.core.registry import cpu_target
 
 from pixcodec.errors import BackendError, PixcodecError
-from pixcodec.exact import kernels, matmul
+from pixcodec.exact import matmul, products
 from pixcodec.exact.matmul import NumpyBackend, Packed, VectorBackend, known_answer, padded
 from pixcodec.exact.network import BOUND, Product
 
@@ -24,7 +24,7 @@ SHAPES = tuple(sorted({product.weight.shape for product in NETWORK.products().va
 ODD_SHAPES = ((1, 1, 1), (1, 5, 3), (3, 10, 70), (2, 64, 65), (1, 640, 64), (5, 256, 128), (1, 516, 64))
 KINDS = {
     "vnni512": "avx512vnni",
-    "vnni256": "avx512vnni" if "avx512vnni" in kernels.PRODUCTS["vnni256"].name else "avxvnni",
+    "vnni256": "avx512vnni" if "avx512vnni" in products.PRODUCTS["vnni256"].name else "avxvnni",
     "madd512": "avx512bw",
     "madd256": "avx2",
     "plain": "",
@@ -44,11 +44,11 @@ def vector(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> V
     """The vector back end by the instruction that the test names."""
     if not runs_here(request.param):
         pytest.skip(f"the processor that numba compiles for has no {request.param}")
-    monkeypatch.setattr(kernels, "product_kind", lambda: request.param)
+    monkeypatch.setattr(products, "product_kind", lambda: request.param)
     return VectorBackend()
 
 
-@pytest.mark.parametrize("vector", kernels.PRODUCTS, indirect=True)
+@pytest.mark.parametrize("vector", products.PRODUCTS, indirect=True)
 def test_every_instruction_gives_the_known_answers(vector: VectorBackend) -> None:
     for shape in (*SHAPES, *ODD_SHAPES):
         assert known_answer(vector, *shape), shape
@@ -65,14 +65,14 @@ def test_every_back_end_gives_the_known_answers_or_says_that_it_cannot_run(name:
 
 
 def test_the_best_instruction_is_one_that_runs_here() -> None:
-    kind = kernels.product_kind()
+    kind = products.product_kind()
     assert kind is not None
     assert runs_here(kind)
-    better = list(kernels.PRODUCTS)[: list(kernels.PRODUCTS).index(kind)]
+    better = list(products.PRODUCTS)[: list(products.PRODUCTS).index(kind)]
     assert not any(runs_here(other) for other in better if other != "vnni256")
 
 
-@pytest.mark.parametrize("vector", kernels.PRODUCTS, indirect=True)
+@pytest.mark.parametrize("vector", products.PRODUCTS, indirect=True)
 @pytest.mark.parametrize("signed", [False, True])
 def test_sums_at_the_bound_are_exact(vector: VectorBackend, signed: bool) -> None:  # noqa: FBT001 - a case
     inputs, outputs, rows = 516, 64, 7

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import random_networks as nets
 
-from pixcodec.exact import kernels, torch_backend
+from pixcodec.exact import products, torch_backend
 from pixcodec.exact.frequencies import EXP2, class_intervals, counts_of_logits
 from pixcodec.exact.predict import predictions
 
@@ -53,12 +53,12 @@ def test_other_processors_give_the_same_bits(name: str) -> None:
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
     }
     script = (
-        "import test_processors as t; from pixcodec.exact import kernels; print(kernels.product_kind(), *t.digests())"
+        "import test_processors as t; from pixcodec.exact import products; print(products.product_kind(), *t.digests())"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment)
     kind, *found = done.stdout.split()
     assert kind == {"generic": "plain", "haswell": "madd256"}[name]
-    assert kernels.product_kind() != kind or name == "haswell"
+    assert products.product_kind() != kind or name == "haswell"
     assert found == digests()
 
 
