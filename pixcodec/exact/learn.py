@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pixcodec.exact.network import Network, Product
     from pixcodec.exact.products import ProductForm
 
+SHORTS = ir.VectorType(I16, LANES)
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
 TEACHERS = 1024  # pixels of a step that are learned from, the first ones: sums of more could leave int32
 WIDEST = 256  # inputs of a product: likewise
@@ -76,19 +77,30 @@ def _errors(counts, centres, symbols, low, high, classes, number, errors):  # ty
         errors[i, classes[np.int64(symbols[i]) - q + 255]] -= ERROR
 
 
-@_compiled
+def _emit_group(first: Value, second: Value, columns: Value, out: Value) -> None:
+    """Two rows of int16 side by side, element by element."""
+    order = [place + k for place in range(LANES) for k in (0, LANES)]
+    with loop(0, columns, LANES) as k:
+        a, b = ((row + k * 2).load(SHORTS) for row in (first, second))
+        (out + k * 4).store(a.shuffled(b, order))
+
+
 def _group(source, rows, columns, target):  # type: ignore[no-untyped-def]
-    """Rows in groups of as many as an instruction takes terms, zeros behind the last and in one more column."""
+    """Rows in groups of as many as an instruction takes terms, zeros behind the last row and column."""
     terms = target.shape[2]
     for g in range((rows + terms - 1) // terms):
-        for t in range(terms):
-            if g * terms + t < rows:
+        first = g * terms
+        if terms == 2 and first + 1 < rows:
+            pair(  # type: ignore[name-defined] # noqa: F821
+                source.ctypes.data + first * source.strides[0], source.ctypes.data + (first + 1) * source.strides[0],
+                columns, target.ctypes.data + g * target.strides[0],
+            )  # fmt: skip
+        else:
+            for t in range(terms):
                 for k in range(columns):
-                    target[g, k, t] = source[g * terms + t, k]
-            else:
-                target[g, :, t] = 0
-            if columns < target.shape[1]:
-                target[g, columns, t] = 0
+                    target[g, k, t] = source[first + t, k] if first + t < rows else 0
+        if columns < target.shape[1]:
+            target[g, columns, :] = 0
 
 
 @_compiled
@@ -113,8 +125,8 @@ def _learn(  # type: ignore[no-untyped-def]
     errors_layer(of_b, zero, zero, rows, layers[1][6], bias, of_a[0], 0, scale, a[0], scale)  # type: ignore[name-defined] # noqa: F821
     for n, seen in enumerate((source, a, b)):
         weights, first, second, relative, fine, coarse, _, coarse_groups, back_groups, inputs = layers[n]
-        _group(seen[0], rows, inputs, groups[0])
-        _group(errors[n][0], rows, weights.shape[1], groups[1])
+        group(seen[0], rows, inputs, groups[0])  # type: ignore[name-defined] # noqa: F821
+        group(errors[n][0], rows, weights.shape[1], groups[1])  # type: ignore[name-defined] # noqa: F821
         update(  # type: ignore[name-defined] # noqa: F821
             groups[0],
             groups[1],
@@ -143,6 +155,7 @@ def _kernels(kind: str) -> tuple[Callable[..., None], Callable[..., None]]:
         _learn,
         f"learn_{kind}",
         probabilities_less_ones=errors,
+        group=specialise(_group, "group", pair=emitted([types.intp] * 4, _emit_group)),
         errors_layer=layer_kernel(kind, "errors"),
         update=update_kernel(kind),
     )
@@ -164,7 +177,9 @@ class _Layer:
         self.coarse[:] = np.rint(self.weights * self.relative)
         self.forward = pack(form, fine[None])
         lanes = padded(inputs, OUTPUTS)
-        self.back = aligned((lanes // form.width, 1, outputs // form.terms, form.width, form.terms), np.int16)
+        self.back = aligned(
+            (lanes // form.width, 1, -(-weight.shape[1] // form.terms), form.width, form.terms), np.int16
+        )
         group = np.int32 if form.terms == 2 else np.int16
         self._groups = self.coarse.view(group), self.back.view(group)[..., 0]
         _pack_back(*self._groups)
@@ -200,7 +215,7 @@ class LearningHeads:
         self._products = [[layer.product for layer in layers] for layers in self._layers]
         self._learned = [tuple(layer.learned() for layer in layers) for layers in self._layers]
         head = network.heads[-1]
-        inputs, width = padded(head.input.weight.shape[1], 2), padded(head.hidden.bias.size, OUTPUTS)
+        inputs, width = padded(head.input.weight.shape[1], LANES), padded(head.hidden.bias.size, OUTPUTS)
         self._number = head.output.bias.size
         classes, teachers = padded(self._number, OUTPUTS), padded(min(lanes, TEACHERS), 2)
         self.input = aligned((1, lanes, inputs), np.int16)

@@ -19,19 +19,20 @@ half to even.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, lru_cache
+from inspect import signature
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
 
-from pixcodec.exact.kernels import regression_kernels, statistics
-from pixcodec.exact.rounding import ROUND
+from pixcodec.exact.kernels import accumulation, regression, statistics, working
 from pixcodec.exact.steps import active_lanes, number_of_steps
-from pixcodec.exact.vectors import LANES
+from pixcodec.exact.vectors import ALIGNMENT, F32, FLOATS, I16, I32, LANES, Value, emitted, loop, specialise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 UNIT = 16  # predictions count sixteenths of a level
 LIMIT = 255 * UNIT
@@ -39,6 +40,7 @@ OUTSIDE = 128  # the value of what lies left of the first row
 TOP = 4  # lanes kept above lane 0, more than any neighbour reaches
 REACH = 4  # lanes outside the image that neighbours can reach, on either side
 
+SHORTS = ir.VectorType(I16, LANES)
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
 
 
@@ -163,106 +165,164 @@ class Parameters:
         return np.array([[self.stack.a, self.stack.b, self.stack.ridge]], np.float32)
 
 
-@_compiled
-def _fixed(value: np.float32) -> np.int16:
-    """A prediction in sixteenths: clamped (NaN to 0), then rounded half to even."""
-    # Comparisons in this form take NaN to 0; min and max would not say what they do with it.
-    value = value if value > np.float32(0) else np.float32(0)  # noqa: FURB136
-    value = value if value < np.float32(255) else np.float32(255)  # noqa: FURB136
-    return np.int16((value * np.float32(UNIT) + ROUND) - ROUND)
+def _emit_mean(left: Value, upper: Value, out: Value) -> None:
+    out.store((left.load(FLOATS) + upper.load(FLOATS)) * 0.5)
 
 
-@_compiled
+def _emit_difference(value: Value, other: Value, out: Value) -> None:
+    out.store(value.load(FLOATS) - other.load(FLOATS))
+
+
+def _stored(prediction: Value) -> Value:
+    """A prediction in sixteenths, int16: clamped (NaN to 0), then rounded half to even."""
+    return (prediction.most(0.0).least(255.0) * float(UNIT)).rounded().to(I16)
+
+
+def _level(fixed: Value) -> Value:
+    """The prediction, or the difference of two, that sixteenths in int16 are."""
+    return fixed.to(F32) * (1 / UNIT)
+
+
+def _emit_first(out: Value, fixed: Value, count: Value, stride: Value, rows: Value, reference: Value, _: Value) -> None:
+    """Predictions of the first channel by every memory and order; addresses are those of a block's first lane."""
+    with loop(0, count) as k:
+        r0 = (out + k * rows * stride * 4).load(FLOATS)
+        (fixed + k * stride * 2).store(_stored(reference.load(FLOATS) + r0))
+
+
+def _emit_second(
+    out: Value, fixed: Value, count: Value, stride: Value, rows: Value, reference: Value, f: Value
+) -> None:
+    """Predictions of the second channel, which know the first one's value f (minus its reference)."""
+    with loop(0, count) as k:
+        r0, l10, r1 = ((out + (k * rows + i) * stride * 4).load(FLOATS) for i in range(3))
+        second = r1 + l10 * (f.load(FLOATS) - r0)
+        (fixed + k * stride * 2).store(_stored(reference.load(FLOATS) + second))
+
+
+def _emit_third(out: Value, fixed: Value, count: Value, stride: Value, rows: Value, reference: Value, f: Value) -> None:
+    """Predictions of the third channel, which know the values of the first two (minus their references)."""
+    with loop(0, count) as k:
+        r0, l10, r1, l20, l21, r2 = ((out + (k * rows + i) * stride * 4).load(FLOATS) for i in range(6))
+        u0 = f.load(FLOATS) - r0
+        u1 = (f + stride * 4).load(FLOATS) - (r1 + l10 * u0)
+        third = (r2 + l20 * u0) + l21 * u1
+        (fixed + k * stride * 2).store(_stored(reference.load(FLOATS) + third))
+
+
+def _emit_median_edge(
+    west: Value, north: Value, north_west: Value, west_before: Value, north_before: Value, north_west_before: Value,
+    known: Value, fixed: Value,
+) -> None:  # fmt: skip
+    """MED (LOCO-I) of a channel's difference to the one before it (zeros if there is none), whose values are known."""
+    w, n, nw = west.load(FLOATS), north.load(FLOATS), north_west.load(FLOATS)
+    w, n = w - west_before.load(FLOATS), n - north_before.load(FLOATS)
+    nw = nw - north_west_before.load(FLOATS)
+    low, high = w.least(n), w.most(n)
+    guess = low.where(nw >= high, high.where(nw <= low, w + n - nw))
+    fixed.store(_stored(known.load(FLOATS) + guess))
+
+
+def _emit_stack_feature(prediction: Value, base: Value, out: Value) -> None:
+    """A prediction's difference to the base."""
+    out.store(_level(prediction.load(SHORTS).to(I32) - base.load(SHORTS).to(I32)))
+
+
+def _emit_stack(base: Value, out: Value, fixed: Value) -> None:
+    """The stack's prediction: the base plus what the least squares adds."""
+    fixed.store(_stored(_level(base.load(SHORTS)) + out.load(FLOATS)))
+
+
+def _emit_stack_error(value: Value, base: Value, out: Value) -> None:
+    out.store(value.load(FLOATS) - _level(base.load(SHORTS)))
+
+
 def _gather(ring, slots, lags, features, reference, first, last):  # type: ignore[no-untyped-def]
     """Reference of each channel (mean of left, slot 0, and upper, slot 1) and the neighbours' differences to it."""
-    channels = ring.shape[1]
-    for c in range(channels):
-        left, upper = ring[slots[0], c], ring[slots[1], c]
-        for y in range(first, last + 1):
-            reference[c, y + 1] = (left[y + TOP] + upper[y + TOP - 1]) * np.float32(0.5)
-        for k in range(len(slots) - 3):
-            lane, row = ring[slots[k + 3], c], features[k * channels + c]
-            up = TOP - lags[k]
-            for y in range(first, last + 1):
-                row[y + 1] = lane[y + up] - reference[c, y + 1]
+    channels, stride = ring.shape[1], features.strides[0]
+    for y in range(first // LANES * LANES, last + 1, LANES):
+        for c in range(channels):
+            lane = ring.ctypes.data + c * ring.strides[1] + 4 * (y + TOP)
+            here = reference.ctypes.data + c * stride + 4 * (y + 1)
+            mean(lane + slots[0] * ring.strides[0], lane + slots[1] * ring.strides[0] - 4, here)  # type: ignore[name-defined] # noqa: F821
+            for k in range(len(slots) - 3):
+                value = lane + slots[k + 3] * ring.strides[0] - 4 * lags[k]
+                difference(value, here, features.ctypes.data + (k * channels + c) * stride + 4 * (y + 1))  # type: ignore[name-defined] # noqa: F821
 
 
-@_compiled
-def _predict_first(reference, out, fixed, rows, first, last):  # type: ignore[no-untyped-def]
-    """Predictions of the first channel by every memory and order."""
-    for m in range(out.shape[0]):
-        for o in range(fixed.shape[0] // out.shape[0]):
-            k = m * (fixed.shape[0] // out.shape[0]) + o
-            for y in range(first + 1, last + 2):
-                fixed[k, y] = _fixed(reference[0, y] + out[m, rows * o, y])
+def _predict(  # type: ignore[no-untyped-def]
+    ring, slots, values, zeros, reference, known, out, rows, channel, fixed, base, features, state, stack_out,
+    coefficients, first, last,
+):  # fmt: skip
+    """All predictions of a channel, whole vectors of sixteen lanes at a time."""
+    columns, count, depth = fixed.shape[1], fixed.shape[0], ring.strides[0]
+    a, b, ridge = coefficients[0]
+    work = np.empty((WORK + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
+    room = (work.ctypes.data + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+    for y in range(first // LANES * LANES, last + 1, LANES):
+        at, row = 4 * (y + 1), fixed.ctypes.data + 2 * (y + 1)
+        own = reference.ctypes.data + channel * reference.strides[0] + at
+        if channel == 0:
+            predict_first(out.ctypes.data + at, row, count - 2, columns, rows, own, known.ctypes.data + at)  # type: ignore[name-defined] # noqa: F821
+        elif channel == 1:
+            predict_second(out.ctypes.data + at, row, count - 2, columns, rows, own, known.ctypes.data + at)  # type: ignore[name-defined] # noqa: F821
+        else:
+            predict_third(out.ctypes.data + at, row, count - 2, columns, rows, own, known.ctypes.data + at)  # type: ignore[name-defined] # noqa: F821
+        lane = ring.ctypes.data + channel * ring.strides[1] + 4 * (y + TOP)
+        west, north, north_west = lane + slots[0] * depth, lane + slots[1] * depth - 4, lane + slots[2] * depth - 4
+        before = values.ctypes.data + (channel - 1) * values.strides[0] + at
+        med, to = row + 2 * columns * (count - 1), ring.strides[1]
+        if channel == 0:
+            zero = zeros.ctypes.data
+            median_edge(west, north, north_west, zero, zero, zero, zero, med)  # type: ignore[name-defined] # noqa: F821
+        else:
+            median_edge(west, north, north_west, west - to, north - to, north_west - to, before, med)  # type: ignore[name-defined] # noqa: F821
+        feature, centre = features.ctypes.data + at, row + 2 * columns * base
+        for p in range(count):
+            if p not in (base, count - 2):
+                stack_feature(row + 2 * columns * p, centre, feature)  # type: ignore[name-defined] # noqa: F821
+                feature += features.strides[0]
+        regress(  # type: ignore[name-defined] # noqa: F821
+            state[0].ctypes.data, features.ctypes.data, stack_out.ctypes.data, room, columns, y, a, b, ridge
+        )
+        stack(centre, stack_out.ctypes.data + at, row + 2 * columns * (count - 2))  # type: ignore[name-defined] # noqa: F821
 
 
-@_compiled
-def _predict_second(reference, f, out, fixed, first, last):  # type: ignore[no-untyped-def]
-    """Predictions of the second channel, which know the first one's value f[0] (minus its reference)."""
-    orders = fixed.shape[0] // out.shape[0]
-    for m in range(out.shape[0]):
-        for o in range(orders):
-            r = out[m, 6 * o : 6 * o + 6]
-            for y in range(first + 1, last + 2):
-                second = r[2, y] + r[1, y] * (f[0, y] - r[0, y])
-                fixed[m * orders + o, y] = _fixed(reference[1, y] + second)
+def _learn_stack(states, features, values, fixed, base, coefficients, first, last):  # type: ignore[no-untyped-def]
+    """The stacks' statistics take in a step: the errors of the base, and what the predictions made of them."""
+    a, b, _ = coefficients[0]
+    stride, inputs = features.strides[1], features.shape[1] - 1
+    for c in range(features.shape[0]):
+        f = features[c].ctypes.data
+        for y in range(last // LANES * LANES, first // LANES * LANES - 1, -LANES):
+            value = values.ctypes.data + c * values.strides[0] + 4 * (y + 1)
+            centre = fixed.ctypes.data + c * fixed.strides[0] + base * fixed.strides[1] + 2 * (y + 1)
+            stack_error(value, centre, f + inputs * stride + 4 * (y + 1))  # type: ignore[name-defined] # noqa: F821
+            accumulate(states[c].ctypes.data, f, features.shape[2], y, a, b, first, last)  # type: ignore[name-defined] # noqa: F821
 
 
-@_compiled
-def _predict_third(reference, f, out, fixed, first, last):  # type: ignore[no-untyped-def]
-    """Predictions of the third channel, which know the values f[0], f[1] of the first two (minus their references)."""
-    orders = fixed.shape[0] // out.shape[0]
-    for m in range(out.shape[0]):
-        for o in range(orders):
-            r = out[m, 6 * o : 6 * o + 6]
-            for y in range(first + 1, last + 2):
-                u0 = f[0, y] - r[0, y]
-                u1 = f[1, y] - (r[2, y] + r[1, y] * u0)
-                fixed[m * orders + o, y] = _fixed(reference[2, y] + ((r[5, y] + r[3, y] * u0) + r[4, y] * u1))
+def _learn_and_solve(  # type: ignore[no-untyped-def]
+    states, f, first, last, features, out, next_first, next_last, coefficients
+):
+    """Statistics of lanes first..last take in f; then the regressions of the next step's lanes are solved.
 
-
-@_compiled
-def _median_edge(ring, slots, values, channel, fixed, first, last):  # type: ignore[no-untyped-def]
-    """MED (LOCO-I) of the channel, or of its difference to the channel before it, clamped to 0..255."""
-    west, north, north_west = ring[slots[0]], ring[slots[1]], ring[slots[2]]
-    for y in range(first, last + 1):
-        w, n, nw = west[channel, y + TOP], north[channel, y + TOP - 1], north_west[channel, y + TOP - 1]
-        known = np.float32(0)
-        if channel > 0:
-            known = values[channel - 1, y + 1]
-            w -= west[channel - 1, y + TOP]
-            n -= north[channel - 1, y + TOP - 1]
-            nw -= north_west[channel - 1, y + TOP - 1]
-        low, high = min(w, n), max(w, n)
-        fixed[y + 1] = _fixed(known + (low if nw >= high else high if nw <= low else w + n - nw))
-
-
-@_compiled
-def _stack_features(fixed, base, features, first, last):  # type: ignore[no-untyped-def]
-    """Differences of the predictions (all but the stack, which is the last but one) to the base."""
-    sixteenth, k = np.float32(1 / UNIT), 0
-    for p in range(fixed.shape[0]):
-        if p in (base, fixed.shape[0] - 2):
-            continue
-        for y in range(first + 1, last + 2):
-            features[k, y] = np.float32(fixed[p, y] - fixed[base, y]) * sixteenth
-        k += 1
-
-
-@_compiled
-def _stack_predict(base, out, fixed, first, last):  # type: ignore[no-untyped-def]
-    """The stack's prediction: the base plus what the least squares adds."""
-    for y in range(first + 1, last + 2):
-        fixed[y] = _fixed(np.float32(base[y]) * np.float32(1 / UNIT) + out[0, y])
-
-
-@_compiled
-def _differences(values, bases, unit, f, first, last):  # type: ignore[no-untyped-def]
-    """F = values - bases * unit, for every channel; `unit` is a power of two."""
-    for c in range(values.shape[0]):
-        for y in range(first + 1, last + 2):
-            f[c, y] = values[c, y] - np.float32(bases[c, y]) * unit
+    Lanes descend, as `accumulate` wants them, and each block is solved as soon as those it depends on have learned,
+    while its statistics are near.
+    """
+    stride = f.shape[1]
+    work = np.empty((WORK + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
+    room = (work.ctypes.data + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+    top, bottom = max(last, next_last) // LANES * LANES, min(first, next_first) // LANES * LANES
+    for m in range(states.shape[0]):
+        a, b, ridge = coefficients[m]
+        state = states[m].ctypes.data
+        for y in range(top, bottom - LANES - 1, -LANES):
+            if first // LANES * LANES <= y <= last:
+                accumulate(state, f.ctypes.data, stride, y, a, b, first, last)  # type: ignore[name-defined] # noqa: F821
+            if next_first // LANES * LANES <= y + LANES <= next_last:
+                regress(  # type: ignore[name-defined] # noqa: F821
+                    state, features.ctypes.data, out[m].ctypes.data, room, stride, y + LANES, a, b, ridge
+                )
 
 
 @_compiled
@@ -283,6 +343,53 @@ def _push(ring, slot, before, values, height, first, last):  # type: ignore[no-u
         lane[:TOP] = lane[TOP]
 
 
+class _Kernels(NamedTuple):
+    """The compiled functions of some predictors."""
+
+    gather: Callable[..., None]
+    predict: Callable[..., None]
+    learn_stack: Callable[..., None]
+    learn_and_solve: Callable[..., None]
+
+
+@lru_cache
+def _kernels(unknowns: int, channels: int, orders: tuple[int, ...], inputs: int) -> _Kernels:
+    """For regressions of so many unknowns, values and orders, and a stack of so many inputs."""
+
+    def lanes(emit: Callable[..., None]) -> Any:
+        return emitted([types.intp] * len(signature(emit).parameters), emit)
+
+    name = f"{unknowns}_{channels}_{'_'.join(map(str, orders))}"
+    return _Kernels(
+        specialise(_gather, "gather", mean=lanes(_emit_mean), difference=lanes(_emit_difference)),
+        specialise(
+            _predict,
+            f"predict_{inputs}",
+            WORK=working(inputs, 1),
+            predict_first=lanes(_emit_first),
+            predict_second=lanes(_emit_second),
+            predict_third=lanes(_emit_third),
+            median_edge=lanes(_emit_median_edge),
+            stack_feature=lanes(_emit_stack_feature),
+            stack=lanes(_emit_stack),
+            regress=regression(inputs, 1, (inputs,)),
+        ),
+        specialise(
+            _learn_stack,
+            f"learn_stack_{inputs}",
+            stack_error=lanes(_emit_stack_error),
+            accumulate=accumulation(inputs + 1),
+        ),
+        specialise(
+            _learn_and_solve,
+            f"learn_and_solve_{name}",
+            WORK=working(unknowns, channels),
+            regress=regression(unknowns, channels, orders),
+            accumulate=accumulation(unknowns + channels),
+        ),
+    )
+
+
 class Predictors:
     """The predictors of one tile, step by step.
 
@@ -297,81 +404,76 @@ class Predictors:
         """Start a tile of `height` rows and `width` columns."""
         self.parameters, self.height, self.width = parameters, height, width
         channels, neighbours = parameters.channels, parameters.neighbours
-        unknowns = len(neighbours) * channels
+        self._unknowns = unknowns = len(neighbours) * channels
         self._rows = 6 if channels == 3 else 1
         columns = 1 + (height + LANES - 1) // LANES * LANES
         memories, orders, inputs = len(parameters.memories), len(parameters.orders), parameters.stacked
-        self._solve, self._learn = regression_kernels(
-            unknowns, channels, tuple(o * channels for o in parameters.orders)
-        )
-        self._solve_stack, self._learn_stack = regression_kernels(inputs, 1, (inputs,))
+        self._kernels = _kernels(unknowns, channels, tuple(o * channels for o in parameters.orders), inputs)
 
         def zeros(*shape: int) -> np.ndarray:
             return np.zeros((*shape, columns), np.float32)
 
         self._state = statistics(memories, unknowns + channels, height)
-        self._stack_state = [statistics(1, inputs + 1, height) for _ in range(channels)]
-        self._features = zeros(unknowns + channels)
-        self._known = self._features[unknowns:]
+        self._stack_state = np.stack([statistics(1, inputs + 1, height) for _ in range(channels)])
+        self._features, self._following = zeros(unknowns + channels), zeros(unknowns + channels)
         self._stack_features = zeros(channels, inputs + 1)
         self._out, self._stack_out = zeros(memories, self._rows * orders), zeros(1, 1)
-        self._reference = zeros(channels)
+        self._reference, self._zeros = zeros(channels), np.zeros(LANES, np.float32)
         self.values = zeros(channels)
         self.fixed = np.zeros((channels, parameters.count, columns), np.int16)
         taps = [(0, -1), (1, 0), (1, -1), *neighbours]
         self._delays = np.array([2 * dy - dx for dy, dx in taps])
         self._lags = np.array([dy for dy, _ in neighbours])
         self._depth = int(self._delays.max()) + 1
-        self._ring = np.full((self._depth, channels, height + TOP), OUTSIDE, np.float32)
+        self._ring = np.full((self._depth, channels, TOP + columns + LANES), OUTSIDE, np.float32)
         self._step, self._first, self._last = -1, 0, -1
+        self._solve(0)
+
+    def _solve(self, step: int) -> None:
+        """Learn from this step's pixels, if there are any, and solve all regressions of the next, `step`."""
+        before = self._first, self._last
+        self._slots = (step - self._delays) % self._depth
+        first, last = active_lanes(step, self.height, self.width)
+        following = self._following
+        self._kernels.gather(self._ring, self._slots, self._lags, following, self._reference, first, last)
+        self._kernels.learn_and_solve(
+            self._state, self._features, *before, following, self._out, first, last, self.parameters.coefficients
+        )
+        self._features, self._following = following, self._features
 
     def begin(self, step: int) -> tuple[int, int]:
-        """Solve all regressions of a step; return its first and last active lane (last < first: none)."""
+        """Begin a step; return its first and last active lane (last < first: none)."""
         self._step = step
-        self._first, self._last = first, last = active_lanes(step, self.height, self.width)
-        if last < first:
-            return first, last
-        self._slots = (step - self._delays) % self._depth
-        _gather(self._ring, self._slots, self._lags, self._features, self._reference, first, last)
-        coefficients = self.parameters.coefficients
-        self._solve(self._state, self._features, self._out, coefficients, first, last)
-        return first, last
+        self._first, self._last = active_lanes(step, self.height, self.width)
+        return self._first, self._last
 
     def predict(self, channel: int) -> None:
         """Fill `fixed[channel]`; the channels before it are known."""
-        first, last, fixed, known = self._first, self._last, self.fixed[channel], self._known
-        own = fixed[: self.parameters.stacked]
-        if channel == 0:
-            _predict_first(self._reference, self._out, own, self._rows, first, last)
-        elif channel == 1:
-            _predict_second(self._reference, known, self._out, own, first, last)
-        else:
-            _predict_third(self._reference, known, self._out, own, first, last)
-        _median_edge(self._ring, self._slots, self.values, channel, fixed[-1], first, last)
-        base, features, state = self.parameters.base, self._stack_features[channel], self._stack_state[channel]
-        _stack_features(fixed, base, features, first, last)
-        self._solve_stack(state, features, self._stack_out, self.parameters.stack_coefficients, first, last)
-        _stack_predict(fixed[base], self._stack_out[0], fixed[-2], first, last)
+        parameters = self.parameters
+        self._kernels.predict(
+            self._ring, self._slots, self.values, self._zeros, self._reference, self._features[self._unknowns :],
+            self._out, self._rows, channel, self.fixed[channel], parameters.base, self._stack_features[channel],
+            self._stack_state[channel], self._stack_out, parameters.stack_coefficients, self._first, self._last,
+        )  # fmt: skip
 
     def know(self, channel: int, values: np.ndarray) -> None:
         """The channel's values, any number type [active lanes], are known."""
         lanes = slice(self._first + 1, self._last + 2)
         self.values[channel, lanes] = values
-        np.subtract(self.values[channel, lanes], self._reference[channel, lanes], self._known[channel, lanes])
+        known = self._features[self._unknowns + channel, lanes]
+        np.subtract(self.values[channel, lanes], self._reference[channel, lanes], known)
 
     def learn(self) -> None:
-        """Take this step's pixels into the statistics and the ring."""
-        first, last, step = self._first, self._last, self._step
-        parameters = self.parameters
+        """Take this step's pixels into the statistics and the ring, and solve the next step's regressions."""
+        first, last, step, parameters = self._first, self._last, self._step, self.parameters
         if last >= first:
-            self._learn(self._state, self._features, parameters.coefficients, first, last)
-            inputs, sixteenth = parameters.stacked, np.float32(1 / UNIT)
-            bases = self.fixed[:, parameters.base]
-            _differences(self.values, bases, sixteenth, self._stack_features[:, inputs], first, last)
-            for state, features in zip(self._stack_state, self._stack_features, strict=True):
-                self._learn_stack(state, features, parameters.stack_coefficients, first, last)
+            self._kernels.learn_stack(
+                self._stack_state, self._stack_features, self.values, self.fixed, parameters.base,
+                parameters.stack_coefficients, first, last,
+            )  # fmt: skip
         slot = step % self._depth
         _push(self._ring, slot, (step - 1) % self._depth, self.values, self.height, first, last)
+        self._solve(step + 1)
 
 
 def predictions(planes: np.ndarray, parameters: Parameters) -> np.ndarray:

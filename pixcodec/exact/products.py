@@ -15,7 +15,6 @@ import numpy as np
 from llvmlite import ir
 from llvmlite.binding import llvm_version_info
 from numba import types
-from numba.core.registry import cpu_target
 
 from pixcodec.exact.vectors import (
     F32,
@@ -28,6 +27,7 @@ from pixcodec.exact.vectors import (
     constant,
     emitted,
     loop,
+    processor_features,
     specialise,
     vector,
 )
@@ -87,7 +87,7 @@ PRODUCTS = {
 
 def product_kind() -> str | None:
     """The best instruction that numba compiles for here; "plain" multiplies and adds vectors of int32 anywhere."""
-    features = {f[1:] for f in cpu_target.target_context.codegen().magic_tuple()[2].split(",") if f.startswith("+")}
+    features = processor_features()
     if "avx512vnni" in features and llvm_version_info >= (22,):
         return "vnni512"
     if "avxvnni" in features and llvm_version_info >= (22,):

@@ -17,6 +17,7 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from pixcodec.exact.rounding import ROUND
@@ -32,6 +33,11 @@ I1, I8, I16, I32, I64, F32 = (*(ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 FLOATS = ir.VectorType(F32, LANES)
 INTS = ir.VectorType(I32, LANES)
 _ROUND_BITS = int(ROUND.view(np.int32))
+
+
+def processor_features() -> set[str]:
+    """Names of the instruction sets that numba compiles for."""
+    return {f[1:] for f in cpu_target.target_context.codegen().magic_tuple()[2].split(",") if f.startswith("+")}
 
 
 def aligned(shape: tuple[int, ...], dtype: Any, value: float = 0) -> np.ndarray:

@@ -7,11 +7,12 @@ import hashlib
 import numpy as np
 import pytest
 import random_networks as nets
-from numba import njit
+from numba import njit, types
 
-from pixcodec.exact import kernels, predict
+from pixcodec.exact import predict
 from pixcodec.exact.predict import COMPAND, LIMIT, Parameters, Predictors, predictions
 from pixcodec.exact.reference import predict as reference
+from pixcodec.exact.vectors import FLOATS, LANES, emitted
 
 PARAMETERS = {
     "photo": nets.recipe("photo"),
@@ -78,6 +79,14 @@ def test_values_outside_the_picture_follow_the_rules() -> None:
     assert reference.value(narrow, 2, -1) == 5  # (1, 1), whose row's last is (1, 0)
 
 
+_emitted = emitted([types.intp] * 2, lambda value, out: out.store(predict._stored(value.load(FLOATS))))
+
+
+@njit
+def _store(values, stored):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    _emitted(values.ctypes.data, stored.ctypes.data)
+
+
 @pytest.mark.parametrize(
     ("value", "sixteenths"),
     [
@@ -86,7 +95,9 @@ def test_values_outside_the_picture_follow_the_rules() -> None:
     ],
 )  # fmt: skip
 def test_predictions_are_clamped_nan_too_and_rounded_half_to_even(value: float, sixteenths: int) -> None:
-    assert predict._fixed(np.float32(value)) == sixteenths
+    stored = np.empty(LANES, np.int16)
+    _store(np.full(LANES, value, np.float32), stored)
+    assert (stored == sixteenths).all()
     assert reference.fixed(np.float32(value)) == sixteenths
 
 
@@ -183,9 +194,7 @@ def test_nothing_is_fused_in_the_kernels() -> None:
         pytest.skip("the processor that numba compiles for has no fused multiply-add")
     parameters = nets.SMALL
     predictions(nets.picture("random", 3, 3, 3), parameters)
-    solve, learn = kernels.regression_kernels(6, 3, (3, 6))
-    checked = (solve, learn, predict._predict_second, predict._predict_third, predict._stack_predict, predict._gather)
-    for kernel in checked:
+    for kernel in predict._kernels(6, 3, (3, 6), 4):
         assembly = compiled_anew(kernel)
         assert "mul" in assembly, kernel
         assert not fused(assembly), kernel
