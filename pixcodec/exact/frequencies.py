@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba import njit, types
 
 from pixcodec.exact.network import LOGIT_UNIT, SYMBOLS
-from pixcodec.exact.vectors import (
+from pixcodec.exact.emit import (
     F32,
     FLOATS,
     I16,

@@ -15,7 +15,7 @@ from pixcodec.exact.matmul import OUTPUTS, TERMS, VectorBackend, pack, padded
 from pixcodec.exact.network import STREAM_LIMIT
 from pixcodec.exact.products import layer_kernel
 from pixcodec.exact.rounding import rescaled
-from pixcodec.exact.vectors import aligned, specialise
+from pixcodec.exact.emit import aligned, specialise
 
 if TYPE_CHECKING:
     from collections.abc import Callable

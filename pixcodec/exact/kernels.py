@@ -18,7 +18,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from pixcodec.exact.vectors import (
+from pixcodec.exact.emit import (
     FLOATS,
     I32,
     INTS,

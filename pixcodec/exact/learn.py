@@ -24,7 +24,7 @@ from pixcodec.exact.heads import head_kernel, in_panels
 from pixcodec.exact.matmul import OUTPUTS, padded
 from pixcodec.exact.network import Learning
 from pixcodec.exact.products import ERROR, FINE, PRODUCTS, layer_kernel, pack, update_kernel, wide_product_kind
-from pixcodec.exact.vectors import F32, FLOATS, I16, I32, INTS, LANES, Value, aligned, emitted, loop, specialise, splat
+from pixcodec.exact.emit import F32, FLOATS, I16, I32, INTS, LANES, Value, aligned, emitted, loop, specialise, splat
 
 if TYPE_CHECKING:
     from collections.abc import Callable

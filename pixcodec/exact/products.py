@@ -16,7 +16,7 @@ from llvmlite import ir
 from llvmlite.binding import llvm_version_info
 from numba import types
 
-from pixcodec.exact.vectors import (
+from pixcodec.exact.emit import (
     F32,
     I8,
     I16,

@@ -18,7 +18,7 @@ from pixcodec.exact.network import STREAM_LIMIT, phase_codes
 from pixcodec.exact.predict import REACH, TOP
 from pixcodec.exact.products import layer_kernel
 from pixcodec.exact.rounding import rescaled
-from pixcodec.exact.vectors import aligned, specialise
+from pixcodec.exact.emit import aligned, specialise
 
 if TYPE_CHECKING:
     from collections.abc import Callable

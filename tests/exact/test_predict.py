@@ -12,7 +12,7 @@ from numba import njit, types
 from pixcodec.exact import predict
 from pixcodec.exact.predict import COMPAND, LIMIT, Parameters, Predictors, predictions
 from pixcodec.exact.reference import predict as reference
-from pixcodec.exact.vectors import FLOATS, LANES, emitted
+from pixcodec.exact.emit import FLOATS, LANES, emitted
 
 PARAMETERS = {
     "photo": nets.recipe("photo"),
