@@ -20,16 +20,41 @@ they would add is 0.  `reference/experts.py` is the definition.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from pixcodec.exact import value_lists
-from pixcodec.exact.expert_kernels import dot, learner
 from pixcodec.exact.range_coder import advance, put, quantile
 from pixcodec.exact.tables import LOG2, LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
-from pixcodec.exact.value_lists import COUNTS, hashed, shifted
+from pixcodec.exact.value_lists import COUNTS, hashed
+from pixcodec.exact.vectors import (
+    add_up,
+    dot,
+    element,
+    flags,
+    float_bits,
+    how_many,
+    joined,
+    load_int32x8,
+    load_int32x16,
+    load_uint64x8,
+    lower_halves,
+    mask8,
+    mask16,
+    octaves,
+    pairs_of,
+    prefetch,
+    product,
+    reciprocals,
+    setter_of,
+    spread,
+    store,
+    three,
+    where,
+)
 
 if TYPE_CHECKING:
     from pixcodec.exact import range_coder
@@ -53,6 +78,8 @@ FIRST_BUCKET = np.zeros(INPUTS, np.int32)
 FIRST_BUCKET[1:EXPERTS] = np.cumsum(STATES)[:-1] * BUCKETS
 NODES = 256
 LIST_BITS, MATCH_BITS = 16, 16  # slots of a table
+LINE = 64  # bytes of a line of the processor's cache
+AHEAD, RING = 3, 4  # by how many samples what will be looked up is fetched
 LONGEST = 400  # match
 COUNTER_NODES = 17 * 16  # cells of a context: the first four decisions together, then the others by what those were
 COUNTER_SIZE = (12 + 6 * 256) * COUNTER_NODES
@@ -68,47 +95,15 @@ _compiled = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 _inlined = njit(nogil=True, cache=True, error_model="numpy", _nrt=False, inline="always")
 
 
-@_compiled
-def _takes_part(here, e):  # type: ignore[no-untyped-def]
-    """Whether an expert does, by bool[EXPERTS]; None stands for all, and then the compiler drops the question."""
-    if here is None:
-        return True
-    return here[e]
-
-
-def _list_states() -> np.ndarray:
-    """int32[256] by 16 min(n0, 15) + min(n1, 15): state, + 64 where n1 < n0, + 128 where they are of one class."""
-    table = np.zeros(256, np.int32)
-    classes = [0, 1, 2, 3, 4, 4, *[5] * 3, *[6] * 6, 7]
-    for n0 in range(16):
-        for n1 in range(16):
-            low, high = sorted((classes[n0], classes[n1]))
-            turned = 64 if classes[n0] > classes[n1] else 128 if low == high else 0
-            table[16 * n0 + n1] = high * (high + 1) // 2 + low + turned
-    return table
-
-
 def _steps(edges: list[int], size: int) -> np.ndarray:
     """int32[size]: how many of the edges each number has reached."""
     return np.searchsorted(edges, np.arange(size), side="right").astype(np.int32)
 
 
-def _levels() -> np.ndarray:
-    """int32[1024] by the upper ten bits of a counter: 1 + whole bits of the odds, at most 11, negative below a half."""
-    table = np.zeros(1024, np.int32)
-    for i in range(1024):
-        for_one, for_zero = 2 * i + 1, 2047 - 2 * i
-        bits = (max(for_one, for_zero) // min(for_one, for_zero)).bit_length() - 1
-        table[i] = (1 + min(bits, 10)) * (1 if for_one > for_zero else -1)
-    return table
-
-
-LIST_STATE = _list_states()
 MATCH_COUNT = np.array([1, 2, 3, 4, 6, 9, 15], np.int32)[_steps([2, 4, 8, 16, 32, 64], LONGEST + 1)]
-LEVEL, SEEN = _levels(), _steps([4, 16, 100], 1024)
 
 
-_learn_weights = learner(RATE, WEIGHT_LIMIT)
+_look_up, _put = pairs_of(EXPERTS), setter_of(EXPERTS)
 
 
 @_compiled
@@ -135,85 +130,54 @@ def learned(cell, bit, limit):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _sums(row, tree):  # type: ignore[no-untyped-def]
-    """Frequencies below each node: tree[256 + v] of value v, tree[n] = tree[2 n] + tree[2 n + 1]."""
-    for v in range(NODES):
-        tree[NODES + v] = np.int32(row[v]) + np.int32(1)
-    n = NODES // 2
-    while n > 1:
-        for k in range(n):
-            tree[n + k] = tree[2 * n + 2 * k] + tree[2 * n + 2 * k + 1]
-        n >>= 1
+def _limited(vector, low, high):  # type: ignore[no-untyped-def]
+    """Each element, or the nearest number to it from `low` to `high`."""
+    vector = where(vector < low, low, vector)
+    return where(vector > high, high, vector)
 
 
 @_compiled
-def _list_evidence(values, counts, prefix, shift, below, above):  # type: ignore[no-untyped-def]
-    """Counts of each list's and the match's values in either half."""
-    for e in range(MATCH + 1):
-        below[e], above[e] = value_lists.halves(values[e], counts[e], prefix, shift)
+def _bent(bits):  # type: ignore[no-untyped-def]
+    """log2 but for a constant, in 1/1024, of numbers whose binary32 has these bits: a parabola instead of a table."""
+    part = (bits >> 12) & 2047
+    return (bits >> 23) * LOG_UNIT + (part >> 1) + ((part * (2048 - part) * _BEND) >> 22)
 
 
 @_compiled
-def _list_states_at(below, above, unseen, downward, state, turn):  # type: ignore[no-untyped-def]
-    """States of the lists and the match; `turn` is -1 where the state is that of the two halves exchanged."""
-    for e in range(MATCH + 1):
-        s = LIST_STATE[np.uint32(16 * min(below[e], np.int32(15)) + min(above[e], np.int32(15)))]
-        turn[e] = np.int32(-1) if (s & 64) or ((s & 128) and downward) else np.int32(0)
-        s &= 63
-        state[e] = np.int32(NEW) if s == 0 and unseen[e] else s
+def _refine(x, state, turn, base, here, maps, scratch):  # type: ignore[no-untyped-def]
+    """What the experts make of the network's odds x at a decision.
 
+    Args:
+        x: int32.
+        state: int32[16] of the experts.
+        turn: int32[16], -1 where the state is that of the two halves exchanged, else 0.
+        base: of the channel's cells.
+        here: the mask of experts.
+        maps: address of the maps.
+        scratch: address of 128 bytes.
 
-@_compiled
-def _refine(x, state, turn, base, here, maps, cells, change, left, right, part, more):  # type: ignore[no-untyped-def]
-    """What each expert would add to the network's odds, and the cells of its map that learn from the decision.
-
-    Loops are split so that all but the look-ups become vectors; int32 everywhere, for numba makes more of sums.
+    Returns:
+        What each would add to x, x itself at EXPERTS; places and contents of the cells that learn.
     """
-    limit, reach = np.int32(2 * REACH * LOG_UNIT - 1), np.int32(REACH * LOG_UNIT)
-    for e in range(INPUTS):
-        own = np.int32(np.int32(x ^ turn[e]) - turn[e])
-        place = min(max(np.int32(own + reach), np.int32(0)), limit)
-        part[e] = np.int32(place >> 2) & np.int32(255)
-        more[e] = np.int32(place - reach)
-        cells[e] = np.int32(np.int32(base + FIRST_BUCKET[e]) + np.int32(state[e] * np.int32(BUCKETS) + (place >> 10)))
-    for e in range(EXPERTS):
-        if _takes_part(here, e):
-            cell = np.uint32(cells[e])
-            left[e] = np.int32(maps[cell] >> np.uint32(10))
-            right[e] = np.int32(maps[cell + np.uint32(1)] >> np.uint32(10))
-    for e in range(INPUTS):
-        p = np.int32(np.int32(left[e] * np.int32(np.int32(256) - part[e]) + right[e] * part[e]) >> 8) | np.int32(1)
-        cells[e] = np.int32(cells[e] + np.int32(part[e] >> 7))
-        a = np.float32(p).view(np.int32)
-        b = np.float32(np.int32(np.int32(1 << 22) - p)).view(np.int32)
-        odds = np.int32(np.int32(np.int32(a >> 23) - np.int32(b >> 23)) * np.int32(LOG_UNIT)) - more[e]
-        a, b = np.int32(a >> 12) & np.int32(2047), np.int32(b >> 12) & np.int32(2047)
-        a = np.int32(a >> 1) + np.int32(np.int32(np.int32(a * np.int32(np.int32(2048) - a)) * _BEND) >> 22)
-        b = np.int32(b >> 1) + np.int32(np.int32(np.int32(b * np.int32(np.int32(2048) - b)) * _BEND) >> 22)
-        odds = np.int32(odds + np.int32(a - b))
-        change[e] = np.int32(np.int32(odds ^ turn[e]) - turn[e])
-    for e in range(EXPERTS):
-        if not _takes_part(here, e):
-            change[e] = np.int32(0)
-    change[EXPERTS] = x
-    for e in range(EXPERTS + 1, INPUTS):
-        change[e] = np.int32(0)
+    place = _limited((spread(x) ^ turn) - turn + REACH * LOG_UNIT, 0, 2 * REACH * LOG_UNIT - 1)
+    part = (place >> 2) & 255
+    cells = load_int32x16(FIRST_BUCKET.ctypes.data) + state * BUCKETS + (place >> 10) + base
+    left, right = _look_up(maps, cells, scratch)
+    low, high = (left >> 10) & _FULL, (right >> 10) & _FULL
+    p = ((low * (256 - part) + high * part) >> 8) | 1
+    odds = _bent(float_bits(p)) - _bent(float_bits((1 << 22) - p)) - place + REACH * LOG_UNIT
+    change = where(here, (odds ^ turn) - turn, 0)
+    nearer_right = part > 127
+    return where(mask16(1 << EXPERTS), spread(x), change), cells + (part >> 7), where(nearer_right, right, left)
 
 
 @_compiled
-def _learn_maps(maps, cells, turn, here, bit):  # type: ignore[no-untyped-def]
-    for e in range(EXPERTS):
-        if _takes_part(here, e):
-            cell = np.uint32(cells[e])
-            maps[cell] = learned(maps[cell], bit ^ (turn[e] & 1), MAP_LIMIT)
-
-
-@_compiled
-def _learn_lists(values, counts, contexts, offsets, value):  # type: ignore[no-untyped-def]
-    """Every list of a sample, in one loop without branches."""
-    for e in range(LISTS):
-        check = (contexts[e] >> 24) & 255
-        values[e], counts[e] = value_lists.learn(values[e], counts[e], (value - offsets[e]) & 255, check)
+def _learn_maps(maps, places, cells, turn, here, bit, scratch):  # type: ignore[no-untyped-def]
+    """`learned` of the cells at `places`, with the bit turned as the states were."""
+    count, p = cells & 1023, (cells >> 10) & _FULL
+    target = (turn ^ -bit) & _FULL
+    p += product(target - p, reciprocals(count), 16)
+    _put(maps, places, where(here, (p << 10) | _limited(count + 1, 0, MAP_LIMIT), cells), scratch)
 
 
 @_compiled
@@ -250,28 +214,25 @@ class Memory(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch of a sample: a number an expert in each array, or a list, or a node of the tree."""
+    """Scratch of a sample.
+
+    Attributes:
+        tree: int32[512], sums of frequencies, see `vectors.add_up`.
+        slots: int64[LISTS], of each list.
+        words: uint64[4, 8], values and counts of the lists and of the match, and what the lists have learned.
+        new: uint64[8], `NEW` of those that take part, else 0.
+        scratch: int32[32].
+        ahead: int64[RING, 20], what samples to come are known by, see `_look_ahead`.
+        plain: int32[RING, 2, 8], of experts without memory: levels from which they measure cuts, and what they add.
+    """
 
     tree: np.ndarray
-    slot_values: np.ndarray
-    slot_counts: np.ndarray
-    values: np.ndarray
-    held: np.ndarray
-    unseen: np.ndarray
-    state: np.ndarray
-    turn: np.ndarray
-    cells: np.ndarray
-    change: np.ndarray
-    below: np.ndarray
-    above: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    part: np.ndarray
-    more: np.ndarray
     slots: np.ndarray
-    offsets: np.ndarray
-    contexts: np.ndarray
-    counter: np.ndarray
+    words: np.ndarray
+    new: np.ndarray
+    scratch: np.ndarray
+    ahead: np.ndarray
+    plain: np.ndarray
 
 
 class Near(NamedTuple):
@@ -304,15 +265,6 @@ class Around(NamedTuple):
     change_left: int
     change_up: int
     neighbourhood: int
-
-
-class Plain(NamedTuple):
-    """What states without memory are made of: levels from which cuts are measured, and what is added."""
-
-    left: int
-    upper: int
-    slope_up: int
-    slope_left: int
 
 
 @_compiled
@@ -391,8 +343,7 @@ def _find_match(memory, planes, y, x, step, key):  # type: ignore[no-untyped-def
 @_inlined
 def _see_match(memory, work, planes, y, x, channel):  # type: ignore[no-untyped-def]
     """The repeated pixel's value as a list of one, if its channels before are this pixel's."""
-    work.values[MATCH] = work.held[MATCH] = _u(0)
-    work.unseen[MATCH] = True
+    work.words[0, MATCH] = work.words[1, MATCH] = _u(0)
     at, width = np.int64(memory.pointer[y, x]), planes.shape[1]
     if at < 0:
         return
@@ -400,87 +351,128 @@ def _see_match(memory, work, planes, y, x, channel):  # type: ignore[no-untyped-
     for k in range(channel):
         if planes[row, column, k] != planes[y, x, k]:
             return
-    work.values[MATCH] = _u(planes[row, column, channel])
-    work.held[MATCH] = _u(MATCH_COUNT[memory.length[y, x]])
-    work.unseen[MATCH] = False
+    work.words[0, MATCH] = _u(planes[row, column, channel])
+    work.words[1, MATCH] = _u(MATCH_COUNT[memory.length[y, x]])
 
 
 @_inlined
-def _see_lists(memory, work, here, around, c, parity, centre):  # type: ignore[no-untyped-def]
-    """Find each list of the sample's contexts."""
-    a, contexts, offsets = around, work.contexts, work.offsets
-    contexts[0] = hashed(a.known, np.int64(0) if c else a.left)
-    contexts[1] = hashed(a.known, a.left if c else a.second_left * 256 + a.left)
-    contexts[2] = hashed(hashed(a.known, a.left - a.before_left + 256), a.upper - a.before_upper + 256)
-    contexts[3] = hashed(np.int64(c * 4 + parity + 16), a.change_left)
-    contexts[4] = hashed(np.int64(c * 4 + parity + 32), a.change_up)
-    contexts[5] = hashed(a.known, centre)
-    contexts[6] = hashed(a.known, a.neighbourhood)
-    offsets[3] = a.left
-    offsets[4] = a.upper
+def _look_ahead(memory, here, planes, y, x, c, centre, row, plain):  # type: ignore[no-untyped-def]
+    """What a sample of this step is known by, in a row of `ahead`; all but its own channels before is of earlier steps.
+
+    Columns: 0 the contexts of the lists, 8 their offsets, 16 where the counters of its contexts begin, 19 the key of
+    the match; and `plain` of `Work`.  What will be looked up is fetched.
+    """
+    near = _near(y, x, planes.shape[1])
+    a, parity = _around(planes, y, x, c, near), (x & 1) + 2 * (y & 1)
+    row[0] = hashed(a.known, np.int64(0) if c else a.left)
+    row[1] = hashed(a.known, a.left if c else a.second_left * 256 + a.left)
+    row[2] = hashed(hashed(a.known, a.left - a.before_left + 256), a.upper - a.before_upper + 256)
+    row[3] = hashed(np.int64(c * 4 + parity + 16), a.change_left)
+    row[4] = hashed(np.int64(c * 4 + parity + 32), a.change_up)
+    row[5] = hashed(a.known, centre)
+    row[6] = hashed(a.known, a.neighbourhood)
+    row[8 + 3], row[8 + 4] = a.left, a.upper
+    third = a.first
+    if c == 0:
+        third = a.upper
+    elif c == 1:
+        third = (a.left - a.before_left + a.before) & 255
+    row[16] = (c * 4 + parity) * COUNTER_NODES
+    row[17] = (12 + (a.before if c > 0 else a.left) + 256 * c) * COUNTER_NODES
+    row[18] = (12 + 3 * 256 + third + 256 * c) * COUNTER_NODES
+    plain[0, 3], plain[0, 4] = a.left, a.upper
+    plain[1, 3] = 32 * min(max(((a.upper - a.corner) >> 2) + 4, 0), 7) + 16
+    plain[1, 4] = 32 * min(max(((a.left - a.corner) >> 2) + 4, 0), 7) + 16
+    row[19] = hashed(a.neighbourhood, np.int64(planes[near.yww, near.xww, 0]) if x + y else np.int64(0))
+    slots = memory.lists.shape[1]
+    for e in range(LISTS):
+        if here >> e & 1:
+            prefetch(memory.lists.ctypes.data + 16 * (e * slots + (row[e] & (slots - 1))))
+    for k in range(1, 3):
+        counters = memory.counters.ctypes.data + 4 * row[16 + k]
+        prefetch(counters)
+        prefetch(counters + 64 * (1 + (centre >> 4)))  # of the decisions from the fifth on, if the centre is near
+    if c == 0:
+        prefetch(memory.matches.ctypes.data + 4 * (row[19] & (memory.matches.size - 1)))
+
+
+@_inlined
+def _see_lists(memory, work, here, row):  # type: ignore[no-untyped-def]
+    """Find each list of the sample's contexts: their words, int64[8] each, and that of the match."""
     mask = memory.lists.shape[1] - 1
     for e in range(LISTS):
-        if _takes_part(here, e):
-            slot = value_lists.find(memory.lists[e], contexts[e], mask)
+        if here >> e & 1:
+            slot = value_lists.find(memory.lists[e], row[e], mask)
             work.slots[e] = slot
-            work.slot_values[e], work.slot_counts[e] = memory.lists[e, slot, 0], memory.lists[e, slot, 1]
-    for e in range(LISTS):
-        if _takes_part(here, e):
-            work.unseen[e] = work.slot_counts[e] == _u(0)
-            work.values[e] = shifted(work.slot_values[e], offsets[e])
-            work.held[e] = work.slot_counts[e] & COUNTS
+            work.words[0, e], work.words[1, e] = memory.lists[e, slot, 0], memory.lists[e, slot, 1]
+    address = work.words.ctypes.data
+    return load_uint64x8(address), load_uint64x8(address + 64)
 
 
 @_inlined
-def _see_counters(work, around, c, parity):  # type: ignore[no-untyped-def]
-    """Where the counters of the sample's contexts begin."""
-    third = around.first
-    if c == 0:
-        third = around.upper
-    elif c == 1:
-        third = (around.left - around.before_left + around.before) & 255
-    work.counter[0] = (c * 4 + parity) * COUNTER_NODES
-    work.counter[1] = (12 + (around.before if c > 0 else around.left) + 256 * c) * COUNTER_NODES
-    work.counter[2] = (12 + 3 * 256 + third + 256 * c) * COUNTER_NODES
-
-
-@_compiled
-def _see_plain(around):  # type: ignore[no-untyped-def]
-    """See `Plain`."""
-    slope_up = 32 * min(max(((around.upper - around.corner) >> 2) + 4, 0), 7)
-    slope_left = 32 * min(max(((around.left - around.corner) >> 2) + 4, 0), 7)
-    return Plain(around.left, around.upper, slope_up + 16, slope_left + 16)
+def _see_counters(memory, row, node):  # type: ignore[no-untyped-def]
+    """The cells of the sample's three counters at a node, int32[8]."""
+    return three(
+        np.int64(memory.counters[_u(row[16] + node)]),
+        np.int64(memory.counters[_u(row[17] + node)]),
+        np.int64(memory.counters[_u(row[18] + node)]),
+    )
 
 
 @_inlined
-def _states(memory, work, here, plain, node, cut, prefix, shift, downward):  # type: ignore[no-untyped-def]
-    """The state of every expert at a decision, 0 of a list or counter that is absent; `node` is the counters'."""
-    _list_evidence(work.values, work.held, prefix, shift, work.below, work.above)
-    _list_states_at(work.below, work.above, work.unseen, downward, work.state, work.turn)
-    for k in range(3):
-        if not _takes_part(here, COUNTERS + k):
-            continue
-        cell = memory.counters[work.counter[k] + node]
-        count, level = cell & np.uint32(1023), LEVEL[cell >> np.uint32(22)]
-        if count == np.uint32(0):
-            work.turn[COUNTERS + k] = -1 if downward else 0
-            work.state[COUNTERS + k] = 0
-        else:
-            work.turn[COUNTERS + k] = level >> 31
-            work.state[COUNTERS + k] = (abs(level) - 1) * 4 + 1 + SEEN[count]
-    work.state[PLAIN] = min(max(cut - plain.left, -16), 15) + plain.slope_up
-    work.state[PLAIN + 1] = min(max(cut - plain.upper, -16), 15) + plain.slope_left
+def _learn_counters(memory, here, row, node, cells, bit):  # type: ignore[no-untyped-def]
+    """Those cells after a decision, where they take part."""
+    count, p = cells & 1023, (cells >> 10) & _FULL
+    p += product((-bit & _FULL) - p, reciprocals(count), 16)
+    cells = where(mask8(here >> COUNTERS), (p << 10) | _limited(count + 1, 0, COUNTER_LIMIT), cells)
+    memory.counters[_u(row[16] + node)] = element(cells, 0)
+    memory.counters[_u(row[17] + node)] = element(cells, 1)
+    memory.counters[_u(row[18] + node)] = element(cells, 2)
 
 
 @_compiled
+def _counter_states(cells, here, downward):  # type: ignore[no-untyped-def]
+    """State and turn of the counters, 0 of those that take no part."""
+    count, for_one = cells & 1023, 2 * ((cells >> 22) & 1023) + 1
+    for_zero = 2048 - for_one
+    larger, smaller = where(for_one > for_zero, for_one, for_zero), where(for_one > for_zero, for_zero, for_one)
+    seen = flags(count > 3) + flags(count > 15) + flags(count > 99)
+    state, turn = 4 * _limited(octaves(larger, smaller), 0, 10) + 1 + seen, 0 - flags(for_zero > for_one)
+    present = mask8(here >> COUNTERS & 7)
+    state, turn = where(count == 0, 0, state), where(count == 0, -downward, turn)
+    return where(present, state, 0), where(present, turn, 0)
+
+
+@_compiled
+def _class(evidence):  # type: ignore[no-untyped-def]
+    """0 to 7: itself up to 3, then up to 5, 8, 14 and above."""
+    less = where(evidence > 4, 4, evidence)
+    return less + flags(evidence > 5) + flags(evidence > 8) + flags(evidence > 14)
+
+
+@_inlined
+def _states(here, lists, cells, levels, cut, prefix, shift, downward):  # type: ignore[no-untyped-def]
+    """State and turn of every expert at a decision; `levels` as `_look_ahead` wrote them, at an address."""
+    values, held, unseen = lists
+    below, above = value_lists.halves(values, held, prefix, shift)
+    below, above = _class(below), _class(above)
+    turned = flags(below > above) | (flags(below == above) & downward)
+    larger, smaller = where(below > above, below, above), where(below > above, above, below)
+    state = ((larger * (larger + 1)) >> 1) + smaller
+    state = where(state == 0, unseen, state)
+    counter_state, counter_turn = _counter_states(cells, here, downward)
+    plain = _limited(cut - load_int32x8(levels), -16, 15) + load_int32x8(levels + 32)
+    others = where(mask8(0b111), counter_state, where(mask8(0b11000), plain, 0))
+    return joined(state, others), joined(0 - turned, counter_turn), state
+
+
+@_inlined
 def _seen_lists(state):  # type: ignore[no-untyped-def]
     """How many lists have something below this node, and a class of the match's state or of the neighbourhood's."""
-    number = np.int64(0)
-    for e in range(MATCH + 1):
-        number += state[e] != 0 and state[e] != NEW
-    best = np.int64(state[MATCH])
+    number = how_many((state != 0) & (state != NEW))
+    best = element(state, MATCH)
     if best in (0, NEW):
-        best = np.int64(state[MATCH - 1])
+        best = element(state, MATCH - 1)
     return number * 16 + (0 if best in (0, NEW) else 1 + best // 6)
 
 
@@ -491,18 +483,16 @@ def _row(weights, k, number):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _mix(memory, work, c, node, depth, odds):  # type: ignore[no-untyped-def]
+def _mix(memory, c, node, depth, odds, change, lists_state):  # type: ignore[no-untyped-def]
     """All that follows at a decision: probability, before the last map too, odds and places of all that learns."""
     size = np.int64(abs(odds))
-    sets = (
-        c * 512 + depth * 16 + min(15, size >> 9),
-        c * 512 + np.int64(work.state[0]),
-        c * 512 + _seen_lists(work.state),
-    )
-    inputs = work.change.ctypes.data
-    x0 = min(max(dot(_row(memory.weights, 0, sets[0]), inputs) >> 16, -LIMIT), LIMIT)
-    x1 = min(max(dot(_row(memory.weights, 1, sets[1]), inputs) >> 16, -LIMIT), LIMIT)
-    x2 = min(max(dot(_row(memory.weights, 2, sets[2]), inputs) >> 16, -LIMIT), LIMIT)
+    a0 = _row(memory.weights, 0, c * 512 + depth * 16 + min(15, size >> 9))
+    a1 = _row(memory.weights, 1, c * 512 + element(lists_state, 0))
+    a2 = _row(memory.weights, 2, c * 512 + _seen_lists(lists_state))
+    w0, w1, w2 = load_int32x16(a0), load_int32x16(a1), load_int32x16(a2)
+    x0 = min(max(dot(w0, change) >> 16, -LIMIT), LIMIT)
+    x1 = min(max(dot(w1, change) >> 16, -LIMIT), LIMIT)
+    x2 = min(max(dot(w2, change) >> 16, -LIMIT), LIMIT)
     second = (c * 8 + depth) * 8 + min(7, size >> 10)
     w = memory.second[second]
     mixed = min(max((x0 * w[0] + x1 * w[1] + x2 * w[2]) >> 16, -LIMIT), LIMIT)
@@ -514,34 +504,42 @@ def _mix(memory, work, c, node, depth, odds):  # type: ignore[no-untyped-def]
         b = np.int64(memory.last[cell + 1] >> np.uint32(10)) * part
         p = (3 * p_mixed + ((a + b) >> 8)) >> 2
     p = min(max(p, np.int64(1)), np.int64(_ALL - 1))
-    return p, p_mixed, (x0, x1, x2), sets, second, cell + (part >> 9)
+    return p, p_mixed, second, cell + (part >> 9), ((x0, a0, w0), (x1, a1, w1), (x2, a2, w2))
 
 
 @_inlined
-def _learn(memory, work, here, mix, bit):  # type: ignore[no-untyped-def]
+def _learn_weights(mixer, change, target):  # type: ignore[no-untyped-def]
+    """A set's row: weights and where they are, after it gave odds."""
+    odds, address, weights = mixer
+    error = (target - squash(odds)) >> (PROBABILITY_BITS - RATE)
+    weights += (change * error + (1 << RATE - 1)) >> RATE
+    store(address, _limited(weights, -WEIGHT_LIMIT, WEIGHT_LIMIT))
+
+
+@_inlined
+def _learn(memory, change, mix, bit):  # type: ignore[no-untyped-def]
     """Everything that mixed learns from a decision; `mix` as `_mix` gave it."""
-    _, p_mixed, odds_of, sets, second, cell = mix
+    _, p_mixed, second, cell, (first, between, last) = mix
     target = bit << PROBABILITY_BITS
     memory.last[cell] = learned(memory.last[cell], bit, MAP_LIMIT)
     error_mixed, w = (target - p_mixed) >> 8, memory.second[second]
-    for k in range(SETS):
-        w[k] = min(max(w[k] + ((odds_of[k] * error_mixed) >> SECOND_RATE), -WEIGHT_LIMIT), WEIGHT_LIMIT)
-        error = (target - squash(odds_of[k])) >> (PROBABILITY_BITS - RATE)
-        _learn_weights(_row(memory.weights, k, sets[k]), work.change.ctypes.data, error)
-    _learn_maps(memory.maps, work.cells, work.turn, here, bit)
+    w[0] = min(max(w[0] + ((first[0] * error_mixed) >> SECOND_RATE), -WEIGHT_LIMIT), WEIGHT_LIMIT)
+    w[1] = min(max(w[1] + ((between[0] * error_mixed) >> SECOND_RATE), -WEIGHT_LIMIT), WEIGHT_LIMIT)
+    w[2] = min(max(w[2] + ((last[0] * error_mixed) >> SECOND_RATE), -WEIGHT_LIMIT), WEIGHT_LIMIT)
+    _learn_weights(first, change, target)
+    _learn_weights(between, change, target)
+    _learn_weights(last, change, target)
 
 
 @_inlined
-def _learn_trust(memory, work, c, odds, prefix, shift, bit):  # type: ignore[no-untyped-def]
+def _learn_trust(memory, lists, c, odds, prefix, shift, bit):  # type: ignore[no-untyped-def]
     """After a decision of the network alone: less trust where it was wrong and a list knew, else a bit more."""
     if (odds > 0) == (bit == 1):
         memory.trust[c] = max(memory.trust[c] - TRUST_BACK, SURE << 5)
         return
-    _list_evidence(work.values, work.held, prefix, shift, work.below, work.above)
-    for e in range(MATCH + 1):
-        if (work.above[e] if bit else work.below[e]) > 0:
-            memory.trust[c] = min(memory.trust[c] + FALSE_TRUST, (24 * LOG_UNIT) << 5)
-            return
+    below, above = value_lists.halves(lists[0], lists[1], prefix, shift)
+    if how_many((above if bit else below) > 0):
+        memory.trust[c] = min(memory.trust[c] + FALSE_TRUST, (24 * LOG_UNIT) << 5)
 
 
 @_compiled
@@ -551,42 +549,39 @@ def _upper(size, p, leaves):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _code_value(decoding, value, memory, work, here, plain, c, coder, words):  # type: ignore[no-untyped-def]
+def _code_value(decoding, value, memory, work, here, lists, row, levels, c, coder, words):  # type: ignore[no-untyped-def]
     """Eight decisions, each of which cuts the interval of the last one in two; the value, and the interval's size."""
     low, node = np.int64(0), np.int64(1)
     below, size, point = np.int64(0), np.int64(_ALL), np.int64(0)
     if decoding:
         point = quantile(coder)
-    base = np.int32(c * MAP_SIZE)
+    maps, mask, scratch = memory.maps.ctypes.data, mask16(here), work.scratch.ctypes.data
     for depth in range(8):
         shift = 7 - depth
         prefix, bit = low >> (shift + 1), (value >> shift) & 1
         late = max(depth - 4, 0)
         counter = node if depth < 4 else (((node >> late) - 15) << 4) + (1 << late) + (node & ((1 << late) - 1))
-        n0, n1 = np.int64(work.tree[2 * node]), np.int64(work.tree[2 * node + 1])
+        cells = _see_counters(memory, row, counter)
+        n0, n1 = np.int64(work.tree[_u(2 * node)]), np.int64(work.tree[_u(2 * node + 1)])
         odds = np.int32(logarithm(n1) - logarithm(n0))
         if abs(odds) > memory.trust[c] >> 5:
             upper = _upper(size, (n1 << PROBABILITY_BITS) // (n1 + n0), 1 << shift)
             if decoding:
                 bit = np.int64(point >= below + size - upper)
-            _learn_trust(memory, work, c, odds, prefix, shift, bit)
+            _learn_trust(memory, lists, c, odds, prefix, shift, bit)
         else:
-            _states(memory, work, here, plain, counter, low + (1 << shift), prefix, shift, odds < 0)
-            _refine(
-                odds, work.state, work.turn, base, here, memory.maps, work.cells, work.change,
-                work.left, work.right, work.part, work.more,
-            )  # fmt: skip
-            mix = _mix(memory, work, c, node, depth, odds)
+            cut, downward = low + (1 << shift), np.int64(odds < 0)
+            state, turn, lists_state = _states(here, lists, cells, levels, cut, prefix, shift, downward)
+            change, places, learners = _refine(odds, state, turn, c * MAP_SIZE, mask, maps, scratch)
+            mix = _mix(memory, c, node, depth, odds, change, lists_state)
             upper = _upper(size, mix[0], 1 << shift)
             if decoding:
                 bit = np.int64(point >= below + size - upper)
-            _learn(memory, work, here, mix, bit)
+            _learn(memory, change, mix, bit)
+            _learn_maps(maps, places, learners, turn, mask, bit, scratch)
         below += size - upper if bit else 0
         size = upper if bit else size - upper
-        for k in range(3):
-            if _takes_part(here, COUNTERS + k):
-                at = work.counter[k] + counter
-                memory.counters[at] = learned(memory.counters[at], bit, COUNTER_LIMIT)
+        _learn_counters(memory, here, row, counter, cells, bit)
         low += bit << shift
         node = 2 * node + bit
     if decoding:
@@ -612,38 +607,45 @@ def code(decoding, channel, step, first, counts, centres, planes, coder, words, 
         words: its words.
         memory: what was learned so far.
         work: scratch.
-        here: which experts take part, see `_takes_part`.
+        here: the mask of experts that take part.
         costs: float64[lanes], gets the bits that an ideal coder spends on each (for reports).
 
     Returns:
         Their sum.
     """
-    spent, width = 0.0, planes.shape[1]
-    for lane in range(len(counts)):
-        y = first + lane
+    spent, lanes = 0.0, len(counts)
+    for lane in range(-AHEAD, lanes):
+        if lane + AHEAD < lanes:
+            y = first + lane + AHEAD
+            number, centre = (lane + AHEAD) % RING, np.int64(centres[lane + AHEAD])
+            row, plain = work.ahead[number], work.plain[number]
+            _look_ahead(memory, here, planes, y, step - 2 * y, channel, centre, row, plain)
+        if lane < 0:
+            continue
+        y, row, levels = first + lane, work.ahead[lane % RING], work.plain[lane % RING].ctypes.data
         x = step - 2 * y
-        centre, parity = np.int64(centres[lane]), (x & 1) + 2 * (y & 1)
-        _sums(counts[lane], work.tree)
-        near = _near(y, x, width)
-        around = _around(planes, y, x, channel, near)
-        if channel == 0 and _takes_part(here, MATCH):
-            key = hashed(around.neighbourhood, np.int64(planes[near.yww, near.xww, 0]) if x + y else np.int64(0))
-            _find_match(memory, planes, y, x, step, key)
-        if _takes_part(here, MATCH):
+        add_up(counts.ctypes.data + 4 * NODES * lane, work.tree.ctypes.data)
+        if here >> MATCH & 1:
+            if channel == 0:
+                _find_match(memory, planes, y, x, step, row[19])
             _see_match(memory, work, planes, y, x, channel)
-        _see_lists(memory, work, here, around, channel, parity, centre)
-        _see_counters(work, around, channel, parity)
-        plain = _see_plain(around)
-        value = np.int64(planes[y, x, channel])
-        value, size = _code_value(decoding, value, memory, work, here, plain, channel, coder, words)
+        values, uses = _see_lists(memory, work, here, row)
+        offsets = load_uint64x8(row.ctypes.data + 64)
+        unseen = lower_halves(where(uses == 0, load_uint64x8(work.new.ctypes.data), 0))
+        lists = (value_lists.shifted(values, offsets), uses & COUNTS, unseen)
+        value, size = _code_value(
+            decoding, np.int64(planes[y, x, channel]), memory, work, here, lists, row, levels, channel, coder, words
+        )
         costs[lane] = PROBABILITY_BITS - np.log2(np.float64(size))
         spent += costs[lane]
         planes[y, x, channel] = value
-        _learn_lists(work.slot_values, work.slot_counts, work.contexts, work.offsets, value)
+        values, uses = value_lists.learn(values, uses, (value - offsets) & 255)
+        store(work.words.ctypes.data + 128, values)
+        store(work.words.ctypes.data + 192, uses)
         for e in range(LISTS):
-            if _takes_part(here, e):
+            if here >> e & 1:
                 slot = work.slots[e]
-                memory.lists[e, slot, 0], memory.lists[e, slot, 1] = work.slot_values[e], work.slot_counts[e]
+                memory.lists[e, slot, 0], memory.lists[e, slot, 1] = work.words[2, e], work.words[3, e]
     return spent
 
 
@@ -653,6 +655,16 @@ def starting_map(size: int) -> np.ndarray:
     p = SQUASH[(buckets + SQUASH_OCTAVES) * (SQUASH.size // (2 * SQUASH_OCTAVES))] >> 2
     row = (p.astype(np.uint32) << np.uint32(10)) | np.uint32(MAP_COUNT)
     return np.tile(row, size // BUCKETS)
+
+
+def _lines(shape: tuple[int, ...], kind: Any, fill: Any) -> np.ndarray:
+    """An array of `fill` that begins with a line of the processor's cache."""
+    size = np.dtype(kind).itemsize * math.prod(shape)
+    buffer = np.empty(size + LINE, np.uint8)
+    start = -buffer.ctypes.data % LINE
+    array = buffer[start : start + size].view(kind).reshape(shape)
+    array[...] = fill
+    return array
 
 
 class Experts:
@@ -679,13 +691,14 @@ class Experts:
         mask: int = ALL,
     ) -> None:
         pixels = height, width
-        weights = np.zeros((SETS, channels * 512, INPUTS), np.int32)
+        weights = _lines((SETS, channels * 512, INPUTS), np.int32, 0)
         weights[:, :, :EXPERTS], weights[:, :, EXPERTS] = EXPERT_WEIGHT, NETWORK_WEIGHT
+        begin = starting_map(channels * MAP_SIZE) if maps is None else maps.ravel()
         self._memory = Memory(
-            np.zeros((LISTS, 1 << LIST_BITS, 2), np.uint64),
-            np.full(COUNTER_SIZE, 1 << 31, np.uint32),
+            _lines((LISTS, 1 << LIST_BITS, 2), np.uint64, 0),
+            _lines((COUNTER_SIZE,), np.uint32, 1 << 31),
             np.full(1 << MATCH_BITS, -1, np.int32),
-            starting_map(channels * MAP_SIZE) if maps is None else maps.ravel().copy(),
+            _lines((channels * MAP_SIZE,), np.uint32, begin),
             weights,
             np.full((channels * 64, SETS), NETWORK_WEIGHT // SETS, np.int64),
             starting_map(channels * NODES * BUCKETS) if last is None else last.ravel().copy(),
@@ -693,11 +706,12 @@ class Experts:
             np.full(pixels, -1, np.int32),
             np.zeros(pixels, np.int16),
         )
-        lists = np.zeros((4, MATCH + 1), np.uint64)
-        numbers, places = np.zeros((10, INPUTS), np.int32), np.zeros((3, LISTS), np.int64)
-        tree, unseen, counter = np.zeros(2 * NODES, np.int32), np.zeros(MATCH + 1, np.bool_), np.zeros(3, np.int64)
-        self._work = Work(tree, *lists, unseen, *numbers, *places, counter)  # type: ignore[call-arg]
-        self._here = None if mask == ALL else np.array([bool(mask >> e & 1) for e in range(EXPERTS)])
+        new = np.array([NEW * (mask >> e & 1) for e in range(MATCH + 1)], np.uint64)
+        self._work = Work(
+            np.zeros(2 * NODES, np.int32), np.zeros(LISTS, np.int64), np.zeros((4, 8), np.uint64), new,
+            np.zeros(32, np.int32), np.zeros((RING, 20), np.int64), np.zeros((RING, 2, 8), np.int32),
+        )  # fmt: skip
+        self._here = mask
         self.costs = np.zeros(height)
 
     def taught(self, most: int) -> tuple[np.ndarray, np.ndarray]:
