@@ -27,11 +27,12 @@ class Heads(Protocol):
     """What `wavefront.Wavefront` asks of heads.
 
     Attributes:
-        input: [1, lanes, inputs or more], into whose first rows the step's features are written, codes behind them.
+        inputs: for each channel [1, lanes, inputs or more], whose first rows get the step's features and, behind them,
+            codes; the same one for all where nobody looks back.
         unsigned_offset, signed_offset: added to features 0..255 and to codes -128..127 there.
     """
 
-    input: np.ndarray
+    inputs: list[np.ndarray]
     unsigned_offset: int
     signed_offset: int
 
@@ -39,7 +40,10 @@ class Heads(Protocol):
         """int16[rows, classes] of a channel from the first rows of `input`."""
 
     def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
-        """The symbols int[rows] that came where the logits gave counts float32[rows, 256]."""
+        """The symbols int[rows] that came where the logits gave counts float32[rows, 256].
+
+        May run beside everything but this channel's `logits` and other calls of itself.
+        """
 
 
 @_compiled
@@ -70,7 +74,7 @@ class FixedHeads:
         def zeros(inputs: int) -> np.ndarray:
             return np.zeros((1, lanes, padded(inputs, TERMS)), backend.stored)
 
-        self.input = zeros(head.input.weight.shape[1])
+        self.inputs = [zeros(head.input.weight.shape[1])] * len(network.heads)
         self._hidden = [zeros(head.hidden.bias.size) for _ in range(2)]
         sizes = {padded(p.bias.size, OUTPUTS) for p in (head.input, head.hidden, head.output)}
         self._sums: dict[int, np.ndarray] = {size: np.zeros((lanes, size), backend.sums) for size in sizes}
@@ -86,7 +90,7 @@ class FixedHeads:
     def logits(self, channel: int, rows: int) -> np.ndarray:
         """See `Heads`."""
         head, packed, (a, b) = self.network.heads[channel], self._packed[channel], self._hidden
-        to_bytes(self._product(self.input, rows, head.input, packed[0]), head.input.scale, rows, a[0], 0,
+        to_bytes(self._product(self.inputs[channel], rows, head.input, packed[0]), head.input.scale, rows, a[0], 0,
                  self.unsigned_offset)  # fmt: skip
         to_bytes(self._product(a, rows, head.hidden, packed[1]), head.hidden.scale, rows, b[0], 0, self.unsigned_offset)
         to_stream(self._product(b, rows, head.output, packed[2]), head.output.scale, rows, self._logits)

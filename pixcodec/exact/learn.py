@@ -213,24 +213,24 @@ class LearningHeads:
         def rows(columns: int, count: int = lanes) -> np.ndarray:
             return np.zeros((count, padded(columns, 2)), np.int16)
 
-        self.input = rows(inputs)[None]
-        self._hidden = rows(width), rows(width)
+        self.inputs = [rows(inputs)[None] for _ in network.heads]
+        self._hidden = [(rows(width), rows(width)) for _ in network.heads]
         self._logits = np.zeros((lanes, classes), np.int16)
         self._errors = [rows(width, teachers), rows(width, teachers), rows(classes, teachers)]
         self._transposed = np.zeros((max(inputs, width), teachers), np.int16)
         self._packed_errors = [_Packed(teachers, each.shape[1]) for each in self._errors]
         columns = padded(max(inputs, width, classes), OUTPUTS)
-        self._sums = {
-            size: np.zeros((max(lanes, inputs, width), size), np.int32) for size in range(OUTPUTS, columns + 1, OUTPUTS)
-        }
+        sizes = range(OUTPUTS, columns + 1, OUTPUTS)
+        self._sums = {size: np.zeros((lanes, size), np.int32) for size in sizes}
+        self._gradients = {size: np.zeros((max(teachers, inputs, width), size), np.int32) for size in sizes}
         self._no_bias = np.zeros(columns, np.int32)
         self._powers = np.ones((len(network.heads), 2), np.float32)
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
         """See `heads.Heads`."""
-        source = self.input
+        source = self.inputs[channel]
         first, second, last = self._layers[channel]
-        for layer, target in zip((first, second), self._hidden, strict=True):
+        for layer, target in zip((first, second), self._hidden[channel], strict=True):
             to_bytes(self._forward(layer, source, rows), layer.scale, rows, target, 0, 0)
             source = target[None]
         to_stream(self._forward(last, source, rows), last.scale, rows, self._logits)
@@ -250,22 +250,22 @@ class LearningHeads:
             back = layers[number].back
             assert back is not None  # noqa: S101 - all but the first carry errors back
             width = errors[number - 1].shape[1]
-            sums = self._sums[padded(width, OUTPUTS)]
+            sums = self._gradients[padded(width, OUTPUTS)]
             back.product(errors[number][None], rows, self._no_bias, sums)
-            _carry_back(sums, self._hidden[number - 1], errors[number - 1])
+            _carry_back(sums, self._hidden[channel][number - 1], errors[number - 1])
         one = np.float32(1)
         b1, b2 = (np.float32(beta) for beta in self.learning.betas)
         powers = self._powers[channel]
         powers *= (b1, b2)
         step = np.sqrt(one - powers[1]) / (one - powers[0])
         epsilon = np.float32(self.learning.epsilon)
-        activations = (self.input[0], *self._hidden)
+        activations = (self.inputs[channel][0], *self._hidden[channel])
         for layer, seen, error, packed in zip(layers, activations, errors, self._packed_errors, strict=True):
             inputs, outputs = layer.weights.shape
             _transpose(seen[:rows], self._transposed[:inputs])
             room = packed.weight[:, :, : -(-rows // packed.terms)]
             _pack(error, room)
-            sums = self._sums[padded(outputs, OUTPUTS)]
+            sums = self._gradients[padded(outputs, OUTPUTS)]
             packed.product(self._transposed[None], inputs, self._no_bias, sums, rows)
             _adam(
                 layer.weights, layer.first, layer.second, sums, one / np.float32(rows), one - b1, one - b2,

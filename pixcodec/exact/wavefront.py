@@ -138,6 +138,7 @@ class Wavefront:
         self._hidden = self._full((1, lanes, padded(features, TERMS)), 0)
         self._sums: np.ndarray = np.zeros((lanes, padded(features, OUTPUTS)), backend.sums)
         self._stream = np.zeros((lanes, features), np.int16)
+        self._features = np.zeros((lanes, features), self.heads.inputs[0].dtype)
         self.centres = np.zeros(lanes, np.int32)
         self._raw = network.raw
         self._zero = np.zeros(1, np.int64)
@@ -173,17 +174,18 @@ class Wavefront:
             to_bytes(sums, block.conv.scale, rows, hidden[0], 0, self._unsigned)
             backend.convolve(hidden, self._zero, self._zero, rows, pointwise, sums)
             _add_to_stream(sums, block.pointwise.scale, rows, stream)
-        _stream_to_bytes(stream, network.alpha, rows, self.heads.input[0], 0, self.heads.unsigned_offset)
+        _stream_to_bytes(stream, network.alpha, rows, self._features, 0, self.heads.unsigned_offset)
 
     def logits(self, channel: int, predictors: Predictors) -> tuple[np.ndarray, np.ndarray]:
         """int16[active lanes, classes] and the centres int32[active lanes] of a channel whose predictions are made."""
         first, last = self._first_lane, self._last_lane
         rows, centre, heads = last - first + 1, self.network.parameters.centre[channel], self.heads
         known = self._inputs[self._step % self._first_depth, :, : self.network.first.weight.shape[1]]
-        column = self.network.features
+        column, inputs = self.network.features, heads.inputs[channel][0]
+        inputs[:rows, :column] = self._features[:rows]
         _head_codes(
             predictors.fixed[channel], centre, COMPAND, known, heads.signed_offset - self._signed,
-            2 * self.network.phases, channel, heads.input[0], column, self.centres, first, last, heads.signed_offset,
+            2 * self.network.phases, channel, inputs, column, self.centres, first, last, heads.signed_offset,
         )  # fmt: skip
         centres = self._zero.repeat(rows) if self._raw else self.centres[:rows]
         return heads.logits(channel, rows), centres
