@@ -12,7 +12,7 @@ All products are of int16 with sums in int32, exact in any order under the bound
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -28,7 +28,7 @@ from pixcodec.exact.rounding import ROUND
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pixcodec.exact.network import Network
+    from pixcodec.exact.network import Network, Product
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
 FINE = 128  # parts of a weight
@@ -80,26 +80,38 @@ def _carry_back(sums, activations, errors):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _transpose(source, target):  # type: ignore[no-untyped-def]
-    for i in range(source.shape[0]):
-        for j in range(target.shape[0]):
-            target[j, i] = source[i, j]
+def _pair(matrix, row, column, rows):  # type: ignore[no-untyped-def]
+    """Two numbers of a column, in rows one after the other, in one of 32 bits; beyond the last row come zeros."""
+    below = np.int32(matrix[row + 1, column]) if row + 1 < rows else np.int32(0)
+    return np.int32(below << 16) | np.int32(np.int32(matrix[row, column]) & 0xFFFF)
 
 
 @_compiled
-def _pack(matrix, packed):  # type: ignore[no-untyped-def]
-    """int16[inputs, outputs] as the kernels of products take weights; inputs that are missing are zeros."""
-    panels, _, steps, width, terms = packed.shape
+def _transpose(source, rows, target):  # type: ignore[no-untyped-def]
+    """target[j, i] = source[i, j], i < rows, two at a time and a few columns at a time, for the cache."""
+    pairs = target.view(np.int32)
+    for first in range(0, target.shape[0], 16):
+        for i in range((rows + 1) // 2):
+            for j in range(first, min(first + 16, target.shape[0])):
+                pairs[j, i] = _pair(source, 2 * i, j, rows)
+
+
+@_compiled
+def _pack(matrix, rows, packed):  # type: ignore[no-untyped-def]
+    """int16[rows, outputs] as the kernels of products take weights; rows that are missing are zeros."""
+    panels, _, _, width, terms = packed.shape
+    steps = (rows + terms - 1) // terms
     for p in range(panels):
         columns = min(width, matrix.shape[1] - p * width)
         for s in range(steps):
-            for t in range(terms):
-                i = s * terms + t
-                if i < matrix.shape[0]:
+            if terms == 2:
+                pairs = packed[p, 0, s].reshape(-1).view(np.int32)
+                for w in range(columns):
+                    pairs[w] = _pair(matrix, 2 * s, p * width + w, rows)
+            else:
+                for t in range(terms):
                     for w in range(columns):
-                        packed[p, 0, s, w, t] = matrix[i, p * width + w]
-                else:
-                    packed[p, 0, s, :, t] = 0
+                        packed[p, 0, s, w, t] = matrix[s * terms + t, p * width + w] if s * terms + t < rows else 0
 
 
 @_compiled
@@ -134,57 +146,139 @@ def _adam(weights, first, second, sums, inverse, b1, b2, step, epsilon):  # type
             weights[i, j] = min(max(w, -limit), limit)
 
 
+class _Layer(NamedTuple):
+    """A product of a head: weights that learn, their moments, and what products see of them.
+
+    Attributes:
+        weights, first, second: float32[inputs, outputs], and their moments.
+        rates: float32[1].
+        relative: float32[outputs], the scales, the largest as RELATIVE.
+        fine, coarse: int16[inputs, outputs] and [outputs, inputs], the weights rounded, and as they carry errors back.
+        forward, back: those, packed; `back` has no panels where errors go no further.
+        bias: int32[outputs, padded].
+        scale: float32[outputs].
+    """
+
+    weights: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    rates: np.ndarray
+    relative: np.ndarray
+    fine: np.ndarray
+    coarse: np.ndarray
+    forward: np.ndarray
+    back: np.ndarray
+    bias: np.ndarray
+    scale: np.ndarray
+
+
+class _Scratch(NamedTuple):
+    """Of a layer, for all heads.
+
+    Attributes:
+        errors: int16[pixels, outputs, padded].
+        packed: the same as a product takes weights.
+        gradients: int32[inputs, outputs, padded].
+        sums: int32[pixels, inputs, padded], what is carried back.
+        transposed: int16[inputs, pixels, padded], activations.
+        no_bias: int32[outputs or inputs, padded], zeros.
+    """
+
+    errors: np.ndarray
+    packed: np.ndarray
+    gradients: np.ndarray
+    sums: np.ndarray
+    transposed: np.ndarray
+    no_bias: np.ndarray
+
+
+@_compiled
+def _round_layer(layer):  # type: ignore[no-untyped-def]
+    """Pack what the products see."""
+    _round(layer.weights, layer.fine)
+    _pack(layer.fine, layer.fine.shape[0], layer.forward)
+    if layer.back.shape[0] > 0:
+        _round_back(layer.weights, layer.relative, layer.coarse)
+        _pack(layer.coarse, layer.coarse.shape[0], layer.back)
+
+
+def _carry(rows, layer, scratch, activations, errors):  # type: ignore[no-untyped-def]
+    """The errors of a layer's inputs from those of its outputs."""
+    place = np.zeros(1, np.int64)
+    source = scratch.errors.reshape((1, *scratch.errors.shape))
+    convolve(source, place, place, rows, layer.back, scratch.no_bias[: scratch.sums.shape[1]], scratch.sums)  # type: ignore[name-defined] # noqa: F821
+    _carry_back(scratch.sums, activations, errors[:rows])
+
+
+def _learn_layer(rows, layer, scratch, activations, b1, b2, step, epsilon):  # type: ignore[no-untyped-def]
+    """One step of Adam for a layer whose errors are known."""
+    place, inputs = np.zeros(1, np.int64), layer.weights.shape[0]
+    _transpose(activations, rows, scratch.transposed)
+    _pack(scratch.errors, rows, scratch.packed)
+    terms = scratch.packed.shape[4]
+    packed = scratch.packed[:, :, : (rows + terms - 1) // terms]
+    source = scratch.transposed.reshape((1, *scratch.transposed.shape))
+    convolve(source, place, place, inputs, packed, scratch.no_bias[: scratch.gradients.shape[1]], scratch.gradients)  # type: ignore[name-defined] # noqa: F821
+    one = np.float32(1)
+    _adam(
+        layer.weights, layer.first, layer.second, scratch.gradients, one / np.float32(rows), one - b1, one - b2,
+        layer.rates[0] * step, epsilon,
+    )  # fmt: skip
+    _round_layer(layer)
+
+
+def _learn(rows, layers, scratches, activations, counts, centres, symbols, classes, betas, powers, epsilon):  # type: ignore[no-untyped-def]
+    """Carry the errors of a step's pixels back through a head, and let its three layers learn."""
+    (first, second, last), (a, b, c) = layers, scratches
+    starts, ends, class_of = classes
+    _errors(counts, centres, symbols, starts, ends, class_of, c.errors[:rows])
+    carry(rows, last, c, activations[2], b.errors)  # type: ignore[name-defined] # noqa: F821
+    carry(rows, second, b, activations[1], a.errors)  # type: ignore[name-defined] # noqa: F821
+    one, b1, b2 = np.float32(1), betas[0], betas[1]
+    powers[0] *= b1
+    powers[1] *= b2
+    step = np.sqrt(one - powers[1]) / (one - powers[0])
+    learn_layer(rows, first, a, activations[0], b1, b2, step, epsilon)  # type: ignore[name-defined] # noqa: F821
+    learn_layer(rows, second, b, activations[1], b1, b2, step, epsilon)  # type: ignore[name-defined] # noqa: F821
+    learn_layer(rows, last, c, activations[2], b1, b2, step, epsilon)  # type: ignore[name-defined] # noqa: F821
+
+
 @lru_cache
-def _products() -> tuple[kernels.ProductForm, Callable[..., None]]:
-    """The best products of int16 here and their form."""
-    kind = kernels.wide_product_kind()
-    return kernels.PRODUCTS[kind], kernels.convolution_kernel(kind)
+def _products(kind: str = "") -> tuple[kernels.ProductForm, Callable[..., None], Callable[..., None]]:
+    """The form of products of int16, by default the best here, the products, and how heads learn with them."""
+    kind = kind or kernels.wide_product_kind()
+    convolve = kernels.convolution_kernel(kind)
+    parts = {
+        "carry": kernels.specialise(_carry, f"carry_{kind}", convolve=convolve),
+        "learn_layer": kernels.specialise(_learn_layer, f"learn_layer_{kind}", convolve=convolve),
+    }
+    return kernels.PRODUCTS[kind], convolve, kernels.specialise(_learn, f"learn_{kind}", **parts)
 
 
 _ZERO = np.zeros(1, np.int64)
 
 
-class _Packed:
-    """Room for a matrix int16[inputs, outputs] as the kernels take it."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        form, self._convolve = _products()
-        width = form.lanes * form.vectors
-        columns = padded(outputs, OUTPUTS)
-        self.weight = np.zeros((columns // width, 1, -(-inputs // form.terms), width, form.terms), np.int16)
-        self.terms = form.terms
-
-    def product(self, source: np.ndarray, rows: int, bias: np.ndarray, out: np.ndarray, inputs: int = 0) -> None:
-        """out[:rows] = bias + source[0, :rows] W, by the first `inputs` inputs or all."""
-        weight = self.weight[:, :, : -(-inputs // self.terms)] if inputs else self.weight
-        self._convolve(source, _ZERO, _ZERO, rows, weight, bias, out)
+def _room(inputs: int, outputs: int) -> np.ndarray:
+    """Zeros for a matrix int16[inputs, outputs] as the kernels take it."""
+    form, _, _ = _products()
+    width = form.lanes * form.vectors
+    return np.zeros((padded(outputs, OUTPUTS) // width, 1, -(-inputs // form.terms), width, form.terms), np.int16)
 
 
-class _Layer:
-    """One product of a head: weights that learn, their moments, and their packed forms."""
-
-    def __init__(self, weight: np.ndarray, bias: np.ndarray, scale: np.ndarray, rate: float, *, carries: bool) -> None:
-        inputs, outputs = weight.shape
-        self.weights = weight.astype(np.float32)
-        self.first, self.second = np.zeros_like(self.weights), np.zeros_like(self.weights)
-        self.rate = np.float32(rate)
-        self.scale = scale * np.float32(1 / FINE)
-        self.relative = (scale * np.float32(RELATIVE)) / scale.max()
-        self.bias = np.zeros(padded(outputs, OUTPUTS), np.int32)
-        self.bias[:outputs] = bias * FINE
-        self._rounded = np.zeros((inputs, outputs), np.int16), np.zeros((outputs, inputs), np.int16)
-        self.forward = _Packed(inputs, outputs)
-        self.back = _Packed(outputs, inputs) if carries else None
-        self.round()
-
-    def round(self) -> None:
-        """Pack what the products see."""
-        fine, coarse = self._rounded
-        _round(self.weights, fine)
-        _pack(fine, self.forward.weight)
-        if self.back is not None:
-            _round_back(self.weights, self.relative, coarse)
-            _pack(coarse, self.back.weight)
+def _layer(product: Product, rate: float, *, carries: bool) -> _Layer:
+    """A layer as the model has it; whether it carries errors back."""
+    weight, scale = product.weight[0], product.scale
+    inputs, outputs = weight.shape
+    bias = np.zeros(padded(outputs, OUTPUTS), np.int32)
+    bias[:outputs] = product.bias * FINE
+    weights, relative = weight.astype(np.float32), (scale * np.float32(RELATIVE)) / scale.max()
+    layer = _Layer(
+        weights, np.zeros_like(weights), np.zeros_like(weights), np.array([rate], np.float32), relative,
+        np.zeros((inputs, outputs), np.int16), np.zeros((outputs, inputs), np.int16),
+        _room(inputs, outputs), _room(outputs, inputs if carries else 0), bias, scale * np.float32(1 / FINE),
+    )  # fmt: skip
+    _round_layer(layer)
+    return layer
 
 
 class LearningHeads:
@@ -196,15 +290,15 @@ class LearningHeads:
         """For steps of at most `lanes` pixels; `ModelError` where the network's heads cannot learn."""
         self.learning = check(network)
         head = network.heads[-1]
-        self._classes = network.class_of_residual()
-        self._starts, self._ends = class_intervals(self._classes)
+        classes_of = network.class_of_residual()
+        self._classes = *class_intervals(classes_of), classes_of
         self._layers = [
-            [
-                _Layer(product.weight[0], product.bias, product.scale, rate, carries=number > 0)
+            tuple(
+                _layer(product, rate, carries=number > 0)
                 for number, (product, rate) in enumerate(
                     zip((head.input, head.hidden, head.output), self.learning.rates, strict=True)
                 )
-            ]
+            )
             for head in network.heads
         ]
         inputs, width, classes = head.input.weight.shape[1], head.hidden.bias.size, head.output.bias.size
@@ -216,14 +310,21 @@ class LearningHeads:
         self.inputs = [rows(inputs)[None] for _ in network.heads]
         self._hidden = [(rows(width), rows(width)) for _ in network.heads]
         self._logits = np.zeros((lanes, classes), np.int16)
-        self._errors = [rows(width, teachers), rows(width, teachers), rows(classes, teachers)]
-        self._transposed = np.zeros((max(inputs, width), teachers), np.int16)
-        self._packed_errors = [_Packed(teachers, each.shape[1]) for each in self._errors]
-        columns = padded(max(inputs, width, classes), OUTPUTS)
-        sizes = range(OUTPUTS, columns + 1, OUTPUTS)
-        self._sums = {size: np.zeros((lanes, size), np.int32) for size in sizes}
-        self._gradients = {size: np.zeros((max(teachers, inputs, width), size), np.int32) for size in sizes}
-        self._no_bias = np.zeros(columns, np.int32)
+        sizes = ((inputs, width), (width, width), (width, classes))  # inputs and outputs of each layer
+        zeros = np.zeros(padded(max(inputs, width, classes), OUTPUTS), np.int32)
+        self._scratch = tuple(
+            _Scratch(
+                rows(last, teachers),
+                _room(teachers, padded(last, 2)),
+                np.zeros((first, padded(last, OUTPUTS)), np.int32),
+                np.zeros((teachers, padded(first, OUTPUTS)), np.int32),
+                np.zeros((first, teachers), np.int16),
+                zeros,
+            )
+            for first, last in sizes
+        )
+        self._sums = {size: np.zeros((lanes, size), np.int32) for size in {padded(last, OUTPUTS) for _, last in sizes}}
+        self._betas = np.array(self.learning.betas, np.float32)
         self._powers = np.ones((len(network.heads), 2), np.float32)
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
@@ -237,38 +338,14 @@ class LearningHeads:
         return self._logits[:rows]
 
     def _forward(self, layer: _Layer, source: np.ndarray, rows: int) -> np.ndarray:
-        sums = self._sums[layer.bias.size]
-        layer.forward.product(source, rows, layer.bias, sums)
+        sums, (_, convolve, _) = self._sums[layer.bias.size], _products()
+        convolve(source, _ZERO, _ZERO, rows, layer.forward, layer.bias, sums)
         return sums
 
     def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
         """See `heads.Heads`."""
-        rows = min(len(symbols), TEACHERS)
-        layers, errors = self._layers[channel], [each[:rows] for each in self._errors]
-        _errors(counts, centres, symbols, self._starts, self._ends, self._classes, errors[2])
-        for number in (2, 1):
-            back = layers[number].back
-            assert back is not None  # noqa: S101 - all but the first carry errors back
-            width = errors[number - 1].shape[1]
-            sums = self._gradients[padded(width, OUTPUTS)]
-            back.product(errors[number][None], rows, self._no_bias, sums)
-            _carry_back(sums, self._hidden[channel][number - 1], errors[number - 1])
-        one = np.float32(1)
-        b1, b2 = (np.float32(beta) for beta in self.learning.betas)
-        powers = self._powers[channel]
-        powers *= (b1, b2)
-        step = np.sqrt(one - powers[1]) / (one - powers[0])
-        epsilon = np.float32(self.learning.epsilon)
         activations = (self.inputs[channel][0], *self._hidden[channel])
-        for layer, seen, error, packed in zip(layers, activations, errors, self._packed_errors, strict=True):
-            inputs, outputs = layer.weights.shape
-            _transpose(seen[:rows], self._transposed[:inputs])
-            room = packed.weight[:, :, : -(-rows // packed.terms)]
-            _pack(error, room)
-            sums = self._gradients[padded(outputs, OUTPUTS)]
-            packed.product(self._transposed[None], inputs, self._no_bias, sums, rows)
-            _adam(
-                layer.weights, layer.first, layer.second, sums, one / np.float32(rows), one - b1, one - b2,
-                layer.rate * step, epsilon,
-            )  # fmt: skip
-            layer.round()
+        _products()[2](
+            min(len(symbols), TEACHERS), self._layers[channel], self._scratch, activations, counts, centres, symbols,
+            self._classes, self._betas, self._powers[channel], np.float32(self.learning.epsilon),
+        )  # fmt: skip

@@ -100,7 +100,7 @@ def test_every_instruction_for_16_bits_gives_the_same_counts(kind: str, monkeypa
         pytest.skip("not of 16 bits, or not here")
     network, planes = NETWORKS["small"], nets.picture("smooth", 9, 11, 3)
     expected = counts_of(network, planes)
-    chosen = kernels.PRODUCTS[kind], kernels.convolution_kernel(kind)
+    chosen = learn._products(kind)
     monkeypatch.setattr(learn, "_products", lambda: chosen)
     np.testing.assert_array_equal(counts_of(network, planes), expected)
 
