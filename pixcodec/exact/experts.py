@@ -129,21 +129,21 @@ def learned(cell, bit, limit):  # type: ignore[no-untyped-def]
     return (np.uint32(p) << np.uint32(10)) | np.uint32(min(count + np.int32(1), np.int32(limit)))
 
 
-@_compiled
+@_inlined
 def _limited(vector, low, high):  # type: ignore[no-untyped-def]
     """Each element, or the nearest number to it from `low` to `high`."""
     vector = where(vector < low, low, vector)
     return where(vector > high, high, vector)
 
 
-@_compiled
+@_inlined
 def _bent(bits):  # type: ignore[no-untyped-def]
     """log2 but for a constant, in 1/1024, of numbers whose binary32 has these bits: a parabola instead of a table."""
     part = (bits >> 12) & 2047
     return (bits >> 23) * LOG_UNIT + (part >> 1) + ((part * (2048 - part) * _BEND) >> 22)
 
 
-@_compiled
+@_inlined
 def _refine(x, state, turn, base, here, maps, scratch):  # type: ignore[no-untyped-def]
     """What the experts make of the network's odds x at a decision.
 
@@ -171,22 +171,13 @@ def _refine(x, state, turn, base, here, maps, scratch):  # type: ignore[no-untyp
     return where(mask16(1 << EXPERTS), spread(x), change), cells + (part >> 7), where(nearer_right, right, left)
 
 
-@_compiled
+@_inlined
 def _learn_maps(maps, places, cells, turn, here, bit, scratch):  # type: ignore[no-untyped-def]
     """`learned` of the cells at `places`, with the bit turned as the states were."""
     count, p = cells & 1023, (cells >> 10) & _FULL
     target = (turn ^ -bit) & _FULL
     p += product(target - p, reciprocals(count), 16)
     _put(maps, places, where(here, (p << 10) | _limited(count + 1, 0, MAP_LIMIT), cells), scratch)
-
-
-@_compiled
-def _packed(planes, y, x):  # type: ignore[no-untyped-def]
-    """All channels of a pixel in one number."""
-    number = np.int64(0)
-    for k in range(planes.shape[2]):
-        number = (number << 8) + np.int64(planes[y, x, k])
-    return number
 
 
 class Memory(NamedTuple):
@@ -223,6 +214,7 @@ class Work(NamedTuple):
         new: uint64[8], `NEW` of those that take part, else 0.
         scratch: int32[32].
         ahead: int64[RING, 20], what samples to come are known by, see `_look_ahead`.
+        around: int64[H], hashes of the neighbourhoods of a step's pixels.
         plain: int32[RING, 2, 8], of experts without memory: levels from which they measure cuts, and what they add.
     """
 
@@ -232,21 +224,18 @@ class Work(NamedTuple):
     new: np.ndarray
     scratch: np.ndarray
     ahead: np.ndarray
+    around: np.ndarray
     plain: np.ndarray
 
 
 class Near(NamedTuple):
-    """Rows and columns of a pixel's neighbours; outside of the image the nearest known pixel inside."""
+    """Where a pixel's neighbours begin in the samples; outside of the image the nearest known pixel inside."""
 
-    yw: int
-    xw: int
-    yn: int
-    xn: int
-    ynw: int
-    xnw: int
-    xne: int
-    yww: int
-    xww: int
+    left: int
+    upper: int
+    corner: int
+    right: int
+    second: int
 
 
 class Around(NamedTuple):
@@ -255,8 +244,7 @@ class Around(NamedTuple):
     left: int
     upper: int
     corner: int
-    right: int
-    second_left: int
+    second: int
     known: int
     first: int
     before: int
@@ -264,73 +252,90 @@ class Around(NamedTuple):
     before_upper: int
     change_left: int
     change_up: int
-    neighbourhood: int
-
-
-@_compiled
-def _near(y, x, width):  # type: ignore[no-untyped-def]
-    """See `Near`."""
-    xw, yw = (x - 1, y) if x > 0 else (0, max(y - 1, 0))
-    xn, yn = (x, y - 1) if y > 0 else (max(x - 1, 0), y)
-    ynw = y - 1 if y > 0 else yw
-    xne = min(x + 1, width - 1) if y > 0 else xn
-    return Near(yw, xw, yn, xn, ynw, max(x - 1, 0), xne, y if x > 1 else yw, max(x - 2, 0))
-
-
-@_compiled
-def _changes(planes, y, x, row, column, channel):  # type: ignore[no-untyped-def]
-    """By how much the channels before differ from another pixel's, in one number."""
-    change = np.int64(0)
-    for k in range(channel):
-        change = change * 512 + np.int64(planes[y, x, k]) - np.int64(planes[row, column, k]) + 256
-    return change
-
-
-@_compiled
-def _around(planes, y, x, channel, near):  # type: ignore[no-untyped-def]
-    """See `Around`; at the first pixel of a tile neighbours are 128, and nothing is known of the others."""
-    c, known = channel, np.int64(channel)
-    first = before = np.int64(0)
-    if c > 0:
-        first, before = np.int64(planes[y, x, 0]), np.int64(planes[y, x, c - 1])
-        known = known * 256 + first
-    if c > 1:
-        known = known * 256 + before
-    if x + y == 0:
-        level, none = np.int64(128), np.int64(0)
-        neighbourhood = hashed(hashed(hashed(none, none), none), none)
-        return Around(level, level, level, level, level, known, first, before, none, none, none, none, neighbourhood)
-    left, upper = np.int64(planes[near.yw, near.xw, c]), np.int64(planes[near.yn, near.xn, c])
-    right, second = np.int64(planes[near.yn, near.xne, c]), np.int64(planes[near.yww, near.xww, c])
-    corner = np.int64(planes[near.ynw, near.xnw, c]) if y > 0 else left
-    before_left = before_upper = np.int64(0)
-    if c > 0:
-        before_left, before_upper = planes[near.yw, near.xw, c - 1], planes[near.yn, near.xn, c - 1]
-        change_left = _changes(planes, y, x, near.yw, near.xw, c)
-        change_up = _changes(planes, y, x, near.yn, near.xn, c)
-    else:
-        change_left = (upper - corner) * 512 + right - upper
-        change_up = (left - corner) * 512 + right - upper
-    neighbourhood = hashed(_packed(planes, near.yw, near.xw), _packed(planes, near.yn, near.xn))
-    neighbourhood = hashed(neighbourhood, _packed(planes, near.ynw, near.xnw))
-    neighbourhood = hashed(neighbourhood, _packed(planes, near.yn, near.xne))
-    return Around(
-        left, upper, corner, right, second, known, first, before, np.int64(before_left), np.int64(before_upper),
-        change_left, change_up, neighbourhood,
-    )  # fmt: skip
 
 
 @_inlined
-def _find_match(memory, planes, y, x, step, key):  # type: ignore[no-untyped-def]
+def _near(y, x, width, channels):  # type: ignore[no-untyped-def]
+    """See `Near`."""
+    own = y * width + x
+    left = own - 1 if x > 0 else max(y - 1, 0) * width
+    upper = own - width if y > 0 else max(x - 1, 0)
+    corner = max(y - 1, 0) * width + max(x - 1, 0)
+    right = (y - 1) * width + min(x + 1, width - 1) if y > 0 else upper
+    second = own - 2 if x > 1 else own - 1 if x == 1 else left
+    return Near(left * channels, upper * channels, corner * channels, right * channels, second * channels)
+
+
+@_inlined
+def _sample(samples, place):  # type: ignore[no-untyped-def]
+    return np.int64(samples[_u(place)])
+
+
+@_inlined
+def _packed(samples, place, channels):  # type: ignore[no-untyped-def]
+    """All channels of a pixel in one number."""
+    number = np.int64(samples[_u(place)])
+    for k in range(1, channels):
+        number = (number << 8) + np.int64(samples[_u(place + k)])
+    return number
+
+
+@_inlined
+def _changes(samples, own, other, channel):  # type: ignore[no-untyped-def]
+    """By how much the channels before differ from another pixel's, in one number."""
+    change = np.int64(0)
+    for k in range(channel):
+        change = change * 512 + np.int64(samples[_u(own + k)]) - np.int64(samples[_u(other + k)]) + 256
+    return change
+
+
+@_inlined
+def _neighbourhood(samples, near, channels, begun):  # type: ignore[no-untyped-def]
+    """A hash of the four nearest pixels, of zeros at the first pixel of a tile."""
+    none = np.int64(0)
+    if not begun:
+        return hashed(hashed(hashed(none, none), none), none)
+    two = hashed(_packed(samples, near.left, channels), _packed(samples, near.upper, channels))
+    return hashed(hashed(two, _packed(samples, near.corner, channels)), _packed(samples, near.right, channels))
+
+
+@_inlined
+def _around(samples, own, c, near, begun):  # type: ignore[no-untyped-def]
+    """See `Around`; at the first pixel of a tile neighbours are 128, and nothing is known of the others."""
+    known, first, before = np.int64(c), np.int64(0), np.int64(0)
+    if c > 0:
+        first, before = _sample(samples, own), _sample(samples, own + c - 1)
+        known = known * 256 + first
+    if c > 1:
+        known = known * 256 + before
+    if not begun:
+        level, none = np.int64(128), np.int64(0)
+        return Around(level, level, level, level, known, first, before, none, none, none, none)
+    left, upper = _sample(samples, near.left + c), _sample(samples, near.upper + c)
+    corner, second = _sample(samples, near.corner + c), _sample(samples, near.second + c)
+    if c > 0:
+        before_left, before_upper = _sample(samples, near.left + c - 1), _sample(samples, near.upper + c - 1)
+        change_left, change_up = _changes(samples, own, near.left, c), _changes(samples, own, near.upper, c)
+    else:
+        before_left = before_upper = np.int64(0)
+        right = _sample(samples, near.right)
+        change_left = (upper - corner) * 512 + right - upper
+        change_up = (left - corner) * 512 + right - upper
+    return Around(left, upper, corner, second, known, first, before, before_left, before_upper, change_left, change_up)
+
+
+@_inlined
+def _find_match(memory, samples, channels, y, x, step, key):  # type: ignore[no-untyped-def]
     """Choose the pixel that this one may repeat: right of what the left one repeated, or the last with the key."""
-    width = planes.shape[1]
+    width = memory.pointer.shape[1]
     place = key & (memory.matches.size - 1)
     at, long = np.int64(-1), np.int64(0)
     if x > 0 and memory.pointer[y, x - 1] >= 0:
         at, long = np.int64(memory.pointer[y, x - 1]), np.int64(memory.length[y, x - 1])
-        row, column = at // width, at % width
-        long = min(long + 1, LONGEST) if _packed(planes, row, column) == _packed(planes, y, x - 1) else long >> 2
-        at = at + 1 if column + 1 < width and long > 0 else np.int64(-1)
+        own = (y * width + x - 1) * channels
+        same = _packed(samples, at * channels, channels) == _packed(samples, own, channels)
+        long = min(long + 1, LONGEST) if same else long >> 2
+        at = at + 1 if at % width + 1 < width and long > 0 else np.int64(-1)
     if at < 0:
         at, long = np.int64(memory.matches[place]), np.int64(1)
     if at >= 0 and at % width + 2 * (at // width) >= step:
@@ -341,36 +346,41 @@ def _find_match(memory, planes, y, x, step, key):  # type: ignore[no-untyped-def
 
 
 @_inlined
-def _see_match(memory, work, planes, y, x, channel):  # type: ignore[no-untyped-def]
+def _see_match(memory, work, samples, channels, y, x, channel):  # type: ignore[no-untyped-def]
     """The repeated pixel's value as a list of one, if its channels before are this pixel's."""
     work.words[0, MATCH] = work.words[1, MATCH] = _u(0)
-    at, width = np.int64(memory.pointer[y, x]), planes.shape[1]
+    at = np.int64(memory.pointer[y, x]) * channels
     if at < 0:
         return
-    row, column = at // width, at % width
+    own = (y * memory.pointer.shape[1] + x) * channels
     for k in range(channel):
-        if planes[row, column, k] != planes[y, x, k]:
+        if samples[_u(at + k)] != samples[_u(own + k)]:
             return
-    work.words[0, MATCH] = _u(planes[row, column, channel])
+    work.words[0, MATCH] = _u(samples[_u(at + channel)])
     work.words[1, MATCH] = _u(MATCH_COUNT[memory.length[y, x]])
 
 
 @_inlined
-def _look_ahead(memory, here, planes, y, x, c, centre, row, plain):  # type: ignore[no-untyped-def]
+def _look_ahead(memory, work, here, samples, channels, y, x, c, centre, row, plain):  # type: ignore[no-untyped-def]
     """What a sample of this step is known by, in a row of `ahead`; all but its own channels before is of earlier steps.
 
     Columns: 0 the contexts of the lists, 8 their offsets, 16 where the counters of its contexts begin, 19 the key of
     the match; and `plain` of `Work`.  What will be looked up is fetched.
     """
-    near = _near(y, x, planes.shape[1])
-    a, parity = _around(planes, y, x, c, near), (x & 1) + 2 * (y & 1)
+    width, begun = memory.pointer.shape[1], x + y > 0
+    near, own, parity = _near(y, x, width, channels), (y * width + x) * channels, (x & 1) + 2 * (y & 1)
+    a = _around(samples, own, c, near, begun)
+    if c == 0:
+        work.around[y] = _neighbourhood(samples, near, channels, begun)
+        row[19] = hashed(work.around[y], _sample(samples, near.second) if begun else np.int64(0))
+        prefetch(memory.matches.ctypes.data + 4 * (row[19] & (memory.matches.size - 1)))
     row[0] = hashed(a.known, np.int64(0) if c else a.left)
-    row[1] = hashed(a.known, a.left if c else a.second_left * 256 + a.left)
+    row[1] = hashed(a.known, a.left if c else a.second * 256 + a.left)
     row[2] = hashed(hashed(a.known, a.left - a.before_left + 256), a.upper - a.before_upper + 256)
     row[3] = hashed(np.int64(c * 4 + parity + 16), a.change_left)
     row[4] = hashed(np.int64(c * 4 + parity + 32), a.change_up)
     row[5] = hashed(a.known, centre)
-    row[6] = hashed(a.known, a.neighbourhood)
+    row[6] = hashed(a.known, work.around[y])
     row[8 + 3], row[8 + 4] = a.left, a.upper
     third = a.first
     if c == 0:
@@ -383,7 +393,6 @@ def _look_ahead(memory, here, planes, y, x, c, centre, row, plain):  # type: ign
     plain[0, 3], plain[0, 4] = a.left, a.upper
     plain[1, 3] = 32 * min(max(((a.upper - a.corner) >> 2) + 4, 0), 7) + 16
     plain[1, 4] = 32 * min(max(((a.left - a.corner) >> 2) + 4, 0), 7) + 16
-    row[19] = hashed(a.neighbourhood, np.int64(planes[near.yww, near.xww, 0]) if x + y else np.int64(0))
     slots = memory.lists.shape[1]
     for e in range(LISTS):
         if here >> e & 1:
@@ -392,8 +401,6 @@ def _look_ahead(memory, here, planes, y, x, c, centre, row, plain):  # type: ign
         counters = memory.counters.ctypes.data + 4 * row[16 + k]
         prefetch(counters)
         prefetch(counters + 64 * (1 + (centre >> 4)))  # of the decisions from the fifth on, if the centre is near
-    if c == 0:
-        prefetch(memory.matches.ctypes.data + 4 * (row[19] & (memory.matches.size - 1)))
 
 
 @_inlined
@@ -430,7 +437,7 @@ def _learn_counters(memory, here, row, node, cells, bit):  # type: ignore[no-unt
     memory.counters[_u(row[18] + node)] = element(cells, 2)
 
 
-@_compiled
+@_inlined
 def _counter_states(cells, here, downward):  # type: ignore[no-untyped-def]
     """State and turn of the counters, 0 of those that take no part."""
     count, for_one = cells & 1023, 2 * ((cells >> 22) & 1023) + 1
@@ -443,7 +450,7 @@ def _counter_states(cells, here, downward):  # type: ignore[no-untyped-def]
     return where(present, state, 0), where(present, turn, 0)
 
 
-@_compiled
+@_inlined
 def _class(evidence):  # type: ignore[no-untyped-def]
     """0 to 7: itself up to 3, then up to 5, 8, 14 and above."""
     less = where(evidence > 4, 4, evidence)
@@ -592,17 +599,18 @@ def _code_value(decoding, value, memory, work, here, lists, row, levels, c, code
 
 
 @_compiled
-def code(decoding, channel, step, first, counts, centres, planes, coder, words, memory, work, here, costs):  # type: ignore[no-untyped-def]
+def code(decoding, channel, channels, step, first, counts, centres, samples, coder, words, memory, work, here, costs):  # type: ignore[no-untyped-def]
     """Code a channel of a step's pixels, the lanes from `first` on, and learn from them.
 
     Args:
         decoding: whether values come from the words; else they are in `planes` and go to the words.
         channel: their channel.
+        channels: how many there are.
         step: the wavefront's; lane y is the pixel (y, step - 2 y).
         first: the first lane.
         counts: float32[lanes, 256] of the network, sum 2^24 - 256.
         centres: int32[lanes], predicted values.
-        planes: uint8[H, W, C], known where coded.
+        samples: uint8[H W C], known where coded.
         coder: of `range_coder`, its state.
         words: its words.
         memory: what was learned so far.
@@ -619,26 +627,27 @@ def code(decoding, channel, step, first, counts, centres, planes, coder, words, 
             y = first + lane + AHEAD
             number, centre = (lane + AHEAD) % RING, np.int64(centres[lane + AHEAD])
             row, plain = work.ahead[number], work.plain[number]
-            _look_ahead(memory, here, planes, y, step - 2 * y, channel, centre, row, plain)
+            _look_ahead(memory, work, here, samples, channels, y, step - 2 * y, channel, centre, row, plain)
         if lane < 0:
             continue
         y, row, levels = first + lane, work.ahead[lane % RING], work.plain[lane % RING].ctypes.data
         x = step - 2 * y
+        own = (y * memory.pointer.shape[1] + x) * channels + channel
         add_up(counts.ctypes.data + 4 * NODES * lane, work.tree.ctypes.data)
         if here >> MATCH & 1:
             if channel == 0:
-                _find_match(memory, planes, y, x, step, row[19])
-            _see_match(memory, work, planes, y, x, channel)
+                _find_match(memory, samples, channels, y, x, step, row[19])
+            _see_match(memory, work, samples, channels, y, x, channel)
         values, uses = _see_lists(memory, work, here, row)
         offsets = load_uint64x8(row.ctypes.data + 64)
         unseen = lower_halves(where(uses == 0, load_uint64x8(work.new.ctypes.data), 0))
         lists = (value_lists.shifted(values, offsets), uses & COUNTS, unseen)
         value, size = _code_value(
-            decoding, np.int64(planes[y, x, channel]), memory, work, here, lists, row, levels, channel, coder, words
+            decoding, _sample(samples, own), memory, work, here, lists, row, levels, channel, coder, words
         )
         costs[lane] = PROBABILITY_BITS - np.log2(np.float64(size))
         spent += costs[lane]
-        planes[y, x, channel] = value
+        samples[_u(own)] = value
         values, uses = value_lists.learn(values, uses, (value - offsets) & 255)
         store(work.words.ctypes.data + 128, values)
         store(work.words.ctypes.data + 192, uses)
@@ -709,7 +718,8 @@ class Experts:
         new = np.array([NEW * (mask >> e & 1) for e in range(MATCH + 1)], np.uint64)
         self._work = Work(
             np.zeros(2 * NODES, np.int32), np.zeros(LISTS, np.int64), np.zeros((4, 8), np.uint64), new,
-            np.zeros(32, np.int32), np.zeros((RING, 20), np.int64), np.zeros((RING, 2, 8), np.int32),
+            np.zeros(32, np.int32), np.zeros((RING, 20), np.int64), np.zeros(height, np.int64),
+            np.zeros((RING, 2, 8), np.int32),
         )  # fmt: skip
         self._here = mask
         self.costs = np.zeros(height)
@@ -761,5 +771,6 @@ class Experts:
         planes: np.ndarray,
         coder: range_coder.Encoder | range_coder.Decoder,
     ) -> float:
-        where, learned_so_far = (channel, step, first, counts, centres, planes), (self._memory, self._work)
+        where = channel, planes.shape[2], step, first, counts, centres, planes.reshape(-1)
+        learned_so_far = self._memory, self._work
         return float(code(decoding, *where, coder.state, coder.words, *learned_so_far, self._here, self.costs))
