@@ -8,7 +8,6 @@ network goes on, or lets heads learn from what was read.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from pixcodec.exact.predict import Predictors, predictions, rounded_centres
 from pixcodec.exact.steps import active_lanes, number_of_steps
 from pixcodec.exact.wavefront import Wavefront
 from pixcodec.expert_names import ALL
-from pixcodec.progress import Effort, side_by_side
+from pixcodec.progress import Effort, cores, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -384,7 +383,7 @@ def _prepare(
         backend = matmul.on_device(backend, device)
     chosen, note = matmul.choose(backend, models.shapes(network))
     steps = sum(number_of_steps(*part.shape[:2]) for part in parts)
-    spare = (threads or os.cpu_count() or 1) // max(len(parts), 1) - 1
+    spare = (threads or cores()) // max(len(parts), 1) - 1
     return _Run(network, chosen, note, progress, learning, spare, steps)
 
 
