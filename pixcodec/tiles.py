@@ -415,7 +415,7 @@ def encode(
         tiles: (height, width) of a tile.
         experts: the mask of those that learn from each tile while it is coded (`expert_names`), 0 for none.
         learning: whether the network's heads learn from it too (`exact.learn`).
-        threads: how many tiles may be coded side by side; by default one a core.
+        threads: how many may work, on tiles side by side or, where there are few, behind each; by default one a core.
         backend: for products, see `exact.matmul`.
         device: of torch, which then evaluates the network over whole tiles at once.
         progress: called with (steps done, steps in all), from any thread.
