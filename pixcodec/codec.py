@@ -202,7 +202,7 @@ def encode(
         mode: of `container.MODES`.
         model: name or folder; by default the shipped model for the mode. Of a picture in several groups of planes, it
             codes those that it is for.
-        threads: how many tiles may be coded side by side; by default one a core.
+        threads: how many may work, on tiles side by side or, where there are few, behind each; by default one a core.
         backend: for products, see `exact.matmul`; by default the fastest that is exact here.
         device: of torch ("cpu", "cuda", ...), which then evaluates the network over whole tiles at once, or, of a
             stacked one, step by step; by default it is evaluated step by step by compiled kernels, without torch.

@@ -126,9 +126,16 @@ class Tally:
         return told
 
 
+def cores() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> list[Result]:
     """`work(item)` for each item, on so many threads, by default one a core; what is compiled releases the lock."""
-    with ThreadPoolExecutor(min(threads or os.cpu_count() or 1, max(len(items), 1))) as pool:
+    with ThreadPoolExecutor(min(threads or cores(), max(len(items), 1))) as pool:
         return list(pool.map(work, items))
 
 

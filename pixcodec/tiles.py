@@ -1,7 +1,9 @@
 """Tiles by the wavefront: images of one size to a stream of words for each of their tiles, and back.
 
 Encoder and decoder run the same steps (`_code_tile`) and differ in one object, the tile's `_Coder`: one writes the
-symbols that it knows, the other reads them; by the network's frequencies alone, or with experts that learn.
+symbols that it knows, the other reads them; by the network's frequencies alone, or with experts that learn.  Where a
+processor's core would have no tile, a second thread works behind the first (`_Rooms`): it writes symbols while the
+network goes on, or lets heads learn from what was read.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from pixcodec import models
+from pixcodec.behind import Behind
 from pixcodec.coding import Decoder, Encoder, check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder
@@ -27,32 +30,39 @@ from pixcodec.exact.predict import Predictors, predictions, rounded_centres
 from pixcodec.exact.steps import active_lanes, number_of_steps
 from pixcodec.exact.wavefront import Wavefront
 from pixcodec.expert_names import ALL
-from pixcodec.progress import Effort, side_by_side
+from pixcodec.progress import Effort, cores, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    # Symbols of the lanes from `first` on, by (channel, step, first, counts, centres); what they are coded with stays
+    # as it is until a thread behind is done.
+    Code = Callable[[int, int, int, NDArray[np.float32], NDArray[np.int32]], NDArray[np.int32]]
+
     from pixcodec.exact.network import Network
     from pixcodec.progress import Progress
 
-    # Symbols of the lanes from `first` on, by (channel, step, first, counts, centres).
-    Code = Callable[[int, int, int, NDArray[np.float32], NDArray[np.int32]], NDArray[np.int32]]
 
 PROGRESS_STEPS = 16
+HERE = Behind(thread=False)  # for what is done at once
 Sample = TypeVar("Sample", bound=np.generic)
 
 
 @dataclass
 class _Run:
-    """What tiles that are coded side by side share: the model, its products, the clock, the count of steps."""
+    """What tiles that are coded side by side share: the model, its products, the clock, the count of steps.
+
+    `spare` is the number of threads that each tile may have beside its own.
+    """
 
     network: Network
     backend: matmul.Backend
     note: str
     progress: Progress | None
     learning: bool = False
+    spare: int = 0
     total: int = 0
     done: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -94,13 +104,30 @@ class _Clock:
         self._last = now
 
 
-def _code_tile(run: _Run, height: int, width: int, code: Code) -> None:
-    """Run a tile's steps; `code` gives the symbols of a step's pixels."""
+class _Rooms:
+    """Counts and centres of channels of steps, in turn: one is used again once the threads behind are done with it."""
+
+    def __init__(self, height: int, width: int, channels: int, coder: Behind, learner: Behind) -> None:
+        lanes, count = min(height, (width + 1) // 2), 2 * channels
+        self._rooms = [(np.zeros((lanes, SYMBOLS), np.float32), np.zeros(lanes, np.int32)) for _ in range(count)]
+        self._channels, self._coder, self._learner, self._next = channels, coder, learner, 0
+
+    def following(self, count: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Room for so many pixels of the channel that follows; its head has learned from the step before."""
+        self._coder.catch_up(len(self._rooms) - 1)
+        self._learner.catch_up(self._channels - 1)
+        counts, centres = self._rooms[self._next]
+        self._next = (self._next + 1) % len(self._rooms)
+        return counts[:count], centres[:count]
+
+
+def _code_tile(run: _Run, height: int, width: int, code: Code, coder: Behind = HERE, learner: Behind = HERE) -> None:
+    """Run a tile's steps; `code` gives the symbols of a step's pixels, by way of `coder` or not."""
     network = run.network
     predictors = Predictors(network.parameters, height, width)
     wavefront = Wavefront(network, run.backend, height, width, run.heads(height, width))
     starts, ends = class_intervals(network.class_of_residual())
-    counts = np.zeros((min(height, (width + 1) // 2), SYMBOLS), np.float32)
+    rooms = _Rooms(height, width, network.channels, coder, learner)
     clock = _Clock()
     for step in range(number_of_steps(height, width)):
         first, last = predictors.begin(step)
@@ -110,14 +137,16 @@ def _code_tile(run: _Run, height: int, width: int, code: Code) -> None:
         for channel in range(network.channels if last >= first else 0):
             predictors.predict(channel)
             clock.stop("predict")
+            frequencies, around = rooms.following(last - first + 1)
+            clock.stop("wait")
             logits, centres = wavefront.logits(channel, predictors)
+            around[:] = centres
             clock.stop("heads")
-            frequencies = counts[: len(logits)]
-            counts_of_logits(logits, centres, starts, ends, EXP2, frequencies)
+            counts_of_logits(logits, around, starts, ends, EXP2, frequencies)
             clock.stop("frequencies")
-            symbols = code(channel, step, first, frequencies, centres)
+            symbols = code(channel, step, first, frequencies, around)
             clock.stop("code")
-            wavefront.learn(channel, frequencies, centres, symbols)
+            learner.do(wavefront.learn, channel, frequencies, around, symbols)
             clock.stop("learn")
             predictors.know(channel, symbols)
             wavefront.know(channel, predictors)
@@ -126,11 +155,22 @@ def _code_tile(run: _Run, height: int, width: int, code: Code) -> None:
         clock.stop("predict")
         if step % PROGRESS_STEPS == PROGRESS_STEPS - 1:
             run.step(PROGRESS_STEPS)
+    _finish(run, clock, coder, learner)
     run.step(number_of_steps(height, width) % PROGRESS_STEPS)
+
+
+def _finish(run: _Run, clock: _Clock, coder: Behind, learner: Behind) -> None:
+    """Wait for the threads behind, and note the time of all."""
+    for stage, behind in (("code", coder), ("learn", learner)):
+        behind.catch_up()
+        clock.stop("wait")
+        clock.seconds[stage] = clock.seconds.get(stage, 0.0) + behind.seconds
     run.spend(clock.seconds)
 
 
-def _code_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, code: Code) -> None:
+def _code_known_tile(
+    run: _Run, planes: NDArray[np.uint8], device: str, code: Code, coder: Behind = HERE, learner: Behind = HERE
+) -> None:
     """Code a known tile with the same counts as `_code_tile`: the network by torch over all pixels at once.
 
     The logits of the whole tile are kept, 2 bytes a class and sub-pixel: 342 bytes a pixel with 57 classes; or, where
@@ -150,14 +190,15 @@ def _code_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, code: Co
         centres[:] = 0
     clock.stop("network")
     starts, ends = class_intervals(network.class_of_residual())
-    counts = np.zeros((min(height, (width + 1) // 2), SYMBOLS), np.float32)
+    rooms = _Rooms(height, width, network.channels, coder, learner)
     for step in range(number_of_steps(height, width)):
         first, last = active_lanes(step, height, width)
         rows = np.arange(first, last + 1)
         columns = step - 2 * rows
-        frequencies = counts[: rows.size]
         for channel in range(network.channels if rows.size else 0):
-            around = centres[rows, columns, channel].astype(np.int32)
+            frequencies, around = rooms.following(rows.size)
+            clock.stop("wait")
+            around[:] = centres[rows, columns, channel]
             logits = known.logits(channel, rows, columns)
             clock.stop("heads")
             counts_of_logits(logits, around, starts, ends, EXP2, frequencies)
@@ -165,10 +206,10 @@ def _code_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, code: Co
             symbols = code(channel, step, first, frequencies, around)
             clock.stop("code")
             if heads is not None:
-                heads.learn(channel, frequencies, around, symbols)
+                learner.do(heads.learn, channel, frequencies, around, symbols)
                 clock.stop("learn")
         run.step(1)
-    run.spend(clock.seconds)
+    _finish(run, clock, coder, learner)
 
 
 class _KnownLogits:
@@ -207,7 +248,7 @@ class _KnownInputs:
     def logits(self, channel: int, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int16]:
         """Of these pixels, int16[pixels, classes]."""
         features, codes = self._features[rows, columns], self._codes[channel][rows, columns]
-        target, width = self._heads.input[0, : rows.size], features.shape[1]
+        target, width = self._heads.inputs[channel][0, : rows.size], features.shape[1]
         target[:, :width] = features
         target[:, width : width + codes.shape[1]] = codes.astype(np.int16) - self._offset
         return self._heads.logits(channel, rows.size)
@@ -244,17 +285,34 @@ class _Writer(_Coder):
         self, channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
     ) -> NDArray[np.int32]:
         """See `Code`."""
-        rows, columns = self._places(step, first, len(counts))
-        symbols = self.planes[rows, columns, channel].astype(np.int32)
+        symbols = self.symbols(channel, step, first, len(counts))
+        self.write(channel, step, first, counts, centres, symbols)
+        return symbols
+
+    def symbols(self, channel: int, step: int, first: int, count: int) -> NDArray[np.int32]:
+        """Of a step's pixels, the lanes from `first` on."""
+        rows, columns = self._places(step, first, count)
+        return self.planes[rows, columns, channel].astype(np.int32)
+
+    def write(
+        self,
+        channel: int,
+        step: int,
+        first: int,
+        counts: NDArray[np.float32],
+        centres: NDArray[np.int32],
+        symbols: NDArray[np.int32],
+    ) -> None:
+        """Append those symbols to the words."""
         if self.experts is None:
             self._rows.encode(symbols, counts)
             self.ideal_bits += code_length(counts, symbols)
         else:
             self.ideal_bits += self.experts.encode(channel, step, first, counts, centres, self.planes, self._words)
         if self._costs is not None:
+            rows, columns = self._places(step, first, len(counts))
             each = code_lengths(counts, symbols) if self.experts is None else self.experts.costs[: len(counts)]
             self._costs[rows, columns, channel] = each
-        return symbols
 
     def payload(self) -> bytes:
         """All words."""
@@ -319,12 +377,14 @@ def _prepare(
     progress: Progress | None,
     *,
     learning: bool = False,
+    threads: int | None = None,
 ) -> _Run:
     if device is not None:
         backend = matmul.on_device(backend, device)
     chosen, note = matmul.choose(backend, models.shapes(network))
     steps = sum(number_of_steps(*part.shape[:2]) for part in parts)
-    return _Run(network, chosen, note, progress, learning, steps)
+    spare = (threads or cores()) // max(len(parts), 1) - 1
+    return _Run(network, chosen, note, progress, learning, spare, steps)
 
 
 class Trial(NamedTuple):
@@ -355,7 +415,7 @@ def encode(
         tiles: (height, width) of a tile.
         experts: the mask of those that learn from each tile while it is coded (`expert_names`), 0 for none.
         learning: whether the network's heads learn from it too (`exact.learn`).
-        threads: how many tiles may be coded side by side; by default one a core.
+        threads: how many may work, on tiles side by side or, where there are few, behind each; by default one a core.
         backend: for products, see `exact.matmul`.
         device: of torch, which then evaluates the network over whole tiles at once.
         progress: called with (steps done, steps in all), from any thread.
@@ -399,7 +459,7 @@ def encode_each(
         What each mask gives; how it went.
     """
     parts, parts_of_costs = _parts(images, tiles), [_parts(each, tiles) for each in costs]
-    run = _prepare(network, backend, device, parts, progress, learning=learning)
+    run = _prepare(network, backend, device, parts, progress, learning=learning, threads=threads)
 
     def work(index: int) -> list[_Writer]:
         part, own = parts[index], [each[index] for each in parts_of_costs]
@@ -408,16 +468,20 @@ def encode_each(
             for mask, cost in zip(masks, [*own, *[None] * (len(masks) - len(own))], strict=True)
         ]
 
-        def code(
-            channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
-        ) -> NDArray[np.int32]:
-            return [writer.code(channel, step, first, counts, centres) for writer in writers][-1]
+        with Behind(thread=run.spare > 0) as coder, Behind(thread=learning and run.spare > 1) as learner:
 
-        code_of = writers[0].code if len(writers) == 1 else code
-        if device is None:
-            _code_tile(run, part.shape[0], part.shape[1], code_of)
-        else:
-            _code_known_tile(run, np.require(part, np.uint8, ["C"]), device, code_of)
+            def code(
+                channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
+            ) -> NDArray[np.int32]:
+                symbols = writers[0].symbols(channel, step, first, len(counts))
+                for writer in writers:
+                    coder.do(writer.write, channel, step, first, counts, centres, symbols)
+                return symbols
+
+            if device is None:
+                _code_tile(run, part.shape[0], part.shape[1], code, coder, learner)
+            else:
+                _code_known_tile(run, np.require(part, np.uint8, ["C"]), device, code, coder, learner)
         return writers
 
     results = side_by_side(work, range(len(parts)), threads if device is None else 1)
@@ -456,15 +520,15 @@ def decode(
             check_room([stream], samples, SYMBOLS)
     images = np.zeros(shape, np.uint8)
     parts = _parts(images, tiles)
-    run = _prepare(network, backend, device, parts, progress, learning=learning)
+    run = _prepare(network, backend, device, parts, progress, learning=learning, threads=threads)
 
     def work(index: int) -> None:
         part = parts[index]
-        with _naming_tile(index, len(parts)):
-            coder = _Reader(streams[index], part, _experts(part, network, experts))
-            _code_tile(run, part.shape[0], part.shape[1], coder.code)
-            coder.finish()
-            part[:] = coder.planes
+        with _naming_tile(index, len(parts)), Behind(thread=learning and run.spare > 0) as learner:
+            reader = _Reader(streams[index], part, _experts(part, network, experts))
+            _code_tile(run, part.shape[0], part.shape[1], reader.code, learner=learner)
+            reader.finish()
+            part[:] = reader.planes
 
     side_by_side(work, range(len(parts)), threads)
     return images, run.effort()

@@ -26,10 +26,35 @@ import numpy as np
 from numba import njit
 
 from pixcodec.exact import value_lists
-from pixcodec.exact.expert_kernels import dot, learner
+from pixcodec.exact.emit import aligned
 from pixcodec.exact.range_coder import advance, put, quantile
 from pixcodec.exact.tables import LOG2, LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
-from pixcodec.exact.value_lists import COUNTS, hashed, shifted
+from pixcodec.exact.value_lists import COUNTS, hashed
+from pixcodec.exact.vectors import (
+    add_up,
+    dot,
+    element,
+    flags,
+    float_bits,
+    how_many,
+    joined,
+    load_int32x8,
+    load_int32x16,
+    load_uint64x8,
+    lower_halves,
+    mask8,
+    mask16,
+    octaves,
+    pairs_of,
+    prefetch,
+    product,
+    reciprocals,
+    setter_of,
+    spread,
+    store,
+    three,
+    where,
+)
 
 if TYPE_CHECKING:
     from pixcodec.exact import range_coder
@@ -53,6 +78,7 @@ FIRST_BUCKET = np.zeros(INPUTS, np.int32)
 FIRST_BUCKET[1:EXPERTS] = np.cumsum(STATES)[:-1] * BUCKETS
 NODES = 256
 LIST_BITS, MATCH_BITS = 16, 16  # slots of a table
+AHEAD, RING = 3, 4  # by how many samples what will be looked up is fetched
 LONGEST = 400  # match
 COUNTER_NODES = 17 * 16  # cells of a context: the first four decisions together, then the others by what those were
 COUNTER_SIZE = (12 + 6 * 256) * COUNTER_NODES
@@ -68,47 +94,15 @@ _compiled = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 _inlined = njit(nogil=True, cache=True, error_model="numpy", _nrt=False, inline="always")
 
 
-@_compiled
-def _takes_part(here, e):  # type: ignore[no-untyped-def]
-    """Whether an expert does, by bool[EXPERTS]; None stands for all, and then the compiler drops the question."""
-    if here is None:
-        return True
-    return here[e]
-
-
-def _list_states() -> np.ndarray:
-    """int32[256] by 16 min(n0, 15) + min(n1, 15): state, + 64 where n1 < n0, + 128 where they are of one class."""
-    table = np.zeros(256, np.int32)
-    classes = [0, 1, 2, 3, 4, 4, *[5] * 3, *[6] * 6, 7]
-    for n0 in range(16):
-        for n1 in range(16):
-            low, high = sorted((classes[n0], classes[n1]))
-            turned = 64 if classes[n0] > classes[n1] else 128 if low == high else 0
-            table[16 * n0 + n1] = high * (high + 1) // 2 + low + turned
-    return table
-
-
 def _steps(edges: list[int], size: int) -> np.ndarray:
     """int32[size]: how many of the edges each number has reached."""
     return np.searchsorted(edges, np.arange(size), side="right").astype(np.int32)
 
 
-def _levels() -> np.ndarray:
-    """int32[1024] by the upper ten bits of a counter: 1 + whole bits of the odds, at most 11, negative below a half."""
-    table = np.zeros(1024, np.int32)
-    for i in range(1024):
-        for_one, for_zero = 2 * i + 1, 2047 - 2 * i
-        bits = (max(for_one, for_zero) // min(for_one, for_zero)).bit_length() - 1
-        table[i] = (1 + min(bits, 10)) * (1 if for_one > for_zero else -1)
-    return table
-
-
-LIST_STATE = _list_states()
 MATCH_COUNT = np.array([1, 2, 3, 4, 6, 9, 15], np.int32)[_steps([2, 4, 8, 16, 32, 64], LONGEST + 1)]
-LEVEL, SEEN = _levels(), _steps([4, 16, 100], 1024)
 
 
-_learn_weights = learner(RATE, WEIGHT_LIMIT)
+_look_up, _put = pairs_of(EXPERTS), setter_of(EXPERTS)
 
 
 @_compiled
@@ -134,95 +128,55 @@ def learned(cell, bit, limit):  # type: ignore[no-untyped-def]
     return (np.uint32(p) << np.uint32(10)) | np.uint32(min(count + np.int32(1), np.int32(limit)))
 
 
-@_compiled
-def _sums(row, tree):  # type: ignore[no-untyped-def]
-    """Frequencies below each node: tree[256 + v] of value v, tree[n] = tree[2 n] + tree[2 n + 1]."""
-    for v in range(NODES):
-        tree[NODES + v] = np.int32(row[v]) + np.int32(1)
-    n = NODES // 2
-    while n > 1:
-        for k in range(n):
-            tree[n + k] = tree[2 * n + 2 * k] + tree[2 * n + 2 * k + 1]
-        n >>= 1
+@_inlined
+def _limited(vector, low, high):  # type: ignore[no-untyped-def]
+    """Each element, or the nearest number to it from `low` to `high`."""
+    vector = where(vector < low, low, vector)
+    return where(vector > high, high, vector)
 
 
-@_compiled
-def _list_evidence(values, counts, prefix, shift, below, above):  # type: ignore[no-untyped-def]
-    """Counts of each list's and the match's values in either half."""
-    for e in range(MATCH + 1):
-        below[e], above[e] = value_lists.halves(values[e], counts[e], prefix, shift)
+@_inlined
+def _bent(bits):  # type: ignore[no-untyped-def]
+    """log2 but for a constant, in 1/1024, of numbers whose binary32 has these bits: a parabola instead of a table."""
+    part = (bits >> 12) & 2047
+    return (bits >> 23) * LOG_UNIT + (part >> 1) + ((part * (2048 - part) * _BEND) >> 22)
 
 
-@_compiled
-def _list_states_at(below, above, unseen, downward, state, turn):  # type: ignore[no-untyped-def]
-    """States of the lists and the match; `turn` is -1 where the state is that of the two halves exchanged."""
-    for e in range(MATCH + 1):
-        s = LIST_STATE[np.uint32(16 * min(below[e], np.int32(15)) + min(above[e], np.int32(15)))]
-        turn[e] = np.int32(-1) if (s & 64) or ((s & 128) and downward) else np.int32(0)
-        s &= 63
-        state[e] = np.int32(NEW) if s == 0 and unseen[e] else s
+@_inlined
+def _refine(x, state, turn, base, here, maps, scratch):  # type: ignore[no-untyped-def]
+    """What the experts make of the network's odds x at a decision.
 
+    Args:
+        x: int32.
+        state: int32[16] of the experts.
+        turn: int32[16], -1 where the state is that of the two halves exchanged, else 0.
+        base: of the channel's cells.
+        here: the mask of experts.
+        maps: address of the maps.
+        scratch: address of 128 bytes.
 
-@_compiled
-def _refine(x, state, turn, base, here, maps, cells, change, left, right, part, more):  # type: ignore[no-untyped-def]
-    """What each expert would add to the network's odds, and the cells of its map that learn from the decision.
-
-    Loops are split so that all but the look-ups become vectors; int32 everywhere, for numba makes more of sums.
+    Returns:
+        What each would add to x, x itself at EXPERTS; places and contents of the cells that learn.
     """
-    limit, reach = np.int32(2 * REACH * LOG_UNIT - 1), np.int32(REACH * LOG_UNIT)
-    for e in range(INPUTS):
-        own = np.int32(np.int32(x ^ turn[e]) - turn[e])
-        place = min(max(np.int32(own + reach), np.int32(0)), limit)
-        part[e] = np.int32(place >> 2) & np.int32(255)
-        more[e] = np.int32(place - reach)
-        cells[e] = np.int32(np.int32(base + FIRST_BUCKET[e]) + np.int32(state[e] * np.int32(BUCKETS) + (place >> 10)))
-    for e in range(EXPERTS):
-        if _takes_part(here, e):
-            cell = np.uint32(cells[e])
-            left[e] = np.int32(maps[cell] >> np.uint32(10))
-            right[e] = np.int32(maps[cell + np.uint32(1)] >> np.uint32(10))
-    for e in range(INPUTS):
-        p = np.int32(np.int32(left[e] * np.int32(np.int32(256) - part[e]) + right[e] * part[e]) >> 8) | np.int32(1)
-        cells[e] = np.int32(cells[e] + np.int32(part[e] >> 7))
-        a = np.float32(p).view(np.int32)
-        b = np.float32(np.int32(np.int32(1 << 22) - p)).view(np.int32)
-        odds = np.int32(np.int32(np.int32(a >> 23) - np.int32(b >> 23)) * np.int32(LOG_UNIT)) - more[e]
-        a, b = np.int32(a >> 12) & np.int32(2047), np.int32(b >> 12) & np.int32(2047)
-        a = np.int32(a >> 1) + np.int32(np.int32(np.int32(a * np.int32(np.int32(2048) - a)) * _BEND) >> 22)
-        b = np.int32(b >> 1) + np.int32(np.int32(np.int32(b * np.int32(np.int32(2048) - b)) * _BEND) >> 22)
-        odds = np.int32(odds + np.int32(a - b))
-        change[e] = np.int32(np.int32(odds ^ turn[e]) - turn[e])
-    for e in range(EXPERTS):
-        if not _takes_part(here, e):
-            change[e] = np.int32(0)
-    change[EXPERTS] = x
-    for e in range(EXPERTS + 1, INPUTS):
-        change[e] = np.int32(0)
+    place = _limited((spread(x) ^ turn) - turn + REACH * LOG_UNIT, 0, 2 * REACH * LOG_UNIT - 1)
+    part = (place >> 2) & 255
+    cells = load_int32x16(FIRST_BUCKET.ctypes.data) + state * BUCKETS + (place >> 10) + base
+    left, right = _look_up(maps, cells, scratch)
+    low, high = (left >> 10) & _FULL, (right >> 10) & _FULL
+    p = ((low * (256 - part) + high * part) >> 8) | 1
+    odds = _bent(float_bits(p)) - _bent(float_bits((1 << 22) - p)) - place + REACH * LOG_UNIT
+    change = where(here, (odds ^ turn) - turn, 0)
+    nearer_right = part > 127
+    return where(mask16(1 << EXPERTS), spread(x), change), cells + (part >> 7), where(nearer_right, right, left)
 
 
-@_compiled
-def _learn_maps(maps, cells, turn, here, bit):  # type: ignore[no-untyped-def]
-    for e in range(EXPERTS):
-        if _takes_part(here, e):
-            cell = np.uint32(cells[e])
-            maps[cell] = learned(maps[cell], bit ^ (turn[e] & 1), MAP_LIMIT)
-
-
-@_compiled
-def _learn_lists(values, counts, contexts, offsets, value):  # type: ignore[no-untyped-def]
-    """Every list of a sample, in one loop without branches."""
-    for e in range(LISTS):
-        check = (contexts[e] >> 24) & 255
-        values[e], counts[e] = value_lists.learn(values[e], counts[e], (value - offsets[e]) & 255, check)
-
-
-@_compiled
-def _packed(planes, y, x):  # type: ignore[no-untyped-def]
-    """All channels of a pixel in one number."""
-    number = np.int64(0)
-    for k in range(planes.shape[2]):
-        number = (number << 8) + np.int64(planes[y, x, k])
-    return number
+@_inlined
+def _learn_maps(maps, places, cells, turn, here, bit, scratch):  # type: ignore[no-untyped-def]
+    """`learned` of the cells at `places`, with the bit turned as the states were."""
+    count, p = cells & 1023, (cells >> 10) & _FULL
+    target = (turn ^ -bit) & _FULL
+    p += product(target - p, reciprocals(count), 16)
+    _put(maps, places, where(here, (p << 10) | _limited(count + 1, 0, MAP_LIMIT), cells), scratch)
 
 
 class Memory(NamedTuple):
@@ -250,42 +204,37 @@ class Memory(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch of a sample: a number an expert in each array, or a list, or a node of the tree."""
+    """Scratch of a sample.
+
+    Attributes:
+        tree: int32[512], sums of frequencies, see `vectors.add_up`.
+        slots: int64[LISTS], of each list.
+        words: uint64[4, 8], values and counts of the lists and of the match, and what the lists have learned.
+        new: uint64[8], `NEW` of those that take part, else 0.
+        scratch: int32[32].
+        ahead: int64[RING, 20], what samples to come are known by, see `_look_ahead`.
+        around: int64[H], hashes of the neighbourhoods of a step's pixels.
+        plain: int32[RING, 2, 8], of experts without memory: levels from which they measure cuts, and what they add.
+    """
 
     tree: np.ndarray
-    slot_values: np.ndarray
-    slot_counts: np.ndarray
-    values: np.ndarray
-    held: np.ndarray
-    unseen: np.ndarray
-    state: np.ndarray
-    turn: np.ndarray
-    cells: np.ndarray
-    change: np.ndarray
-    below: np.ndarray
-    above: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    part: np.ndarray
-    more: np.ndarray
     slots: np.ndarray
-    offsets: np.ndarray
-    contexts: np.ndarray
-    counter: np.ndarray
+    words: np.ndarray
+    new: np.ndarray
+    scratch: np.ndarray
+    ahead: np.ndarray
+    around: np.ndarray
+    plain: np.ndarray
 
 
 class Near(NamedTuple):
-    """Rows and columns of a pixel's neighbours; outside of the image the nearest known pixel inside."""
+    """Where a pixel's neighbours begin in the samples; outside of the image the nearest known pixel inside."""
 
-    yw: int
-    xw: int
-    yn: int
-    xn: int
-    ynw: int
-    xnw: int
-    xne: int
-    yww: int
-    xww: int
+    left: int
+    upper: int
+    corner: int
+    right: int
+    second: int
 
 
 class Around(NamedTuple):
@@ -294,8 +243,7 @@ class Around(NamedTuple):
     left: int
     upper: int
     corner: int
-    right: int
-    second_left: int
+    second: int
     known: int
     first: int
     before: int
@@ -303,82 +251,90 @@ class Around(NamedTuple):
     before_upper: int
     change_left: int
     change_up: int
-    neighbourhood: int
-
-
-class Plain(NamedTuple):
-    """What states without memory are made of: levels from which cuts are measured, and what is added."""
-
-    left: int
-    upper: int
-    slope_up: int
-    slope_left: int
-
-
-@_compiled
-def _near(y, x, width):  # type: ignore[no-untyped-def]
-    """See `Near`."""
-    xw, yw = (x - 1, y) if x > 0 else (0, max(y - 1, 0))
-    xn, yn = (x, y - 1) if y > 0 else (max(x - 1, 0), y)
-    ynw = y - 1 if y > 0 else yw
-    xne = min(x + 1, width - 1) if y > 0 else xn
-    return Near(yw, xw, yn, xn, ynw, max(x - 1, 0), xne, y if x > 1 else yw, max(x - 2, 0))
-
-
-@_compiled
-def _changes(planes, y, x, row, column, channel):  # type: ignore[no-untyped-def]
-    """By how much the channels before differ from another pixel's, in one number."""
-    change = np.int64(0)
-    for k in range(channel):
-        change = change * 512 + np.int64(planes[y, x, k]) - np.int64(planes[row, column, k]) + 256
-    return change
-
-
-@_compiled
-def _around(planes, y, x, channel, near):  # type: ignore[no-untyped-def]
-    """See `Around`; at the first pixel of a tile neighbours are 128, and nothing is known of the others."""
-    c, known = channel, np.int64(channel)
-    first = before = np.int64(0)
-    if c > 0:
-        first, before = np.int64(planes[y, x, 0]), np.int64(planes[y, x, c - 1])
-        known = known * 256 + first
-    if c > 1:
-        known = known * 256 + before
-    if x + y == 0:
-        level, none = np.int64(128), np.int64(0)
-        neighbourhood = hashed(hashed(hashed(none, none), none), none)
-        return Around(level, level, level, level, level, known, first, before, none, none, none, none, neighbourhood)
-    left, upper = np.int64(planes[near.yw, near.xw, c]), np.int64(planes[near.yn, near.xn, c])
-    right, second = np.int64(planes[near.yn, near.xne, c]), np.int64(planes[near.yww, near.xww, c])
-    corner = np.int64(planes[near.ynw, near.xnw, c]) if y > 0 else left
-    before_left = before_upper = np.int64(0)
-    if c > 0:
-        before_left, before_upper = planes[near.yw, near.xw, c - 1], planes[near.yn, near.xn, c - 1]
-        change_left = _changes(planes, y, x, near.yw, near.xw, c)
-        change_up = _changes(planes, y, x, near.yn, near.xn, c)
-    else:
-        change_left = (upper - corner) * 512 + right - upper
-        change_up = (left - corner) * 512 + right - upper
-    neighbourhood = hashed(_packed(planes, near.yw, near.xw), _packed(planes, near.yn, near.xn))
-    neighbourhood = hashed(neighbourhood, _packed(planes, near.ynw, near.xnw))
-    neighbourhood = hashed(neighbourhood, _packed(planes, near.yn, near.xne))
-    return Around(
-        left, upper, corner, right, second, known, first, before, np.int64(before_left), np.int64(before_upper),
-        change_left, change_up, neighbourhood,
-    )  # fmt: skip
 
 
 @_inlined
-def _find_match(memory, planes, y, x, step, key):  # type: ignore[no-untyped-def]
+def _near(y, x, width, channels):  # type: ignore[no-untyped-def]
+    """See `Near`."""
+    own = y * width + x
+    left = own - 1 if x > 0 else max(y - 1, 0) * width
+    upper = own - width if y > 0 else max(x - 1, 0)
+    corner = max(y - 1, 0) * width + max(x - 1, 0)
+    right = (y - 1) * width + min(x + 1, width - 1) if y > 0 else upper
+    second = own - 2 if x > 1 else own - 1 if x == 1 else left
+    return Near(left * channels, upper * channels, corner * channels, right * channels, second * channels)
+
+
+@_inlined
+def _sample(samples, place):  # type: ignore[no-untyped-def]
+    return np.int64(samples[_u(place)])
+
+
+@_inlined
+def _packed(samples, place, channels):  # type: ignore[no-untyped-def]
+    """All channels of a pixel in one number."""
+    number = np.int64(samples[_u(place)])
+    for k in range(1, channels):
+        number = (number << 8) + np.int64(samples[_u(place + k)])
+    return number
+
+
+@_inlined
+def _changes(samples, own, other, channel):  # type: ignore[no-untyped-def]
+    """By how much the channels before differ from another pixel's, in one number."""
+    change = np.int64(0)
+    for k in range(channel):
+        change = change * 512 + np.int64(samples[_u(own + k)]) - np.int64(samples[_u(other + k)]) + 256
+    return change
+
+
+@_inlined
+def _neighbourhood(samples, near, channels, begun):  # type: ignore[no-untyped-def]
+    """A hash of the four nearest pixels, of zeros at the first pixel of a tile."""
+    none = np.int64(0)
+    if not begun:
+        return hashed(hashed(hashed(none, none), none), none)
+    two = hashed(_packed(samples, near.left, channels), _packed(samples, near.upper, channels))
+    return hashed(hashed(two, _packed(samples, near.corner, channels)), _packed(samples, near.right, channels))
+
+
+@_inlined
+def _around(samples, own, c, near, begun):  # type: ignore[no-untyped-def]
+    """See `Around`; at the first pixel of a tile neighbours are 128, and nothing is known of the others."""
+    known, first, before = np.int64(c), np.int64(0), np.int64(0)
+    if c > 0:
+        first, before = _sample(samples, own), _sample(samples, own + c - 1)
+        known = known * 256 + first
+    if c > 1:
+        known = known * 256 + before
+    if not begun:
+        level, none = np.int64(128), np.int64(0)
+        return Around(level, level, level, level, known, first, before, none, none, none, none)
+    left, upper = _sample(samples, near.left + c), _sample(samples, near.upper + c)
+    corner, second = _sample(samples, near.corner + c), _sample(samples, near.second + c)
+    if c > 0:
+        before_left, before_upper = _sample(samples, near.left + c - 1), _sample(samples, near.upper + c - 1)
+        change_left, change_up = _changes(samples, own, near.left, c), _changes(samples, own, near.upper, c)
+    else:
+        before_left = before_upper = np.int64(0)
+        right = _sample(samples, near.right)
+        change_left = (upper - corner) * 512 + right - upper
+        change_up = (left - corner) * 512 + right - upper
+    return Around(left, upper, corner, second, known, first, before, before_left, before_upper, change_left, change_up)
+
+
+@_inlined
+def _find_match(memory, samples, channels, y, x, step, key):  # type: ignore[no-untyped-def]
     """Choose the pixel that this one may repeat: right of what the left one repeated, or the last with the key."""
-    width = planes.shape[1]
+    width = memory.pointer.shape[1]
     place = key & (memory.matches.size - 1)
     at, long = np.int64(-1), np.int64(0)
     if x > 0 and memory.pointer[y, x - 1] >= 0:
         at, long = np.int64(memory.pointer[y, x - 1]), np.int64(memory.length[y, x - 1])
-        row, column = at // width, at % width
-        long = min(long + 1, LONGEST) if _packed(planes, row, column) == _packed(planes, y, x - 1) else long >> 2
-        at = at + 1 if column + 1 < width and long > 0 else np.int64(-1)
+        own = (y * width + x - 1) * channels
+        same = _packed(samples, at * channels, channels) == _packed(samples, own, channels)
+        long = min(long + 1, LONGEST) if same else long >> 2
+        at = at + 1 if at % width + 1 < width and long > 0 else np.int64(-1)
     if at < 0:
         at, long = np.int64(memory.matches[place]), np.int64(1)
     if at >= 0 and at % width + 2 * (at // width) >= step:
@@ -389,98 +345,140 @@ def _find_match(memory, planes, y, x, step, key):  # type: ignore[no-untyped-def
 
 
 @_inlined
-def _see_match(memory, work, planes, y, x, channel):  # type: ignore[no-untyped-def]
+def _see_match(memory, work, samples, channels, y, x, channel):  # type: ignore[no-untyped-def]
     """The repeated pixel's value as a list of one, if its channels before are this pixel's."""
-    work.values[MATCH] = work.held[MATCH] = _u(0)
-    work.unseen[MATCH] = True
-    at, width = np.int64(memory.pointer[y, x]), planes.shape[1]
+    work.words[0, MATCH] = work.words[1, MATCH] = _u(0)
+    at = np.int64(memory.pointer[y, x]) * channels
     if at < 0:
         return
-    row, column = at // width, at % width
+    own = (y * memory.pointer.shape[1] + x) * channels
     for k in range(channel):
-        if planes[row, column, k] != planes[y, x, k]:
+        if samples[_u(at + k)] != samples[_u(own + k)]:
             return
-    work.values[MATCH] = _u(planes[row, column, channel])
-    work.held[MATCH] = _u(MATCH_COUNT[memory.length[y, x]])
-    work.unseen[MATCH] = False
+    work.words[0, MATCH] = _u(samples[_u(at + channel)])
+    work.words[1, MATCH] = _u(MATCH_COUNT[memory.length[y, x]])
 
 
 @_inlined
-def _see_lists(memory, work, here, around, c, parity, centre):  # type: ignore[no-untyped-def]
-    """Find each list of the sample's contexts."""
-    a, contexts, offsets = around, work.contexts, work.offsets
-    contexts[0] = hashed(a.known, np.int64(0) if c else a.left)
-    contexts[1] = hashed(a.known, a.left if c else a.second_left * 256 + a.left)
-    contexts[2] = hashed(hashed(a.known, a.left - a.before_left + 256), a.upper - a.before_upper + 256)
-    contexts[3] = hashed(np.int64(c * 4 + parity + 16), a.change_left)
-    contexts[4] = hashed(np.int64(c * 4 + parity + 32), a.change_up)
-    contexts[5] = hashed(a.known, centre)
-    contexts[6] = hashed(a.known, a.neighbourhood)
-    offsets[3] = a.left
-    offsets[4] = a.upper
+def _look_ahead(memory, work, here, samples, channels, y, x, c, centre, row, plain):  # type: ignore[no-untyped-def]
+    """What a sample of this step is known by, in a row of `ahead`; all but its own channels before is of earlier steps.
+
+    Columns: 0 the contexts of the lists, 8 their offsets, 16 where the counters of its contexts begin, 19 the key of
+    the match; and `plain` of `Work`.  What will be looked up is fetched.
+    """
+    width, begun = memory.pointer.shape[1], x + y > 0
+    near, own, parity = _near(y, x, width, channels), (y * width + x) * channels, (x & 1) + 2 * (y & 1)
+    a = _around(samples, own, c, near, begun)
+    if c == 0:
+        work.around[y] = _neighbourhood(samples, near, channels, begun)
+        row[19] = hashed(work.around[y], _sample(samples, near.second) if begun else np.int64(0))
+        prefetch(memory.matches.ctypes.data + 4 * (row[19] & (memory.matches.size - 1)))
+    row[0] = hashed(a.known, np.int64(0) if c else a.left)
+    row[1] = hashed(a.known, a.left if c else a.second * 256 + a.left)
+    row[2] = hashed(hashed(a.known, a.left - a.before_left + 256), a.upper - a.before_upper + 256)
+    row[3] = hashed(np.int64(c * 4 + parity + 16), a.change_left)
+    row[4] = hashed(np.int64(c * 4 + parity + 32), a.change_up)
+    row[5] = hashed(a.known, centre)
+    row[6] = hashed(a.known, work.around[y])
+    row[8 + 3], row[8 + 4] = a.left, a.upper
+    third = a.first
+    if c == 0:
+        third = a.upper
+    elif c == 1:
+        third = (a.left - a.before_left + a.before) & 255
+    row[16] = (c * 4 + parity) * COUNTER_NODES
+    row[17] = (12 + (a.before if c > 0 else a.left) + 256 * c) * COUNTER_NODES
+    row[18] = (12 + 3 * 256 + third + 256 * c) * COUNTER_NODES
+    plain[0, 3], plain[0, 4] = a.left, a.upper
+    plain[1, 3] = 32 * min(max(((a.upper - a.corner) >> 2) + 4, 0), 7) + 16
+    plain[1, 4] = 32 * min(max(((a.left - a.corner) >> 2) + 4, 0), 7) + 16
+    slots = memory.lists.shape[1]
+    for e in range(LISTS):
+        if here >> e & 1:
+            prefetch(memory.lists.ctypes.data + 16 * (e * slots + (row[e] & (slots - 1))))
+    for k in range(1, 3):
+        counters = memory.counters.ctypes.data + 4 * row[16 + k]
+        prefetch(counters)
+        prefetch(counters + 64 * (1 + (centre >> 4)))  # of the decisions from the fifth on, if the centre is near
+
+
+@_inlined
+def _see_lists(memory, work, here, row):  # type: ignore[no-untyped-def]
+    """Find each list of the sample's contexts: their words, int64[8] each, and that of the match."""
     mask = memory.lists.shape[1] - 1
     for e in range(LISTS):
-        if _takes_part(here, e):
-            slot = value_lists.find(memory.lists[e], contexts[e], mask)
+        if here >> e & 1:
+            slot = value_lists.find(memory.lists[e], row[e], mask)
             work.slots[e] = slot
-            work.slot_values[e], work.slot_counts[e] = memory.lists[e, slot, 0], memory.lists[e, slot, 1]
-    for e in range(LISTS):
-        if _takes_part(here, e):
-            work.unseen[e] = work.slot_counts[e] == _u(0)
-            work.values[e] = shifted(work.slot_values[e], offsets[e])
-            work.held[e] = work.slot_counts[e] & COUNTS
+            work.words[0, e], work.words[1, e] = memory.lists[e, slot, 0], memory.lists[e, slot, 1]
+    address = work.words.ctypes.data
+    return load_uint64x8(address), load_uint64x8(address + 64)
 
 
 @_inlined
-def _see_counters(work, around, c, parity):  # type: ignore[no-untyped-def]
-    """Where the counters of the sample's contexts begin."""
-    third = around.first
-    if c == 0:
-        third = around.upper
-    elif c == 1:
-        third = (around.left - around.before_left + around.before) & 255
-    work.counter[0] = (c * 4 + parity) * COUNTER_NODES
-    work.counter[1] = (12 + (around.before if c > 0 else around.left) + 256 * c) * COUNTER_NODES
-    work.counter[2] = (12 + 3 * 256 + third + 256 * c) * COUNTER_NODES
-
-
-@_compiled
-def _see_plain(around):  # type: ignore[no-untyped-def]
-    """See `Plain`."""
-    slope_up = 32 * min(max(((around.upper - around.corner) >> 2) + 4, 0), 7)
-    slope_left = 32 * min(max(((around.left - around.corner) >> 2) + 4, 0), 7)
-    return Plain(around.left, around.upper, slope_up + 16, slope_left + 16)
+def _see_counters(memory, row, node):  # type: ignore[no-untyped-def]
+    """The cells of the sample's three counters at a node, int32[8]."""
+    return three(
+        np.int64(memory.counters[_u(row[16] + node)]),
+        np.int64(memory.counters[_u(row[17] + node)]),
+        np.int64(memory.counters[_u(row[18] + node)]),
+    )
 
 
 @_inlined
-def _states(memory, work, here, plain, node, cut, prefix, shift, downward):  # type: ignore[no-untyped-def]
-    """The state of every expert at a decision, 0 of a list or counter that is absent; `node` is the counters'."""
-    _list_evidence(work.values, work.held, prefix, shift, work.below, work.above)
-    _list_states_at(work.below, work.above, work.unseen, downward, work.state, work.turn)
-    for k in range(3):
-        if not _takes_part(here, COUNTERS + k):
-            continue
-        cell = memory.counters[work.counter[k] + node]
-        count, level = cell & np.uint32(1023), LEVEL[cell >> np.uint32(22)]
-        if count == np.uint32(0):
-            work.turn[COUNTERS + k] = -1 if downward else 0
-            work.state[COUNTERS + k] = 0
-        else:
-            work.turn[COUNTERS + k] = level >> 31
-            work.state[COUNTERS + k] = (abs(level) - 1) * 4 + 1 + SEEN[count]
-    work.state[PLAIN] = min(max(cut - plain.left, -16), 15) + plain.slope_up
-    work.state[PLAIN + 1] = min(max(cut - plain.upper, -16), 15) + plain.slope_left
+def _learn_counters(memory, here, row, node, cells, bit):  # type: ignore[no-untyped-def]
+    """Those cells after a decision, where they take part."""
+    count, p = cells & 1023, (cells >> 10) & _FULL
+    p += product((-bit & _FULL) - p, reciprocals(count), 16)
+    cells = where(mask8(here >> COUNTERS), (p << 10) | _limited(count + 1, 0, COUNTER_LIMIT), cells)
+    memory.counters[_u(row[16] + node)] = element(cells, 0)
+    memory.counters[_u(row[17] + node)] = element(cells, 1)
+    memory.counters[_u(row[18] + node)] = element(cells, 2)
 
 
-@_compiled
+@_inlined
+def _counter_states(cells, here, downward):  # type: ignore[no-untyped-def]
+    """State and turn of the counters, 0 of those that take no part."""
+    count, for_one = cells & 1023, 2 * ((cells >> 22) & 1023) + 1
+    for_zero = 2048 - for_one
+    larger, smaller = where(for_one > for_zero, for_one, for_zero), where(for_one > for_zero, for_zero, for_one)
+    seen = flags(count > 3) + flags(count > 15) + flags(count > 99)
+    state, turn = 4 * _limited(octaves(larger, smaller), 0, 10) + 1 + seen, 0 - flags(for_zero > for_one)
+    present = mask8(here >> COUNTERS & 7)
+    state, turn = where(count == 0, 0, state), where(count == 0, -downward, turn)
+    return where(present, state, 0), where(present, turn, 0)
+
+
+@_inlined
+def _class(evidence):  # type: ignore[no-untyped-def]
+    """0 to 7: itself up to 3, then up to 5, 8, 14 and above."""
+    less = where(evidence > 4, 4, evidence)
+    return less + flags(evidence > 5) + flags(evidence > 8) + flags(evidence > 14)
+
+
+@_inlined
+def _states(here, lists, cells, levels, cut, prefix, shift, downward):  # type: ignore[no-untyped-def]
+    """State and turn of every expert at a decision; `levels` as `_look_ahead` wrote them, at an address."""
+    values, held, unseen = lists
+    below, above = value_lists.halves(values, held, prefix, shift)
+    below, above = _class(below), _class(above)
+    turned = flags(below > above) | (flags(below == above) & downward)
+    larger, smaller = where(below > above, below, above), where(below > above, above, below)
+    state = ((larger * (larger + 1)) >> 1) + smaller
+    state = where(state == 0, unseen, state)
+    counter_state, counter_turn = _counter_states(cells, here, downward)
+    plain = _limited(cut - load_int32x8(levels), -16, 15) + load_int32x8(levels + 32)
+    others = where(mask8(0b111), counter_state, where(mask8(0b11000), plain, 0))
+    return joined(state, others), joined(0 - turned, counter_turn), state
+
+
+@_inlined
 def _seen_lists(state):  # type: ignore[no-untyped-def]
     """How many lists have something below this node, and a class of the match's state or of the neighbourhood's."""
-    number = np.int64(0)
-    for e in range(MATCH + 1):
-        number += state[e] != 0 and state[e] != NEW
-    best = np.int64(state[MATCH])
+    number = how_many((state != 0) & (state != NEW))
+    best = element(state, MATCH)
     if best in (0, NEW):
-        best = np.int64(state[MATCH - 1])
+        best = element(state, MATCH - 1)
     return number * 16 + (0 if best in (0, NEW) else 1 + best // 6)
 
 
@@ -491,18 +489,16 @@ def _row(weights, k, number):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _mix(memory, work, c, node, depth, odds):  # type: ignore[no-untyped-def]
+def _mix(memory, c, node, depth, odds, change, lists_state):  # type: ignore[no-untyped-def]
     """All that follows at a decision: probability, before the last map too, odds and places of all that learns."""
     size = np.int64(abs(odds))
-    sets = (
-        c * 512 + depth * 16 + min(15, size >> 9),
-        c * 512 + np.int64(work.state[0]),
-        c * 512 + _seen_lists(work.state),
-    )
-    inputs = work.change.ctypes.data
-    x0 = min(max(dot(_row(memory.weights, 0, sets[0]), inputs) >> 16, -LIMIT), LIMIT)
-    x1 = min(max(dot(_row(memory.weights, 1, sets[1]), inputs) >> 16, -LIMIT), LIMIT)
-    x2 = min(max(dot(_row(memory.weights, 2, sets[2]), inputs) >> 16, -LIMIT), LIMIT)
+    a0 = _row(memory.weights, 0, c * 512 + depth * 16 + min(15, size >> 9))
+    a1 = _row(memory.weights, 1, c * 512 + element(lists_state, 0))
+    a2 = _row(memory.weights, 2, c * 512 + _seen_lists(lists_state))
+    w0, w1, w2 = load_int32x16(a0), load_int32x16(a1), load_int32x16(a2)
+    x0 = min(max(dot(w0, change) >> 16, -LIMIT), LIMIT)
+    x1 = min(max(dot(w1, change) >> 16, -LIMIT), LIMIT)
+    x2 = min(max(dot(w2, change) >> 16, -LIMIT), LIMIT)
     second = (c * 8 + depth) * 8 + min(7, size >> 10)
     w = memory.second[second]
     mixed = min(max((x0 * w[0] + x1 * w[1] + x2 * w[2]) >> 16, -LIMIT), LIMIT)
@@ -514,34 +510,42 @@ def _mix(memory, work, c, node, depth, odds):  # type: ignore[no-untyped-def]
         b = np.int64(memory.last[cell + 1] >> np.uint32(10)) * part
         p = (3 * p_mixed + ((a + b) >> 8)) >> 2
     p = min(max(p, np.int64(1)), np.int64(_ALL - 1))
-    return p, p_mixed, (x0, x1, x2), sets, second, cell + (part >> 9)
+    return p, p_mixed, second, cell + (part >> 9), ((x0, a0, w0), (x1, a1, w1), (x2, a2, w2))
 
 
 @_inlined
-def _learn(memory, work, here, mix, bit):  # type: ignore[no-untyped-def]
+def _learn_weights(mixer, change, target):  # type: ignore[no-untyped-def]
+    """A set's row: weights and where they are, after it gave odds."""
+    odds, address, weights = mixer
+    error = (target - squash(odds)) >> (PROBABILITY_BITS - RATE)
+    weights += (change * error + (1 << RATE - 1)) >> RATE
+    store(address, _limited(weights, -WEIGHT_LIMIT, WEIGHT_LIMIT))
+
+
+@_inlined
+def _learn(memory, change, mix, bit):  # type: ignore[no-untyped-def]
     """Everything that mixed learns from a decision; `mix` as `_mix` gave it."""
-    _, p_mixed, odds_of, sets, second, cell = mix
+    _, p_mixed, second, cell, (first, between, last) = mix
     target = bit << PROBABILITY_BITS
     memory.last[cell] = learned(memory.last[cell], bit, MAP_LIMIT)
     error_mixed, w = (target - p_mixed) >> 8, memory.second[second]
-    for k in range(SETS):
-        w[k] = min(max(w[k] + ((odds_of[k] * error_mixed) >> SECOND_RATE), -WEIGHT_LIMIT), WEIGHT_LIMIT)
-        error = (target - squash(odds_of[k])) >> (PROBABILITY_BITS - RATE)
-        _learn_weights(_row(memory.weights, k, sets[k]), work.change.ctypes.data, error)
-    _learn_maps(memory.maps, work.cells, work.turn, here, bit)
+    w[0] = min(max(w[0] + ((first[0] * error_mixed) >> SECOND_RATE), -WEIGHT_LIMIT), WEIGHT_LIMIT)
+    w[1] = min(max(w[1] + ((between[0] * error_mixed) >> SECOND_RATE), -WEIGHT_LIMIT), WEIGHT_LIMIT)
+    w[2] = min(max(w[2] + ((last[0] * error_mixed) >> SECOND_RATE), -WEIGHT_LIMIT), WEIGHT_LIMIT)
+    _learn_weights(first, change, target)
+    _learn_weights(between, change, target)
+    _learn_weights(last, change, target)
 
 
 @_inlined
-def _learn_trust(memory, work, c, odds, prefix, shift, bit):  # type: ignore[no-untyped-def]
+def _learn_trust(memory, lists, c, odds, prefix, shift, bit):  # type: ignore[no-untyped-def]
     """After a decision of the network alone: less trust where it was wrong and a list knew, else a bit more."""
     if (odds > 0) == (bit == 1):
         memory.trust[c] = max(memory.trust[c] - TRUST_BACK, SURE << 5)
         return
-    _list_evidence(work.values, work.held, prefix, shift, work.below, work.above)
-    for e in range(MATCH + 1):
-        if (work.above[e] if bit else work.below[e]) > 0:
-            memory.trust[c] = min(memory.trust[c] + FALSE_TRUST, (24 * LOG_UNIT) << 5)
-            return
+    below, above = value_lists.halves(lists[0], lists[1], prefix, shift)
+    if how_many((above if bit else below) > 0):
+        memory.trust[c] = min(memory.trust[c] + FALSE_TRUST, (24 * LOG_UNIT) << 5)
 
 
 @_compiled
@@ -551,42 +555,39 @@ def _upper(size, p, leaves):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _code_value(decoding, value, memory, work, here, plain, c, coder, words):  # type: ignore[no-untyped-def]
+def _code_value(decoding, value, memory, work, here, lists, row, levels, c, coder, words):  # type: ignore[no-untyped-def]
     """Eight decisions, each of which cuts the interval of the last one in two; the value, and the interval's size."""
     low, node = np.int64(0), np.int64(1)
     below, size, point = np.int64(0), np.int64(_ALL), np.int64(0)
     if decoding:
         point = quantile(coder)
-    base = np.int32(c * MAP_SIZE)
+    maps, mask, scratch = memory.maps.ctypes.data, mask16(here), work.scratch.ctypes.data
     for depth in range(8):
         shift = 7 - depth
         prefix, bit = low >> (shift + 1), (value >> shift) & 1
         late = max(depth - 4, 0)
         counter = node if depth < 4 else (((node >> late) - 15) << 4) + (1 << late) + (node & ((1 << late) - 1))
-        n0, n1 = np.int64(work.tree[2 * node]), np.int64(work.tree[2 * node + 1])
+        cells = _see_counters(memory, row, counter)
+        n0, n1 = np.int64(work.tree[_u(2 * node)]), np.int64(work.tree[_u(2 * node + 1)])
         odds = np.int32(logarithm(n1) - logarithm(n0))
         if abs(odds) > memory.trust[c] >> 5:
             upper = _upper(size, (n1 << PROBABILITY_BITS) // (n1 + n0), 1 << shift)
             if decoding:
                 bit = np.int64(point >= below + size - upper)
-            _learn_trust(memory, work, c, odds, prefix, shift, bit)
+            _learn_trust(memory, lists, c, odds, prefix, shift, bit)
         else:
-            _states(memory, work, here, plain, counter, low + (1 << shift), prefix, shift, odds < 0)
-            _refine(
-                odds, work.state, work.turn, base, here, memory.maps, work.cells, work.change,
-                work.left, work.right, work.part, work.more,
-            )  # fmt: skip
-            mix = _mix(memory, work, c, node, depth, odds)
+            cut, downward = low + (1 << shift), np.int64(odds < 0)
+            state, turn, lists_state = _states(here, lists, cells, levels, cut, prefix, shift, downward)
+            change, places, learners = _refine(odds, state, turn, c * MAP_SIZE, mask, maps, scratch)
+            mix = _mix(memory, c, node, depth, odds, change, lists_state)
             upper = _upper(size, mix[0], 1 << shift)
             if decoding:
                 bit = np.int64(point >= below + size - upper)
-            _learn(memory, work, here, mix, bit)
+            _learn(memory, change, mix, bit)
+            _learn_maps(maps, places, learners, turn, mask, bit, scratch)
         below += size - upper if bit else 0
         size = upper if bit else size - upper
-        for k in range(3):
-            if _takes_part(here, COUNTERS + k):
-                at = work.counter[k] + counter
-                memory.counters[at] = learned(memory.counters[at], bit, COUNTER_LIMIT)
+        _learn_counters(memory, here, row, counter, cells, bit)
         low += bit << shift
         node = 2 * node + bit
     if decoding:
@@ -597,53 +598,62 @@ def _code_value(decoding, value, memory, work, here, plain, c, coder, words):  #
 
 
 @_compiled
-def code(decoding, channel, step, first, counts, centres, planes, coder, words, memory, work, here, costs):  # type: ignore[no-untyped-def]
+def code(decoding, channel, channels, step, first, counts, centres, samples, coder, words, memory, work, here, costs):  # type: ignore[no-untyped-def]
     """Code a channel of a step's pixels, the lanes from `first` on, and learn from them.
 
     Args:
         decoding: whether values come from the words; else they are in `planes` and go to the words.
         channel: their channel.
+        channels: how many there are.
         step: the wavefront's; lane y is the pixel (y, step - 2 y).
         first: the first lane.
         counts: float32[lanes, 256] of the network, sum 2^24 - 256.
         centres: int32[lanes], predicted values.
-        planes: uint8[H, W, C], known where coded.
+        samples: uint8[H W C], known where coded.
         coder: of `range_coder`, its state.
         words: its words.
         memory: what was learned so far.
         work: scratch.
-        here: which experts take part, see `_takes_part`.
+        here: the mask of experts that take part.
         costs: float64[lanes], gets the bits that an ideal coder spends on each (for reports).
 
     Returns:
         Their sum.
     """
-    spent, width = 0.0, planes.shape[1]
-    for lane in range(len(counts)):
-        y = first + lane
+    spent, lanes = 0.0, len(counts)
+    for lane in range(-AHEAD, lanes):
+        if lane + AHEAD < lanes:
+            y = first + lane + AHEAD
+            number, centre = (lane + AHEAD) % RING, np.int64(centres[lane + AHEAD])
+            row, plain = work.ahead[number], work.plain[number]
+            _look_ahead(memory, work, here, samples, channels, y, step - 2 * y, channel, centre, row, plain)
+        if lane < 0:
+            continue
+        y, row, levels = first + lane, work.ahead[lane % RING], work.plain[lane % RING].ctypes.data
         x = step - 2 * y
-        centre, parity = np.int64(centres[lane]), (x & 1) + 2 * (y & 1)
-        _sums(counts[lane], work.tree)
-        near = _near(y, x, width)
-        around = _around(planes, y, x, channel, near)
-        if channel == 0 and _takes_part(here, MATCH):
-            key = hashed(around.neighbourhood, np.int64(planes[near.yww, near.xww, 0]) if x + y else np.int64(0))
-            _find_match(memory, planes, y, x, step, key)
-        if _takes_part(here, MATCH):
-            _see_match(memory, work, planes, y, x, channel)
-        _see_lists(memory, work, here, around, channel, parity, centre)
-        _see_counters(work, around, channel, parity)
-        plain = _see_plain(around)
-        value = np.int64(planes[y, x, channel])
-        value, size = _code_value(decoding, value, memory, work, here, plain, channel, coder, words)
+        own = (y * memory.pointer.shape[1] + x) * channels + channel
+        add_up(counts.ctypes.data + 4 * NODES * lane, work.tree.ctypes.data)
+        if here >> MATCH & 1:
+            if channel == 0:
+                _find_match(memory, samples, channels, y, x, step, row[19])
+            _see_match(memory, work, samples, channels, y, x, channel)
+        values, uses = _see_lists(memory, work, here, row)
+        offsets = load_uint64x8(row.ctypes.data + 64)
+        unseen = lower_halves(where(uses == 0, load_uint64x8(work.new.ctypes.data), 0))
+        lists = (value_lists.shifted(values, offsets), uses & COUNTS, unseen)
+        value, size = _code_value(
+            decoding, _sample(samples, own), memory, work, here, lists, row, levels, channel, coder, words
+        )
         costs[lane] = PROBABILITY_BITS - np.log2(np.float64(size))
         spent += costs[lane]
-        planes[y, x, channel] = value
-        _learn_lists(work.slot_values, work.slot_counts, work.contexts, work.offsets, value)
+        samples[_u(own)] = value
+        values, uses = value_lists.learn(values, uses, (value - offsets) & 255)
+        store(work.words.ctypes.data + 128, values)
+        store(work.words.ctypes.data + 192, uses)
         for e in range(LISTS):
-            if _takes_part(here, e):
+            if here >> e & 1:
                 slot = work.slots[e]
-                memory.lists[e, slot, 0], memory.lists[e, slot, 1] = work.slot_values[e], work.slot_counts[e]
+                memory.lists[e, slot, 0], memory.lists[e, slot, 1] = work.words[2, e], work.words[3, e]
     return spent
 
 
@@ -679,13 +689,15 @@ class Experts:
         mask: int = ALL,
     ) -> None:
         pixels = height, width
-        weights = np.zeros((SETS, channels * 512, INPUTS), np.int32)
+        weights = aligned((SETS, channels * 512, INPUTS), np.int32)
         weights[:, :, :EXPERTS], weights[:, :, EXPERTS] = EXPERT_WEIGHT, NETWORK_WEIGHT
+        begin = aligned((channels * MAP_SIZE,), np.uint32)
+        begin[:] = starting_map(begin.size) if maps is None else maps.ravel()
         self._memory = Memory(
-            np.zeros((LISTS, 1 << LIST_BITS, 2), np.uint64),
-            np.full(COUNTER_SIZE, 1 << 31, np.uint32),
+            aligned((LISTS, 1 << LIST_BITS, 2), np.uint64),
+            aligned((COUNTER_SIZE,), np.uint32, 1 << 31),
             np.full(1 << MATCH_BITS, -1, np.int32),
-            starting_map(channels * MAP_SIZE) if maps is None else maps.ravel().copy(),
+            begin,
             weights,
             np.full((channels * 64, SETS), NETWORK_WEIGHT // SETS, np.int64),
             starting_map(channels * NODES * BUCKETS) if last is None else last.ravel().copy(),
@@ -693,11 +705,13 @@ class Experts:
             np.full(pixels, -1, np.int32),
             np.zeros(pixels, np.int16),
         )
-        lists = np.zeros((4, MATCH + 1), np.uint64)
-        numbers, places = np.zeros((10, INPUTS), np.int32), np.zeros((3, LISTS), np.int64)
-        tree, unseen, counter = np.zeros(2 * NODES, np.int32), np.zeros(MATCH + 1, np.bool_), np.zeros(3, np.int64)
-        self._work = Work(tree, *lists, unseen, *numbers, *places, counter)  # type: ignore[call-arg]
-        self._here = None if mask == ALL else np.array([bool(mask >> e & 1) for e in range(EXPERTS)])
+        new = np.array([NEW * (mask >> e & 1) for e in range(MATCH + 1)], np.uint64)
+        self._work = Work(
+            np.zeros(2 * NODES, np.int32), np.zeros(LISTS, np.int64), np.zeros((4, 8), np.uint64), new,
+            np.zeros(32, np.int32), np.zeros((RING, 20), np.int64), np.zeros(height, np.int64),
+            np.zeros((RING, 2, 8), np.int32),
+        )  # fmt: skip
+        self._here = mask
         self.costs = np.zeros(height)
 
     def taught(self, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -747,5 +761,6 @@ class Experts:
         planes: np.ndarray,
         coder: range_coder.Encoder | range_coder.Decoder,
     ) -> float:
-        where, learned_so_far = (channel, step, first, counts, centres, planes), (self._memory, self._work)
+        where = channel, planes.shape[2], step, first, counts, centres, planes.reshape(-1)
+        learned_so_far = self._memory, self._work
         return float(code(decoding, *where, coder.state, coder.words, *learned_so_far, self._here, self.costs))

@@ -18,7 +18,6 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 
-from pixcodec.exact.network import LOGIT_UNIT, SYMBOLS
 from pixcodec.exact.emit import (
     F32,
     FLOATS,
@@ -34,6 +33,7 @@ from pixcodec.exact.emit import (
     loop,
     specialise,
 )
+from pixcodec.exact.network import LOGIT_UNIT, SYMBOLS
 
 TOTAL = (1 << 24) - SYMBOLS  # sum of the counts of a row
 EXP2_BITS = 24

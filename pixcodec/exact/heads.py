@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 from numba import njit
 
+from pixcodec.exact.emit import aligned, specialise
 from pixcodec.exact.matmul import OUTPUTS, TERMS, VectorBackend, pack, padded
 from pixcodec.exact.network import STREAM_LIMIT
 from pixcodec.exact.products import layer_kernel
 from pixcodec.exact.rounding import rescaled
-from pixcodec.exact.emit import aligned, specialise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,19 +32,23 @@ class Heads(Protocol):
     """What `wavefront.Wavefront` asks of heads.
 
     Attributes:
-        input: [1, lanes, inputs or more], into whose first rows the step's features are written, codes behind them.
+        inputs: for each channel [1, lanes, inputs or more], whose first rows get the step's features and, behind them,
+            codes; the same one for all where nobody looks back.
         unsigned_offset, signed_offset: added to features 0..255 and to codes -128..127 there.
     """
 
-    input: np.ndarray
+    inputs: list[np.ndarray]
     unsigned_offset: int
     signed_offset: int
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
-        """int16[rows, classes] of a channel from the first rows of `input`."""
+        """int16[rows, classes] of a channel from the first rows of its input."""
 
     def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
-        """The symbols int[rows] that came where the logits gave counts float32[rows, 256]."""
+        """The symbols int[rows] that came where the logits gave counts float32[rows, 256].
+
+        May run beside everything but this channel's `logits` and other calls of itself.
+        """
 
 
 @_compiled
@@ -72,7 +76,8 @@ class FixedHeads:
         self.unsigned_offset, self.signed_offset = backend.unsigned_offset, backend.signed_offset
         head = network.heads[-1]
         width, self._classes = head.hidden.bias.size, head.output.bias.size
-        self.input = aligned((1, lanes, padded(head.input.weight.shape[1], TERMS)), backend.stored)
+        inputs = aligned((1, lanes, padded(head.input.weight.shape[1], TERMS)), backend.stored)
+        self.inputs = [inputs] * len(network.heads)
         self._hidden = [aligned((1, lanes, padded(width, OUTPUTS)), backend.stored) for _ in range(2)]
         sizes = {padded(p.bias.size, OUTPUTS) for p in (head.input, head.hidden, head.output)}
         self._sums: dict[int, np.ndarray] = {size: np.zeros((lanes, size), backend.sums) for size in sizes}
@@ -94,7 +99,7 @@ class FixedHeads:
         head, (first, second, last) = self.network.heads[channel], self._packed[channel]
         a, b = (hidden[0, :, : head.hidden.bias.size] for hidden in self._hidden)
         logits, offset = self._logits[:rows, : self._classes], self.unsigned_offset
-        to_bytes(self._product(self.input, rows, head.input, first), head.input.scale, rows, a, 0, offset)
+        to_bytes(self._product(self.inputs[channel], rows, head.input, first), head.input.scale, rows, a, 0, offset)
         to_bytes(self._product(self._hidden[0], rows, head.hidden, second), head.hidden.scale, rows, b, 0, offset)
         to_stream(self._product(self._hidden[1], rows, head.output, last), head.output.scale, rows, logits)
         return logits
@@ -153,7 +158,7 @@ class VectorHeads(FixedHeads):
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
         """See `Heads`."""
-        self._run(self.input, rows, *self._layers[channel], *self._hidden, self._logits)
+        self._run(self.inputs[channel], rows, *self._layers[channel], *self._hidden, self._logits)
         return self._logits[:rows, : self._classes]
 
 

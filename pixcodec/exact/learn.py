@@ -19,12 +19,12 @@ from llvmlite import ir
 from numba import njit, types
 
 from pixcodec.errors import ModelError
+from pixcodec.exact.emit import F32, FLOATS, I16, I32, INTS, LANES, Value, aligned, emitted, loop, specialise, splat
 from pixcodec.exact.frequencies import class_intervals
 from pixcodec.exact.heads import head_kernel, in_panels
 from pixcodec.exact.matmul import OUTPUTS, padded
 from pixcodec.exact.network import Learning
 from pixcodec.exact.products import ERROR, FINE, PRODUCTS, layer_kernel, pack, update_kernel, wide_product_kind
-from pixcodec.exact.emit import F32, FLOATS, I16, I32, INTS, LANES, Value, aligned, emitted, loop, specialise, splat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,8 +218,8 @@ class LearningHeads:
         inputs, width = padded(head.input.weight.shape[1], LANES), padded(head.hidden.bias.size, OUTPUTS)
         self._number = head.output.bias.size
         classes, teachers = padded(self._number, OUTPUTS), padded(min(lanes, TEACHERS), 2)
-        self.input = aligned((1, lanes, inputs), np.int16)
-        self._hidden = tuple(aligned((1, lanes, width), np.int16) for _ in range(2))
+        self.inputs = [aligned((1, lanes, inputs), np.int16) for _ in network.heads]
+        self._hidden = [tuple(aligned((1, lanes, width), np.int16) for _ in range(2)) for _ in network.heads]
         self._logits = aligned((lanes, classes), np.int16)
         self._errors = tuple(aligned((1, teachers, size), np.int16) for size in (width, width, classes))
         self._groups = tuple(
@@ -232,7 +232,7 @@ class LearningHeads:
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
         """See `heads.Heads`."""
-        self._run(self.input, rows, *self._products[channel], *self._hidden, self._logits)
+        self._run(self.inputs[channel], rows, *self._products[channel], *self._hidden[channel], self._logits)
         return self._logits[:rows, : self._number]
 
     def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
@@ -244,8 +244,8 @@ class LearningHeads:
         powers *= (b1, b2)
         step = np.sqrt(one - powers[1]) / (one - powers[0])
         self._learn(
-            counts, centres, symbols[:rows], self._low, self._high, self._classes, self._number, self.input,
-            *self._hidden, self._errors, self._groups, self._learned[channel], self._no_bias, self._no_scale,
-            one / np.float32(rows), one - b1, one - b2, np.array(self.learning.rates, np.float32) * step,
-            np.float32(self.learning.epsilon),
+            counts, centres, symbols[:rows], self._low, self._high, self._classes, self._number,
+            self.inputs[channel], *self._hidden[channel], self._errors, self._groups, self._learned[channel],
+            self._no_bias, self._no_scale, one / np.float32(rows), one - b1, one - b2,
+            np.array(self.learning.rates, np.float32) * step, np.float32(self.learning.epsilon),
         )  # fmt: skip

@@ -27,9 +27,9 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 
+from pixcodec.exact.emit import ALIGNMENT, F32, FLOATS, I16, I32, LANES, Value, emitted, loop, specialise
 from pixcodec.exact.kernels import accumulation, regression, statistics, working
 from pixcodec.exact.steps import active_lanes, number_of_steps
-from pixcodec.exact.emit import ALIGNMENT, F32, FLOATS, I16, I32, LANES, Value, emitted, loop, specialise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

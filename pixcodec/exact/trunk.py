@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numba import njit
 
+from pixcodec.exact.emit import aligned, specialise
 from pixcodec.exact.heads import to_bytes, to_stream
 from pixcodec.exact.matmul import OUTPUTS, TERMS, VectorBackend, pack, padded
 from pixcodec.exact.network import STREAM_LIMIT, phase_codes
 from pixcodec.exact.predict import REACH, TOP
 from pixcodec.exact.products import layer_kernel
 from pixcodec.exact.rounding import rescaled
-from pixcodec.exact.emit import aligned, specialise
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from pixcodec.exact.vectors import as_bytes, as_words, lower_halves, where
+
 VALUES = 7  # of a list
 LARGEST_COUNT = 31  # so that seven counts sum to less than a byte holds
 MOST_USES = 250
@@ -18,8 +20,8 @@ _u = np.uint64
 ONES, LOW, HIGH = _u(0x0101010101010101), _u(0x7F7F7F7F7F7F7F7F), _u(0x8080808080808080)
 COUNTS = _u(0x00FFFFFFFFFFFFFF)  # all bytes but the last
 _LAST = _u(0x0080000000000000)  # the high bit of the seventh byte
-_ROUND, _FIVE_BITS = _u(0x0004040404040404), _u(0x001F1F1F1F1F1F1F)
-_0, _1, _3, _5, _7, _8, _16, _32, _56 = (_u(n) for n in (0, 1, 3, 5, 7, 8, 16, 32, 56))
+_ROUND, _FIVE_BITS, _ALL = _u(0x0004040404040404), _u(0x001F1F1F1F1F1F1F), _u(0xFFFFFFFFFFFFFFFF)
+_0, _1, _56 = _u(0), _u(1), _u(56)
 _compiled = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
 
 
@@ -55,53 +57,52 @@ def find(table, context, mask):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def shifted(values, offset):  # type: ignore[no-untyped-def]
-    """All values of a list plus an offset, modulo 256."""
-    by = _u(offset) * ONES
+def shifted(values, offsets):  # type: ignore[no-untyped-def]
+    """All values of eight lists plus an offset each, modulo 256."""
+    by = offsets * ONES
     return ((values & LOW) + (by & LOW)) ^ ((values ^ by) & HIGH)
 
 
 @_compiled
 def halves(values, counts, prefix, shift):  # type: ignore[no-untyped-def]
-    """Counts of the values whose upper bits are `prefix` and then 0, or 1; `shift` bits follow."""
-    differs = (values ^ (_u((prefix << 1) << shift) * ONES)) & (_u(255 << shift & 255) * ONES)
-    differs_one = differs ^ (_u(1 << shift) * ONES)
-    zero = (((((differs & LOW) + LOW) | differs) & HIGH) ^ HIGH) >> _7
-    one = (((((differs_one & LOW) + LOW) | differs_one) & HIGH) ^ HIGH) >> _7
-    c0 = counts & ((zero << _8) - zero)
-    c1 = counts & ((one << _8) - one)
-    c0 += c0 >> _32
-    c1 += c1 >> _32
-    c0 += c0 >> _16
-    c1 += c1 >> _16
-    return np.int32((c0 + (c0 >> _8)) & _u(255)), np.int32((c1 + (c1 >> _8)) & _u(255))
+    """Counts of the values of eight lists whose upper bits are `prefix` and then 0, or 1; `shift` bits follow."""
+    differs, places = (as_bytes(values) ^ (prefix << 1 << shift)) & (255 << shift), as_bytes(counts)
+    below, above = where(differs == 0, places, 0), where(differs == 1 << shift, places, 0)
+    return _sum(as_words(below)), _sum(as_words(above))
 
 
 @_compiled
-def learn(values, counts, value, check):  # type: ignore[no-untyped-def]
-    """Both words of a slot after a value came.
+def _sum(counts):  # type: ignore[no-untyped-def]
+    """Of the seven counts of eight lists, int32[8]."""
+    counts += counts >> 32
+    counts += counts >> 16
+    return lower_halves((counts + (counts >> 8)) & 255)
+
+
+@_compiled
+def learn(values, counts, value):  # type: ignore[no-untyped-def]
+    """Both words of eight slots after a value came to each; the check bytes stay.
 
     Its count grows by one, to 31 at most; the other counts c lose (c + 4) >> 3.  A value that is not there takes the
     first free place, or the last one.  A value whose count is now at least that of the one before it changes places.
     """
-    all_value = _u(value) * ONES
+    all_value = value * ONES
     differs = values ^ all_value
     used = ((counts & LOW) + LOW) & HIGH & COUNTS
     same = ((((differs & LOW) + LOW) | differs) & HIGH ^ HIGH) & used
     free = (used ^ HIGH) & COUNTS | _LAST
-    at = same if same != _0 else free & (~free + _1)
-    unit = at >> _7
-    place = (unit << _8) - unit
-    uses = counts >> _56
-    counts &= COUNTS
-    own = (counts & place if same != _0 else _0) + unit
-    own -= (own >> _5) & unit
-    counts -= ((counts + _ROUND) >> _3) & _FIVE_BITS
-    counts = (counts & ~place) | own
-    values = (values & ~place & COUNTS) | (all_value & place)
-    overtakes = place if unit > _1 and ((counts << _8) & place) <= own else _0
-    counts_differ = ((counts << _8) ^ counts) & overtakes
-    values_differ = ((values << _8) ^ values) & overtakes
-    counts ^= counts_differ | (counts_differ >> _8)
-    values ^= values_differ | (values_differ >> _8)
-    return values | (_u(check) << _56), counts | (min(uses + _1, _u(MOST_USES)) << _56)
+    at = where(same != 0, same, free & (0 - free))
+    unit = at >> 7
+    place = (unit << 8) - unit
+    uses, held = counts >> 56, counts & COUNTS
+    own = where(same != 0, held & place, 0) + unit
+    own -= (own >> 5) & unit
+    held -= ((held + _ROUND) >> 3) & _FIVE_BITS
+    held = (held & (place ^ _ALL)) | own
+    values = (values & (place ^ _ALL)) | (all_value & place)
+    overtakes = where(((held << 8) & place) > own, 0, where(unit > 1, place, 0))
+    held_differ = ((held << 8) ^ held) & overtakes
+    values_differ = ((values << 8) ^ values) & overtakes
+    held ^= held_differ | (held_differ >> 8)
+    values ^= values_differ | (values_differ >> 8)
+    return values, held | (where(uses > MOST_USES - 1, MOST_USES, uses + 1) << 56)

@@ -82,22 +82,23 @@ class Wavefront:
         self._shift = self.heads.unsigned_offset - backend.unsigned_offset
         self.centres, self._zeros = np.zeros(lanes, np.int32), np.zeros(lanes, np.int32)
         self._first, self._last, self._codes = 0, -1, self.trunk_of.inputs[0]
+        self._features = self.trunk_of.features(-1, 0, -1)
 
     def trunk(self, step: int, first: int, last: int) -> None:
         """Features of the active lanes first..last (none: last < first) from all earlier steps."""
         self._first, self._last = first, last
         self._codes = self.trunk_of.inputs[step % self.trunk_of.depth]
-        features = self.trunk_of.features(step, first, last)
-        _place(features[:, : self.network.features], len(features), self._shift, self.heads.input[0])
+        self._features = self.trunk_of.features(step, first, last)
 
     def logits(self, channel: int, predictors: Predictors) -> tuple[np.ndarray, np.ndarray]:
         """int16[active lanes, classes] and the centres int32[active lanes] of a channel whose predictions are made."""
         first, last, network, heads = self._first, self._last, self.network, self.heads
         rows, centre = last - first + 1, network.parameters.centre[channel]
-        known = self._codes[:, : network.first.weight.shape[1]]
+        known, inputs = self._codes[:, : network.first.weight.shape[1]], heads.inputs[channel][0]
+        _place(self._features[:, : network.features], rows, self._shift, inputs)
         _head_codes(
             predictors.fixed[channel], centre, COMPAND, known, heads.signed_offset - self._signed,
-            2 * network.phases, channel, heads.input[0], network.features, self.centres, first, last,
+            2 * network.phases, channel, inputs, network.features, self.centres, first, last,
             heads.signed_offset,
         )  # fmt: skip
         return heads.logits(channel, rows), (self._zeros if network.raw else self.centres)[:rows]

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from numba import njit
 
 from pixcodec.exact import experts, range_coder, value_lists
 from pixcodec.exact.reference import experts as reference
 from pixcodec.exact.reference import range_coder as words
 from pixcodec.exact.steps import active_lanes, number_of_steps
+from pixcodec.exact.vectors import load_uint64x8, store
 from pixcodec.expert_names import ALL, EXPERTS, NAMES, mask_of, names_of
 
 KINDS = ("noise", "flat", "text", "palette", "smooth", "tiles")
@@ -225,22 +227,45 @@ def test_trained_starting_values_are_used(channels: int) -> None:
     np.testing.assert_array_equal(read_compiled(payload, counts, centres, start), planes)
 
 
+@njit
+def learn_eight(lists: np.ndarray, values: np.ndarray) -> None:
+    """uint64[2, 8], the words of eight lists, after uint64[8] came to them."""
+    at = lists.ctypes.data
+    first, second = value_lists.learn(load_uint64x8(at), load_uint64x8(at + 64), load_uint64x8(values.ctypes.data))
+    store(at, first)
+    store(at + 64, second)
+
+
+@njit
+def evidence_of_eight(lists: np.ndarray, offsets: np.ndarray, prefix: int, shift: int, found: np.ndarray) -> None:
+    """The evidence of eight lists, into int32[2, 8]."""
+    at = lists.ctypes.data
+    values = value_lists.shifted(load_uint64x8(at), load_uint64x8(offsets.ctypes.data))
+    below, above = value_lists.halves(values, load_uint64x8(at + 64) & value_lists.COUNTS, prefix, shift)
+    store(found.ctypes.data, below)
+    store(found.ctypes.data + 32, above)
+
+
 def test_lists_in_words_are_lists() -> None:
     random = np.random.default_rng(1)
-    for _ in range(60):
-        plain, packed, offset = reference.List(), (np.uint64(0), np.uint64(0)), int(random.integers(256))
-        pool = random.integers(0, 256, 12)
+    for _ in range(8):
+        plain, packed = [reference.List() for _ in range(8)], np.zeros((2, 8), np.uint64)
+        packed[0] = np.arange(8, dtype=np.uint64) << np.uint64(56)  # check bytes, which stay
+        offsets, pools = random.integers(0, 256, 8).astype(np.uint64), random.integers(0, 256, (8, 12))
+        found = np.zeros((2, 8), np.int32)
         for _ in range(300):
-            value = int(pool[min(int(random.exponential(3)), 11)])
-            plain.learn(value)
-            packed = tuple(map(np.uint64, value_lists.learn(*packed, value, 0)))
+            values = pools[np.arange(8), np.minimum(random.exponential(3, 8).astype(int), 11)]
+            for one, value in zip(plain, values, strict=True):
+                one.learn(int(value))
+            learn_eight(packed, values.astype(np.uint64))
             shift = int(random.integers(8))
-            prefix = (value + offset) % 256 >> (shift + 1)
-            values = np.uint64(value_lists.shifted(packed[0], offset))
-            found = value_lists.halves(values, packed[1] & value_lists.COUNTS, prefix, shift)
-            assert found == plain.evidence(offset, prefix, shift)
-        assert packed[0].tobytes()[:7] == bytes(plain.values)
-        assert packed[1].tobytes() == bytes([*plain.counts, plain.uses])
+            prefix = (int(values[0]) + int(offsets[0])) % 256 >> (shift + 1)
+            evidence_of_eight(packed, offsets, prefix, shift, found)
+            expected = [one.evidence(int(offset), prefix, shift) for one, offset in zip(plain, offsets, strict=True)]
+            np.testing.assert_array_equal(found.T, expected)
+        for i, one in enumerate(plain):
+            assert packed[0, i].tobytes() == bytes([*one.values, i])
+            assert packed[1, i].tobytes() == bytes([*one.counts, one.uses])
 
 
 def test_tables_of_lists_drive_out_the_less_used() -> None:
@@ -254,8 +279,10 @@ def test_tables_of_lists_drive_out_the_less_used() -> None:
         assert slot.tobytes()[8:] == bytes([*plain.counts, plain.uses])
         plain.check = context >> 24
         plain.learn(value)
-        slot[:] = value_lists.learn(slot[0], slot[1], value, context >> 24)
-        assert slot.tobytes()[:7] == bytes(plain.values)
+        lists = slot[:, None].repeat(8, 1)
+        learn_eight(lists, np.full(8, value, np.uint64))
+        slot[:] = lists[:, 3]
+        assert slot.tobytes()[:8] == bytes([*plain.values, plain.check])
 
 
 def test_maps_start_where_they_leave_the_odds_as_they_are() -> None:

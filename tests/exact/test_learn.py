@@ -122,7 +122,8 @@ def test_weights_stay_within_bounds_and_finite_whatever_the_rates() -> None:
     random = np.random.default_rng(0)
     counts = np.full((40, 256), 65535, np.float32)
     for _ in range(200):
-        heads.input[:] = random.integers(-127, 256, heads.input.shape)
+        for inputs in heads.inputs:
+            inputs[:] = random.integers(-127, 256, inputs.shape)
         for channel in range(3):
             heads.logits(channel, 40)
             heads.learn(channel, counts, np.full(40, 7, np.int32), random.integers(0, 256, 40))

@@ -10,9 +10,9 @@ import random_networks as nets
 from numba import njit, types
 
 from pixcodec.exact import predict
+from pixcodec.exact.emit import FLOATS, LANES, emitted
 from pixcodec.exact.predict import COMPAND, LIMIT, Parameters, Predictors, predictions
 from pixcodec.exact.reference import predict as reference
-from pixcodec.exact.emit import FLOATS, LANES, emitted
 
 PARAMETERS = {
     "photo": nets.recipe("photo"),
