@@ -3,7 +3,7 @@
 Encoder and decoder run the same steps (`_code_tile`) and differ in one object, the tile's `_Coder`: one writes the
 symbols that it knows, the other reads them; by the network's frequencies alone, or with experts that learn.  Where a
 processor's core would have no tile, a second thread works behind the first (`_Rooms`): it writes symbols while the
-network goes on, or lets heads learn from what was read.
+network goes on, or lets predictors and heads learn from what was read beside the trunk of the next step.
 """
 
 from __future__ import annotations
@@ -112,10 +112,10 @@ class _Rooms:
         self._rooms = [(np.zeros((lanes, SYMBOLS), np.float32), np.zeros(lanes, np.int32)) for _ in range(count)]
         self._channels, self._coder, self._learner, self._next = channels, coder, learner, 0
 
-    def following(self, count: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    def of(self, channel: int, count: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Room for so many pixels of the channel that follows; its head has learned from the step before."""
         self._coder.catch_up(len(self._rooms) - 1)
-        self._learner.catch_up(self._channels - 1)
+        self._learner.catch_up(self._channels - 1 - channel)
         counts, centres = self._rooms[self._next]
         self._next = (self._next + 1) % len(self._rooms)
         return counts[:count], centres[:count]
@@ -128,16 +128,20 @@ def _code_tile(run: _Run, height: int, width: int, code: Code, coder: Behind = H
     wavefront = Wavefront(network, run.backend, height, width, run.heads(height, width))
     starts, ends = class_intervals(network.class_of_residual())
     rooms = _Rooms(height, width, network.channels, coder, learner)
+    known: list[tuple[Any, ...]] = []
     clock = _Clock()
     for step in range(number_of_steps(height, width)):
-        first, last = predictors.begin(step)
-        clock.stop("predict")
+        first, last = active_lanes(step, height, width)
         wavefront.trunk(step, first, last)
         clock.stop("trunk")
+        learner.catch_up(len(known))
+        clock.stop("wait")
+        predictors.begin(step)
+        known = []
         for channel in range(network.channels if last >= first else 0):
             predictors.predict(channel)
             clock.stop("predict")
-            frequencies, around = rooms.following(last - first + 1)
+            frequencies, around = rooms.of(channel, last - first + 1)
             clock.stop("wait")
             logits, centres = wavefront.logits(channel, predictors)
             around[:] = centres
@@ -146,13 +150,16 @@ def _code_tile(run: _Run, height: int, width: int, code: Code, coder: Behind = H
             clock.stop("frequencies")
             symbols = code(channel, step, first, frequencies, around)
             clock.stop("code")
-            learner.do(wavefront.learn, channel, frequencies, around, symbols)
-            clock.stop("learn")
+            known.append((channel, frequencies, around, symbols))
             predictors.know(channel, symbols)
             wavefront.know(channel, predictors)
             clock.stop("heads")
-        predictors.learn()
+        # Beside the trunk of the next step: it has no use for what is learned here.
+        learner.do(predictors.learn)
         clock.stop("predict")
+        for each in known:
+            learner.do(wavefront.learn, *each)
+        clock.stop("learn")
         if step % PROGRESS_STEPS == PROGRESS_STEPS - 1:
             run.step(PROGRESS_STEPS)
     _finish(run, clock, coder, learner)
@@ -196,7 +203,7 @@ def _code_known_tile(
         rows = np.arange(first, last + 1)
         columns = step - 2 * rows
         for channel in range(network.channels if rows.size else 0):
-            frequencies, around = rooms.following(rows.size)
+            frequencies, around = rooms.of(channel, rows.size)
             clock.stop("wait")
             around[:] = centres[rows, columns, channel]
             logits = known.logits(channel, rows, columns)
@@ -468,7 +475,7 @@ def encode_each(
             for mask, cost in zip(masks, [*own, *[None] * (len(masks) - len(own))], strict=True)
         ]
 
-        with Behind(thread=run.spare > 0) as coder, Behind(thread=learning and run.spare > 1) as learner:
+        with Behind(thread=run.spare > 0) as coder, Behind(thread=run.spare > 1) as learner:
 
             def code(
                 channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
@@ -524,7 +531,7 @@ def decode(
 
     def work(index: int) -> None:
         part = parts[index]
-        with _naming_tile(index, len(parts)), Behind(thread=learning and run.spare > 0) as learner:
+        with _naming_tile(index, len(parts)), Behind(thread=run.spare > 0) as learner:
             reader = _Reader(streams[index], part, _experts(part, network, experts))
             _code_tile(run, part.shape[0], part.shape[1], reader.code, learner=learner)
             reader.finish()
