@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from inspect import Parameter, Signature
+from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias
+from zlib import crc32
 
 import numpy as np
 from llvmlite import ir
@@ -206,6 +208,13 @@ class Value:
         """Put a value at this address."""
         self.builder.store(value.value, self._pointer(value.type), align=align)
 
+    def prefetch(self) -> None:
+        """Ask for the cache line at this address, so that it is near (in the second level) when it is needed."""
+        b, pointer = self.builder, self._pointer(I8)
+        kinds = [pointer.type, I32, I32, I32]
+        function = vector_function(b, "llvm.prefetch.p0", ir.VoidType(), kinds)
+        b.call(function, [pointer, I32(1), I32(2), I32(1)])  # to be written, middle locality, data
+
     def _pointer(self, kind: ir.Type) -> ir.Value:
         return self.builder.inttoptr(self.value, kind.as_pointer())
 
@@ -258,11 +267,7 @@ def vector_function(builder: ir.IRBuilder, name: str, result: ir.Type, arguments
 
 
 def emitted(arguments: Sequence[Any], emit: Callable[..., None]) -> Any:
-    """An intrinsic of numba that returns nothing; `emit` is given its arguments as `Value`s, addresses as integers.
-
-    numba keeps what calls it on disk (`kernels.specialise`) by the source file of the caller: after a change to an
-    emitter that lies in another file, delete what it kept.
-    """
+    """An intrinsic of numba that returns nothing; `emit` is given its arguments as `Value`s, addresses as integers."""
 
     def made(_context: Any, *_types: Any) -> Any:
         def code(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
@@ -276,8 +281,13 @@ def emitted(arguments: Sequence[Any], emit: Callable[..., None]) -> Any:
     return intrinsic(made)
 
 
+# numba keeps functions on disk by their own source file, but what is emitted into them comes from others.
+_SOURCES = crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+
+
 def specialise(function: Callable[..., Any], name: str, **intrinsics: Any) -> Callable[..., Any]:
-    """Compile `function` under `name`, with `intrinsics` as globals; cached on disk by name, source and processor."""
+    """Compile `function` under `name`, with `intrinsics` as globals; cached on disk by name, sources and processor."""
+    name = f"{name}_{_SOURCES:08x}"
     replaced: dict[str, Any] = {"co_name": name}
     if hasattr(function.__code__, "co_qualname"):
         replaced["co_qualname"] = name

@@ -12,8 +12,6 @@ and what is missing to the sum 2^24 - 256 goes to the first symbol with the larg
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
@@ -41,7 +39,7 @@ SHIFT = 28
 LOGIT_BITS = LOGIT_UNIT.bit_length() - 1
 MOST_CLASSES = 512  # rounded up to whole vectors
 TOGETHER = 4  # rows that a kernel works on
-WORK = 2 * MOST_CLASSES + 3 * SYMBOLS + LANES  # numbers of 32 bits that it needs for each
+WORK = 2 * MOST_CLASSES + LANES  # numbers of 32 bits that it needs for each
 NONE = -(1 << 30)
 SHORTS, LONGS = ir.VectorType(I16, LANES), ir.VectorType(I64, LANES)
 
@@ -80,7 +78,6 @@ class _Row:
         self.logits, self.least, self.out = logits, least, out
         self.smallest = least.to(I32).splat(INTS)  # possible residual
         self.sizes, self.weights = work, work + 4 * MOST_CLASSES
-        self.spread = work + 4 * (2 * MOST_CLASSES + SYMBOLS)
         none = Value(work.builder, constant(INTS, NONE))
         self.top, self.largest, self.found = Variable(none), Variable(none), Variable(none * -1)
         self.total, self.taken = Variable(none.of(0).to(I64)), Variable(none.of(0))
@@ -97,16 +94,9 @@ def _at(base: Value, place: Value) -> Value:
 
 
 def _emit_rows(
-    logits: Value,
-    least: Value,
-    out: Value,
-    work: Value,
-    form: Value,
-    low: Value,
-    high: Value,
-    exp2: Value,
-    symbols: Any,
-) -> None:
+    logits: Value, least: Value, out: Value, work: Value, form: Value, low: Value, high: Value, exp2: Value,
+    symbols: Value,
+) -> None:  # fmt: skip
     """Counts of rows whose addresses are in arrays, side by side: one alone would wait for its own sums."""
     word = logits.type
     rows = []
@@ -145,18 +135,13 @@ def _emit_rows(
     for row, count in zip(rows, largest, strict=True):
         _spread(row, low, first.of(0), first)
         shift = _at(low, first).load(I32).to(word) - row.least
-        with loop(0, last - first, LANES) as k:  # a symbol each; those that there are not lie beside the row's
-            _at(row.spread, shift + k).store(_at(row.weights, first + k).load(FLOATS))
+        begin, end = (shift * -1).most(0), (symbols - shift).least(last - first)
+        with loop(begin, end, LANES) as k:  # a symbol each
+            _at(row.out, shift + k).store(_at(row.weights, first + k).load(FLOATS))
         _spread(row, low, last, classes)
         place = _begin(row, low, row.found.get().reduced("smin").to(word))
         rest = whole.to(I32) - row.taken.get().reduced("add")
-        _at(row.spread, place).store((count + rest).to(F32))
-    vectors = symbols & -LANES
-    for row in rows:
-        with loop(0, vectors, LANES) as k:
-            _at(row.out, k).store(_at(row.spread, k).load(FLOATS))
-        with loop(vectors, symbols) as k:
-            _at(row.out, k).store(_at(row.spread, k).load(F32))
+        _at(row.out, place).store((count + rest).to(F32))
 
 
 def _gathered(table: Value, places: Value) -> Value:
@@ -177,7 +162,19 @@ def _spread(row: _Row, low: Value, start: Value, stop: Value) -> None:
     with loop(start, stop) as j:
         count, place = _at(row.weights, j).load(F32).splat(FLOATS), _begin(row, low, j)
         with loop(0, _at(row.sizes, j).load(I32).to(j.type), LANES) as k:
-            _at(row.spread, place + k).store(count)
+            _at(row.out, place + k).store(count)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _longest_run(starts, ends):  # type: ignore[no-untyped-def]
+    """The first of neighbouring classes of one symbol each, as many as there are anywhere, and where they end."""
+    first, last, begin = 0, 0, 0
+    for j in range(starts.size + 1):
+        if j == starts.size or starts[j] != ends[j]:
+            if j - begin > last - first:
+                first, last = begin, j
+            begin = j + 1
+    return first, last
 
 
 def _counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: ignore[no-untyped-def]
@@ -185,28 +182,35 @@ def _counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: ign
 
     There are s = 256 symbols; bilevel images have 2, each its own class, and the centre 0.
     """
-    classes, table = starts.size, exp2.astype(np.int32)
-    low, high = np.full(MOST_CLASSES, SYMBOLS, np.int32), np.full(MOST_CLASSES, -SYMBOLS, np.int32)
-    low[:classes], high[:classes] = starts, ends
-    form = np.array([classes, 0, 0], np.int32)  # classes; the first and the end of the longest run of single ones
-    begin = 0
-    for j in range(classes + 1):
-        if j == classes or starts[j] != ends[j]:
-            if j - begin > form[2] - form[1]:
-                form[1], form[2] = begin, j
-            begin = j + 1
+    classes, symbols = starts.size, counts.shape[1]
+    low, high = np.empty(MOST_CLASSES, np.int32), np.empty(MOST_CLASSES, np.int32)
+    for j in range(MOST_CLASSES):
+        low[j], high[j] = (starts[j], ends[j]) if j < classes else (SYMBOLS, -SYMBOLS)
+    table, form = np.empty(exp2.size, np.int32), np.empty(3, np.int32)
+    for f in range(exp2.size):
+        table[f] = exp2[f]
+    form[0] = classes
+    form[1], form[2] = _longest_run(starts, ends)
     padded, work = np.zeros((TOGETHER, MOST_CLASSES), np.int16), np.empty((TOGETHER, WORK), np.float32)
+    beyond = np.empty(symbols + LANES, np.float32)  # a last row, in whose place vectors may write past the end
     rows, least, outs = np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64)
-    for start in range(0, logits.shape[0], TOGETHER):
+    whole = logits.strides[1] == 2 and logits.strides[0] >= 2 * (classes + LANES - 1)  # rows of whole vectors
+    final = logits.shape[0] - 1
+    for start in range(0, final + 1, TOGETHER):
         for r in range(TOGETHER):
-            i = min(start + r, logits.shape[0] - 1)
-            for j in range(classes):
-                padded[r, j] = logits[i, j]
-            rows[r], least[r], outs[r] = padded[r].ctypes.data, -np.int64(centres[i]), counts[i].ctypes.data
+            i = min(start + r, final)
+            rows[r], least[r] = logits.ctypes.data + i * logits.strides[0], -np.int64(centres[i])
+            if not whole:
+                for j in range(classes):
+                    padded[r, j] = logits[i, j]
+                rows[r] = padded.ctypes.data + r * padded.strides[0]
+            outs[r] = counts.ctypes.data + i * counts.strides[0] if i < final else beyond.ctypes.data
         row_counts(  # type: ignore[name-defined] # noqa: F821
             rows.ctypes.data, least.ctypes.data, outs.ctypes.data, work.ctypes.data, form.ctypes.data, low.ctypes.data,
-            high.ctypes.data, table.ctypes.data, counts.shape[1],
+            high.ctypes.data, table.ctypes.data, symbols,
         )  # fmt: skip
+    for v in range(symbols if final >= 0 else 0):
+        counts[final, v] = beyond[v]
 
 
 counts_of_logits = specialise(_counts_of_logits, "counts_of_logits", row_counts=emitted([types.intp] * 9, _emit_rows))

@@ -67,6 +67,10 @@ class _Lanes:
     def store(self, value: Value, place: int) -> None:
         (self._here + place * VECTOR).store(value)
 
+    def prefetch(self, place: int) -> None:
+        """The block above the one above, which comes next."""
+        (self._above * 2 - self._here + place * VECTOR).prefetch()
+
 
 class _Factors:
     """L D L^T of sixteen lanes, tile by tile: the loops over earlier columns stay short code and work in registers.
@@ -255,6 +259,7 @@ def accumulation(rows: int) -> Any:
                 new = (a * old + b * above) + values[i] * values[j]
                 new = new.where(new.called("llvm.fabs.v16f32") > FLUSH, 0.0)
                 statistics.store(new.where(active, old), triangle(i, j))
+                statistics.prefetch(triangle(i, j))
 
     return emitted([*[types.intp] * 4, *[types.float32] * 2, *[types.intp] * 2], emit)
 

@@ -17,6 +17,7 @@ from llvmlite.binding import llvm_version_info
 from numba import types
 
 from pixcodec.exact.emit import (
+    ALIGNMENT,
     F32,
     I8,
     I16,
@@ -284,6 +285,9 @@ def _update_tile(form: ProductForm, rows: int) -> Any:
         floats, size = vector(F32, form.sums), 2 * form.terms
         zero = Value(x.builder, constant(form.sums, 0))
         sums = [[Variable(zero) for _ in range(form.vectors)] for _ in range(rows)]
+        for each in (weights, first, second):
+            for r, k in np.ndindex(rows, 4 * form.width // ALIGNMENT):
+                (each + row_bytes * r + ALIGNMENT * k).prefetch()
         accumulate(form, sums, (x, size, x_step), (e, e_step), steps)
         inverse, b1, b2, rate, epsilon = (each.splat(floats) for each in (inverse, b1, b2, rate, epsilon))
         for j in range(form.vectors):

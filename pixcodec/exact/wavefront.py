@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
+from pixcodec.exact.emit import F32, FLOATS, I16, I32, INTS, LANES, Value, emitted, loop, specialise
 from pixcodec.exact.heads import fixed_heads
-from pixcodec.exact.predict import COMPAND, LIMIT, TOP, UNIT
+from pixcodec.exact.predict import SHORTS, TOP, UNIT
 from pixcodec.exact.trunk import trunk
 
 if TYPE_CHECKING:
@@ -18,17 +19,8 @@ if TYPE_CHECKING:
     from pixcodec.exact.predict import Predictors
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
-
-
-@_compiled
-def _input_codes(values, fixed, compand, target, column, first, last, offset):  # type: ignore[no-untyped-def]
-    """A known channel's inputs of the trunk: its value minus 128, and what each prediction missed it by."""
-    for y in range(first, last + 1):
-        value = np.int32(values[y + 1])
-        row = target[y + TOP]
-        row[column] = max(value - 128, -127) + offset
-        for k in range(fixed.shape[0]):
-            row[column + 1 + k] = compand[value * UNIT - fixed[k, y + 1] + LIMIT] + offset
+SIXTEEN = UNIT  # where the codes of differences begin to be logarithmic, too
+EXPONENT_OF_16 = 131  # in binary32
 
 
 @_compiled
@@ -39,28 +31,78 @@ def _place(features, rows, shift, target):  # type: ignore[no-untyped-def]
             target[m, j] = np.int32(features[m, j]) + shift
 
 
-@_compiled
-def _head_codes(fixed, centre, compand, known, shift, places, channel, target, column, centres, first, last, offset):  # type: ignore[no-untyped-def]
+def _companded(difference: Value) -> Value:
+    """Codes of differences in sixteenths, int32, as `predict.COMPAND` has them: the leading bits of a binary32."""
+    far = difference > 0
+    m = difference.where(far, difference * -1) + SIXTEEN
+    code = ((m.to(F32).bits(INTS) >> 19) - (EXPONENT_OF_16 << 4)).least(127)
+    return code.where(far, code * -1)
+
+
+def _emit_errors(value: Value, fixed: Value, count: Value, stride: Value, out: Value) -> None:
+    """Codes of sixteen lanes' values and of what each prediction missed them by: int16[1 + count, 16]."""
+    level = value.load(FLOATS).rounded()
+    out.store((level - 128).most(-127).to(I16))
+    with loop(0, count) as k:
+        error = level * SIXTEEN - (fixed + k * stride * 2).load(SHORTS).to(I32)
+        (out + (k + 1) * (2 * LANES)).store(_companded(error).to(I16))
+
+
+def _emit_differences(fixed: Value, centre: Value, count: Value, stride: Value, centres: Value, out: Value) -> None:
+    """Codes of the other predictions' differences to the centre, of its fraction and level: int16[1 + count, 16]."""
+    p = (fixed + centre * stride * 2).load(SHORTS).to(I32)
+    q = (p + SIXTEEN // 2) >> 4
+    centres.store(q)
+
+    def differences(start: Value, stop: Value, back: int) -> None:
+        with loop(start, stop) as k:
+            difference = (fixed + k * stride * 2).load(SHORTS).to(I32) - p
+            (out + (k - back) * (2 * LANES)).store(_companded(difference).to(I16))
+
+    differences(centre.of(0), centre, 0)
+    differences(centre + 1, count, 1)
+    (out + (count - 1) * (2 * LANES)).store(((p - q * SIXTEEN) * 8).to(I16))
+    (out + count * (2 * LANES)).store((q - 128).most(-127).to(I16))
+
+
+def _input_codes(values, fixed, target, column, first, last, offset):  # type: ignore[no-untyped-def]
+    """A known channel's inputs of the trunk: its value minus 128, and what each prediction missed it by."""
+    count, stride = fixed.shape
+    codes = np.empty((count + 1, LANES), np.int16)
+    for block in range(first // LANES * LANES, last + 1, LANES):
+        lane = block + 1
+        errors(  # type: ignore[name-defined] # noqa: F821
+            values.ctypes.data + 4 * lane, fixed.ctypes.data + 2 * lane, count, stride, codes.ctypes.data
+        )
+        for y in range(max(first, block), min(last + 1, block + LANES)):
+            row = target[y + TOP]
+            for k in range(count + 1):
+                row[column + k] = codes[k, y - block] + offset
+
+
+def _head_codes(fixed, centre, known, shift, places, channel, target, column, centres, first, last, offset):  # type: ignore[no-untyped-def]
     """A head's inputs: differences to the centre, its fraction and level, errors at known channels, the place."""
-    count = fixed.shape[0]
-    for y in range(first, last + 1):
-        row, at = target[y - first], column
-        p = np.int32(fixed[centre, y + 1])
-        q = (p + UNIT // 2) // UNIT
-        centres[y - first] = q
-        for k in range(count):
-            if k != centre:
-                row[at] = compand[np.int32(fixed[k, y + 1]) - p + LIMIT] + offset
-                at += 1
-        row[at] = 8 * (p - UNIT * q) + offset
-        row[at + 1] = max(q - 128, -127) + offset
-        at += 2
-        for c in range(channel):
-            for k in range(count):
-                row[at] = np.int32(known[y + TOP, c * (1 + count) + 1 + k]) + shift
-                at += 1
-        for k in range(places):
-            row[at + k] = np.int32(known[y + TOP, known.shape[1] - places + k]) + shift
+    count, stride = fixed.shape
+    codes, around = np.empty((count + 1, LANES), np.int16), np.empty(LANES, np.int32)
+    for block in range(first // LANES * LANES, last + 1, LANES):
+        differences(  # type: ignore[name-defined] # noqa: F821
+            fixed.ctypes.data + 2 * (block + 1), centre, count, stride, around.ctypes.data, codes.ctypes.data
+        )
+        for y in range(max(first, block), min(last + 1, block + LANES)):
+            row, seen, at = target[y - first], known[y + TOP], column + count + 1
+            centres[y - first] = around[y - block]
+            for k in range(count + 1):
+                row[column + k] = codes[k, y - block] + offset
+            for c in range(channel):
+                for k in range(count):
+                    row[at + k] = np.int32(seen[c * (1 + count) + 1 + k]) + shift
+                at += count
+            for k in range(places):
+                row[at + k] = np.int32(seen[known.shape[1] - places + k]) + shift
+
+
+input_codes = specialise(_input_codes, "input_codes", errors=emitted([types.intp] * 5, _emit_errors))
+head_codes = specialise(_head_codes, "head_codes", differences=emitted([types.intp] * 6, _emit_differences))
 
 
 class Wavefront:
@@ -96,8 +138,8 @@ class Wavefront:
         rows, centre = last - first + 1, network.parameters.centre[channel]
         known, inputs = self._codes[:, : network.first.weight.shape[1]], heads.inputs[channel][0]
         _place(self._features[:, : network.features], rows, self._shift, inputs)
-        _head_codes(
-            predictors.fixed[channel], centre, COMPAND, known, heads.signed_offset - self._signed,
+        head_codes(
+            predictors.fixed[channel], centre, known, heads.signed_offset - self._signed,
             2 * network.phases, channel, inputs, network.features, self.centres, first, last,
             heads.signed_offset,
         )  # fmt: skip
@@ -110,7 +152,7 @@ class Wavefront:
     def know(self, channel: int, predictors: Predictors) -> None:
         """A channel's values (`predictors.values`) become inputs of the steps to come."""
         fixed = predictors.fixed[channel]
-        _input_codes(
-            predictors.values[channel], fixed, COMPAND, self._codes, channel * (1 + fixed.shape[0]), self._first,
+        input_codes(
+            predictors.values[channel], fixed, self._codes, channel * (1 + fixed.shape[0]), self._first,
             self._last, self._signed,
         )  # fmt: skip
