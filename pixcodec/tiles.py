@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
+from numba import njit
 
 from pixcodec import models
 from pixcodec.behind import Behind
@@ -261,6 +262,13 @@ class _KnownInputs:
         return self._heads.logits(channel, rows.size)
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def _samples_of_step(planes, channel, step, first, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for lane in range(found.size):
+        y = first + lane
+        found[lane] = planes[y, step - 2 * y, channel]
+
+
 class _Coder:
     """Symbols of a tile and its words.
 
@@ -273,9 +281,11 @@ class _Coder:
         self.planes = np.require(planes, np.uint8, ["C", "W"])  # compiled loops write into what they read
         self.experts = experts
 
-    def _places(self, step: int, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        rows = np.arange(first, first + count)
-        return rows, step - 2 * rows
+    def symbols(self, channel: int, step: int, first: int, count: int) -> NDArray[np.int32]:
+        """Of a step's pixels, the lanes from `first` on, as `planes` has them."""
+        found = np.empty(count, np.int32)
+        _samples_of_step(self.planes, channel, step, first, found)
+        return found
 
 
 class _Writer(_Coder):
@@ -296,11 +306,6 @@ class _Writer(_Coder):
         self.write(channel, step, first, counts, centres, symbols)
         return symbols
 
-    def symbols(self, channel: int, step: int, first: int, count: int) -> NDArray[np.int32]:
-        """Of a step's pixels, the lanes from `first` on."""
-        rows, columns = self._places(step, first, count)
-        return self.planes[rows, columns, channel].astype(np.int32)
-
     def write(
         self,
         channel: int,
@@ -317,7 +322,8 @@ class _Writer(_Coder):
         else:
             self.ideal_bits += self.experts.encode(channel, step, first, counts, centres, self.planes, self._words)
         if self._costs is not None:
-            rows, columns = self._places(step, first, len(counts))
+            rows = np.arange(first, first + len(counts))
+            columns = step - 2 * rows
             each = code_lengths(counts, symbols) if self.experts is None else self.experts.costs[: len(counts)]
             self._costs[rows, columns, channel] = each
 
@@ -340,12 +346,12 @@ class _Reader(_Coder):
         self, channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
     ) -> NDArray[np.int32]:
         """See `Code`."""
-        rows, columns = self._places(step, first, len(counts))
         if self.experts is None:
-            self.planes[rows, columns, channel] = self._rows.decode(counts)
-        else:
-            self.experts.decode(channel, step, first, counts, centres, self.planes, self._words)
-        return self.planes[rows, columns, channel].astype(np.int32)
+            symbols, rows = self._rows.decode(counts), np.arange(first, first + len(counts))
+            self.planes[rows, step - 2 * rows, channel] = symbols
+            return symbols.astype(np.int32)
+        self.experts.decode(channel, step, first, counts, centres, self.planes, self._words)
+        return self.symbols(channel, step, first, len(counts))
 
     def finish(self) -> None:
         """`DamagedTileError` if words are left over."""
