@@ -192,10 +192,11 @@ def _counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: ign
     form[0] = classes
     form[1], form[2] = _longest_run(starts, ends)
     padded, work = np.zeros((TOGETHER, MOST_CLASSES), np.int16), np.empty((TOGETHER, WORK), np.float32)
-    beyond = np.empty(symbols + LANES, np.float32)  # a last row, in whose place vectors may write past the end
+    beyond = np.empty((TOGETHER, symbols + LANES), np.float32)  # last rows: vectors would write past the end
     rows, least, outs = np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64)
     whole = logits.strides[1] == 2 and logits.strides[0] >= 2 * (classes + LANES - 1)  # rows of whole vectors
     final = logits.shape[0] - 1
+    inside = final - (LANES - 1) // symbols
     for start in range(0, final + 1, TOGETHER):
         for r in range(TOGETHER):
             i = min(start + r, final)
@@ -204,13 +205,15 @@ def _counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: ign
                 for j in range(classes):
                     padded[r, j] = logits[i, j]
                 rows[r] = padded.ctypes.data + r * padded.strides[0]
-            outs[r] = counts.ctypes.data + i * counts.strides[0] if i < final else beyond.ctypes.data
+            outs[r] = counts.ctypes.data + i * counts.strides[0] if i < inside else beyond[r].ctypes.data
         row_counts(  # type: ignore[name-defined] # noqa: F821
             rows.ctypes.data, least.ctypes.data, outs.ctypes.data, work.ctypes.data, form.ctypes.data, low.ctypes.data,
             high.ctypes.data, table.ctypes.data, symbols,
         )  # fmt: skip
-    for v in range(symbols if final >= 0 else 0):
-        counts[final, v] = beyond[v]
+        for r in range(TOGETHER):
+            i = min(start + r, final)
+            for v in range(symbols if i >= inside else 0):
+                counts[i, v] = beyond[r, v]
 
 
 counts_of_logits = specialise(_counts_of_logits, "counts_of_logits", row_counts=emitted([types.intp] * 9, _emit_rows))

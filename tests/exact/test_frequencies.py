@@ -82,6 +82,21 @@ def test_a_row_does_not_depend_on_the_others() -> None:
         np.testing.assert_array_equal(together[i], fast(form, logits[i : i + 1], np.array([99]))[0])
 
 
+@pytest.mark.parametrize("symbols", [2, 256])
+def test_nothing_is_written_beside_the_rows(symbols: int) -> None:
+    """Vectors of sixteen counts fill rows of two: those behind the last row must stay."""
+    starts, ends = class_intervals(residual_classes(FORMS["raw"]))
+    for n in range(20):
+        room = np.full((n + 24, symbols), -1, np.float32)
+        counts = room[8 : 8 + n]
+        logits = np.arange(n * symbols, dtype=np.int16).reshape(n, symbols)
+        counts_of_logits(logits, np.zeros(n, np.int32), starts[:symbols], ends[:symbols], EXP2, counts)
+        assert (room[:8] == -1).all()
+        assert (room[8 + n :] == -1).all()
+        expected = [reference.counts(row.tolist(), list(range(symbols))) for row in logits]
+        np.testing.assert_array_equal(counts, np.reshape(expected, (n, symbols)))
+
+
 def test_what_is_missing_goes_to_the_largest_count_and_the_lowest_symbol() -> None:
     flat = reference.counts([0] * 57, reference.symbol_classes(FORMS["photo"], 128))
     assert (flat[1:] == TOTAL // 256).all()
