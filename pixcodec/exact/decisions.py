@@ -1,7 +1,7 @@
 """Numbers as binary decisions, each predicted by counters and distributions that learn, mixed; all in integers.
 
 A number is: whether it is 0, its sign, the length of its magnitude in bits by unary, then the bits below the highest.
-Twelve contexts that the caller names give a *slot* of 16 counters each, one a decision.  Three logistic distributions,
+Eight contexts that the caller names give a *slot* of 16 counters each, one a decision.  Four logistic distributions,
 whose means the caller gives and whose scales are averages of what they missed by in the same context, say what the two
 sides of a decision have of them: they know large numbers that counters have never seen, and are good from the first
 one on.  The logarithms of all odds, those of young counters drawn to 0, and a constant are weighted three times, by
@@ -17,13 +17,14 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from pixcodec.exact.decision_weights import STAGES, START
 from pixcodec.exact.expert_kernels import WIDTH, dot, learner
 from pixcodec.exact.experts import LIMIT, learned, logarithm, squash
 from pixcodec.exact.range_coder import advance, put, quantile
 from pixcodec.exact.tables import LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
 
-CONTEXTS, DISTRIBUTIONS, SETS, MAPS = 12, 3, 3, 2
-INPUTS = WIDTH  # of a mixer: contexts, distributions and the constant
+CONTEXTS, DISTRIBUTIONS, SETS, MAPS = 8, 4, 3, 2
+INPUTS = WIDTH  # of a mixer: contexts, distributions, the constant, and three that are 0, for whole vectors
 GROUPS = 8  # of numbers, which share no contexts, weights or maps
 CHOICES = 64  # of weights and maps, in a group
 DECISIONS = 32  # that have weights and maps of their own
@@ -35,7 +36,7 @@ LONGEST = 12  # bits of a magnitude
 COUNTER_LIMIT, MAP_LIMIT, SCALE_LIMIT = 255, 1022, 60
 YOUNG = 8  # odds of a counter that learned n times are taken n / (n + 8)
 ERROR_BITS, RATE, SECOND_RATE, WEIGHT_LIMIT = 15, 16, 20, 1 << 20
-WEIGHT, CONSTANT = 65536 * 10 // 100, 512  # of every input, to begin with, of 65536
+CONSTANT = 512
 REACH = 12  # of maps: buckets of one bit from -12 to 12
 BUCKETS = 2 * REACH + 2
 LEAST = 1 << 10  # probability, of 2^24
@@ -98,6 +99,8 @@ class Work(NamedTuple):
 def memory(slot_bits: int) -> Memory:
     """Nothing learned, 2^slot_bits slots."""
     rows = GROUPS * CHOICES * DECISIONS
+    start = np.zeros((GROUPS, 1, DECISIONS, INPUTS), np.int32)
+    start[..., : START.shape[-1]] = (START << 8)[:, None, STAGES]
     buckets = np.minimum(np.arange(BUCKETS), 2 * REACH) - REACH
     p = SQUASH[(buckets + SQUASH_OCTAVES) * (SQUASH.size // (2 * SQUASH_OCTAVES))] >> 2
     row = (p.astype(np.uint32) << np.uint32(10)) | np.uint32(6)
@@ -106,7 +109,7 @@ def memory(slot_bits: int) -> Memory:
         64 - slot_bits,
         np.full((DISTRIBUTIONS, SCALE_CONTEXTS), SCALE_START, np.int32),
         np.zeros((DISTRIBUTIONS, SCALE_CONTEXTS), np.int32),
-        np.full((SETS, rows, INPUTS), WEIGHT, np.int32),
+        np.broadcast_to(start, (SETS, GROUPS, CHOICES, DECISIONS, INPUTS)).reshape(SETS, rows, INPUTS),
         np.full((GROUPS * DECISIONS, SETS), 65536 // SETS, np.int64),
         np.tile(row, (MAPS, rows)),
     )
@@ -235,7 +238,7 @@ def _see_distributions(work, stage, length, sign, low, mid, high):  # type: igno
             b = _below(2 * mid - 1, mean, slope)
             odds = _odds(_below(2 * high - 1, mean, slope) - b, b - _below(2 * low - 1, mean, slope))
         work.inputs[CONTEXTS + i] = odds
-    work.inputs[INPUTS - 1] = CONSTANT
+    work.inputs[CONTEXTS + DISTRIBUTIONS] = CONSTANT
 
 
 @_compiled

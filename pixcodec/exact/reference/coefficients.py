@@ -150,9 +150,6 @@ class Coefficients:
         mean, total = (six + 3) // 6, size(near.above.total + near.left.total)
         contexts = (
             packed(mean),
-            packed(a // 2, l // 2),
-            packed(size(a), size(ar), size(l)),
-            packed(total, mean // 4),
             packed((a + l) // 2, b, size(y)),
             packed(y, b),
             packed(al, ar),
@@ -160,13 +157,15 @@ class Coefficients:
             packed(a, size(l)),
             packed(size(a), l),
             packed((2 * a + a2) // 6, (2 * l + l2) // 6),
-            packed(total, size(b), size(y)),
         )
-        means = [six * 64 // 6] * 2 + [b * 64 if component == 2 else six * 64 // 6]
+        means = [six * 64 // 6] * 4
+        if component == 2:
+            means[2] = b * 64
         scales = (
             scale(mean, abs(a - l) >> 1),
             scale(total, size(abs(a - l))),
             scale(b if component else mean, size(abs(ar - al))),
+            scale(b, size(y)) if component else scale(total, mean >> 1),
         )
         return self._code(count, COUNT, component, Said(contexts, means, scales, (0, mean, size(abs(a - l)), 0, mean)))
 
@@ -191,19 +190,14 @@ class Coefficients:
             luma, other = abs(near.luma.values[at]) + abs(near.luma_end.values[at]), near.other.values[at]
             third = other if component == 2 else known[at - 9]
             everything = m + 3 * local + 2 * cross
+            far = ar + a2 + l2
             contexts = (
                 packed(k, count),
-                packed(near_size, share),
-                packed(k, size(a), size(l)),
                 packed(k, size(x1 + y1), size(d)),
-                packed(size(x1), size(y1), near_size),
-                packed(k, size(local >> 1), near_size >> 1),
                 packed(size(cross), near_size, share),
                 packed(min(before, 3), min(before2, 3), share, k >> 3),
                 packed(k, size(everything >> 3), count * 4 // (49 - k)),
-                packed(k, size(luma), size(abs(other)), 1)
-                if component
-                else packed(k, size(ar + a2 + l2), near_size >> 1),
+                packed(k, size(luma), size(abs(other)), 1) if component else packed(k, size(far), near_size >> 1),
                 packed(gain, near_size, k >> 2),
                 packed(k, 5 * clipped(near.above.values[at], 2) + clipped(near.left.values[at], 2), clipped(third, 3)),
             )
@@ -211,9 +205,10 @@ class Coefficients:
                 scale(k, near_size),
                 scale(size(everything >> 2), share),
                 scale(k, size(local >> 1), size(count) >> 1),
+                scale(k, size(luma), size(abs(other))) if component else scale(k, size(far), near_size >> 1),
             )
             choices = k, min(near_size, 15) * 4 + min(k // 12, 3), size(count), k, near_size
-            known[at] = self._code(values[at], INNER, component, Said(contexts, (0, 0, 0), scales, choices))
+            known[at] = self._code(values[at], INNER, component, Said(contexts, (0, 0, 0, 0), scales, choices))
             before, before2 = abs(known[at]), before
             count -= known[at] != 0
             total += before
@@ -236,7 +231,7 @@ class Coefficients:
             side = k % 2
             stride, along = (1, 8) if side else (8, 1)
             has = near.has_left if side else near.has_above
-            across, beside = (near.left, near.above) if side else (near.above, near.left)
+            across = near.left if side else near.above
             guess = 0
             if has:
                 guess = self._beyond(across, known, steps, at, stride) * 64 // (181 * steps[at])
@@ -252,31 +247,28 @@ class Coefficients:
             before = abs(known[at - along]) if k > 1 else 0
             before2 = abs(known[at - 2 * along]) if k > 3 else 0
             next_in = abs(known[at + stride])
-            place = clipped(mean >> 4, 500)
+            luma, other = near.luma.values[at], near.other.values[at]
             contexts = (
-                packed(k, fine),
-                packed(k, near_size, coarse),
                 packed(fine, size(inside)),
                 packed(k, size(count), found[side], coarse),
                 packed(k, size(before), size(before2)),
                 packed(k, size(next_in), size(inside >> 1)),
-                packed(k, size(a), size(l)),
                 packed(near_size, fine, size(inside >> 2)),
-                packed(k, size(abs(near.luma.values[at])), clipped(near.other.values[at], 7))
-                if component
-                else packed(k, size(opposite), coarse),
-                packed(k, clipped(beside.values[at], 9), clipped(across.values[at], 9)),
-                packed(k, place & 63, place >> 6),
                 packed(k, size(inside + 4 * (next_in + before) + (m >> 3)), coarse),
+                packed(k, size(abs(luma)), clipped(other, 7)) if component else packed(k, size(opposite), coarse),
+                packed(k, signed(luma), signed(other), coarse) if component else packed(k, size(a), size(l)),
             )
             scales = (
                 scale(k, near_size),
                 scale(k, size(inside), size(abs(mean) >> 5) >> 1),
                 scale(k, size((m >> 3) + (inside >> 1)), size(before)),
+                scale(k, size(abs(luma)), size(abs(other)))
+                if component
+                else scale(k, size(before + next_in), near_size >> 1),
             )
             far = abs(fine - 32)
             choices = k, min(far, 15) * 4 + min(near_size // 3, 3), size(count), k, far
-            value = self._code(values[at], EDGE, component, Said(contexts, (mean, mean, 0), scales, choices))
+            value = self._code(values[at], EDGE, component, Said(contexts, (mean, mean, 0, mean), scales, choices))
             known[at] = value
             found[side] += value != 0
             guess = clamp(guess, -4096, 4096)
@@ -309,22 +301,21 @@ class Coefficients:
         corner, other = near.corner.values[0], signed(near.other.missed)
         contexts = (
             packed(rough, apart),
-            packed(rough, min(count, 63)),
             packed(signed((above - left) >> 4)),
-            packed(rough, apart >> 1, (part >> 3) + 4),
             packed(size(abs(above) >> 4), size(abs(left) >> 4)),
-            packed(signed((above - left) >> 4), rough >> 1),
-            packed(rough),
-            packed(
-                rough >> 1, signed((near.above.values[0] - corner) >> 1), signed((near.left.values[0] - corner) >> 1)
-            ),
+            packed(rough >> 1, *(signed((block.values[0] - corner) >> 1) for block in (near.above, near.left))),
             packed(other),
+            packed(other, apart),
             packed(size(missed_a), size(missed_l)),
             packed(size(missed_a + missed_l), rough),
-            packed(other, apart),
         )
-        scales = scale(rough, apart), scale(rough, size(missed_a + missed_l)), scale(min(count, 63), apart)
-        said = Said(contexts, [part] * 3, scales, (0, rough, apart, 0, rough))
+        scales = (
+            scale(rough, apart),
+            scale(rough, size(missed_a + missed_l)),
+            scale(min(count, 63), apart),
+            scale(apart, size(missed_a + missed_l), abs(other - 32)),
+        )
+        said = Said(contexts, [part] * 4, scales, (0, rough, apart, 0, rough))
         missed = self._code(value - whole, DC, component, said)
         known[0] = missed + whole
         return missed

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from pixcodec.exact.decision_weights import STAGES, START
 from pixcodec.exact.reference.experts import LIMIT, UNIT, WEIGHT_LIMIT, Cell, bent, clamp, learned, logarithm, squash
 from pixcodec.exact.tables import SQUASH
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 ALL = 1 << 24
 COUNTER_LIMIT, MAP_LIMIT, SCALE_LIMIT = 255, 1022, 60
-WEIGHT, CONSTANT = 65536 * 10 // 100, 512
+CONSTANT = 512
 GOLDEN = 0x9E3779B97F4A7C15
 
 
@@ -54,7 +55,7 @@ class Reader:
 
 
 class Said(NamedTuple):
-    """What is said of a number: twelve contexts, three means and contexts of scales, five choices."""
+    """What is said of a number: eight contexts, four means and contexts of scales, five choices."""
 
     contexts: Sequence[int]
     means: Sequence[int]
@@ -169,7 +170,7 @@ class Decisions:
         inputs += [logarithm(max(one, 1)) - logarithm(max(zero, 1)) for one, zero in distributions]
         inputs.append(CONSTANT)
         rows = [
-            self._weights.setdefault((k, group, choice, label), [WEIGHT] * len(inputs))
+            self._weights.setdefault((k, group, choice, label), [int(w) << 8 for w in START[group, STAGES[label]]])
             for k, choice in enumerate(choices[:3])
         ]
         ways = [clamp(sum(w * x for w, x in zip(row, inputs, strict=True)) >> 16, -LIMIT, LIMIT) for row in rows]
