@@ -14,7 +14,7 @@ left border, and for the DC both, each weighed by how badly the other frequencie
 `_count`, `_inner`, `_edge` and `_dc` have the contexts, and what each of them serves.  Classes of magnitudes, `size`,
 are 0, 1, 2, 3, 4-5, 6-7, 8-11, 12-15, 16-23, ..
 
-Memory: 64 bytes for each of 2^12 to 2^17 slots, by the number of blocks, and 15 MB; the blocks themselves.
+Memory: 64 bytes for each of 2^12 to 2^17 slots, by the number of blocks, and 11 MB; the blocks themselves.
 `reference/coefficients.py` is the definition.
 """
 
