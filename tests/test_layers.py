@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "files": {"names"},
     "progress": set(),
     "coding": set(),
+    "jpeg_file": set(),
     "exact": set(),
     "models": {"exact"},
     "origins": {"exact", "varint"},

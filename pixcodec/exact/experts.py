@@ -38,6 +38,7 @@ from pixcodec.exact.vectors import (
     float_bits,
     how_many,
     joined,
+    limited,
     load_int32x8,
     load_int32x16,
     load_uint64x8,
@@ -129,13 +130,6 @@ def learned(cell, bit, limit):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _limited(vector, low, high):  # type: ignore[no-untyped-def]
-    """Each element, or the nearest number to it from `low` to `high`."""
-    vector = where(vector < low, low, vector)
-    return where(vector > high, high, vector)
-
-
-@_inlined
 def _bent(bits):  # type: ignore[no-untyped-def]
     """log2 but for a constant, in 1/1024, of numbers whose binary32 has these bits: a parabola instead of a table."""
     part = (bits >> 12) & 2047
@@ -158,7 +152,7 @@ def _refine(x, state, turn, base, here, maps, scratch):  # type: ignore[no-untyp
     Returns:
         What each would add to x, x itself at EXPERTS; places and contents of the cells that learn.
     """
-    place = _limited((spread(x) ^ turn) - turn + REACH * LOG_UNIT, 0, 2 * REACH * LOG_UNIT - 1)
+    place = limited((spread(x) ^ turn) - turn + REACH * LOG_UNIT, 0, 2 * REACH * LOG_UNIT - 1)
     part = (place >> 2) & 255
     cells = load_int32x16(FIRST_BUCKET.ctypes.data) + state * BUCKETS + (place >> 10) + base
     left, right = _look_up(maps, cells, scratch)
@@ -176,7 +170,7 @@ def _learn_maps(maps, places, cells, turn, here, bit, scratch):  # type: ignore[
     count, p = cells & 1023, (cells >> 10) & _FULL
     target = (turn ^ -bit) & _FULL
     p += product(target - p, reciprocals(count), 16)
-    _put(maps, places, where(here, (p << 10) | _limited(count + 1, 0, MAP_LIMIT), cells), scratch)
+    _put(maps, places, where(here, (p << 10) | limited(count + 1, 0, MAP_LIMIT), cells), scratch)
 
 
 class Memory(NamedTuple):
@@ -430,7 +424,7 @@ def _learn_counters(memory, here, row, node, cells, bit):  # type: ignore[no-unt
     """Those cells after a decision, where they take part."""
     count, p = cells & 1023, (cells >> 10) & _FULL
     p += product((-bit & _FULL) - p, reciprocals(count), 16)
-    cells = where(mask8(here >> COUNTERS), (p << 10) | _limited(count + 1, 0, COUNTER_LIMIT), cells)
+    cells = where(mask8(here >> COUNTERS), (p << 10) | limited(count + 1, 0, COUNTER_LIMIT), cells)
     memory.counters[_u(row[16] + node)] = element(cells, 0)
     memory.counters[_u(row[17] + node)] = element(cells, 1)
     memory.counters[_u(row[18] + node)] = element(cells, 2)
@@ -443,7 +437,7 @@ def _counter_states(cells, here, downward):  # type: ignore[no-untyped-def]
     for_zero = 2048 - for_one
     larger, smaller = where(for_one > for_zero, for_one, for_zero), where(for_one > for_zero, for_zero, for_one)
     seen = flags(count > 3) + flags(count > 15) + flags(count > 99)
-    state, turn = 4 * _limited(octaves(larger, smaller), 0, 10) + 1 + seen, 0 - flags(for_zero > for_one)
+    state, turn = 4 * limited(octaves(larger, smaller), 0, 10) + 1 + seen, 0 - flags(for_zero > for_one)
     present = mask8(here >> COUNTERS & 7)
     state, turn = where(count == 0, 0, state), where(count == 0, -downward, turn)
     return where(present, state, 0), where(present, turn, 0)
@@ -467,7 +461,7 @@ def _states(here, lists, cells, levels, cut, prefix, shift, downward):  # type: 
     state = ((larger * (larger + 1)) >> 1) + smaller
     state = where(state == 0, unseen, state)
     counter_state, counter_turn = _counter_states(cells, here, downward)
-    plain = _limited(cut - load_int32x8(levels), -16, 15) + load_int32x8(levels + 32)
+    plain = limited(cut - load_int32x8(levels), -16, 15) + load_int32x8(levels + 32)
     others = where(mask8(0b111), counter_state, where(mask8(0b11000), plain, 0))
     return joined(state, others), joined(0 - turned, counter_turn), state
 
@@ -519,7 +513,7 @@ def _learn_weights(mixer, change, target):  # type: ignore[no-untyped-def]
     odds, address, weights = mixer
     error = (target - squash(odds)) >> (PROBABILITY_BITS - RATE)
     weights += (change * error + (1 << RATE - 1)) >> RATE
-    store(address, _limited(weights, -WEIGHT_LIMIT, WEIGHT_LIMIT))
+    store(address, limited(weights, -WEIGHT_LIMIT, WEIGHT_LIMIT))
 
 
 @_inlined

@@ -12,7 +12,7 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
@@ -415,3 +415,10 @@ def add_up(_context: Any, counts: Any, tree: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), emit
+
+
+@njit(nogil=True, cache=True, error_model="numpy", _nrt=False, inline="always")
+def limited(vector, low, high):  # type: ignore[no-untyped-def]
+    """Each element, or the nearest number to it from `low` to `high`."""
+    vector = where(vector < low, low, vector)
+    return where(vector > high, high, vector)
