@@ -29,14 +29,11 @@ from pixcodec.exact.emit import (
     emitted,
     loop,
     processor_features,
-    splat,
-    vector_function,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["I32", "splat", "vector_function"]  # what `expert_kernels` takes from here
 VECTOR = 4 * LANES  # bytes of sixteen lanes
 TILE = 4  # rows and columns of a tile that stays in registers; half as many where they are few
 MOST_ROWS = 4  # of a tile: there are at most three values
