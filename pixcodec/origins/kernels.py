@@ -83,14 +83,17 @@ def invert(pixels, tables, inverse, offsets, out):  # type: ignore[no-untyped-de
 
 @_inlined
 def _first(tables, k, bound, start, stop):  # type: ignore[no-untyped-def]
-    """The least Y from `start` on whose luma is `bound` or more; `stop` where none below it is."""
-    while start < stop:
-        middle = (start + stop) >> 1
-        if tables[0, middle, k] < bound:
-            start = middle + 1
-        else:
-            stop = middle
-    return start
+    """The least Y from `start` on whose luma is `bound` or more; `stop` where none below it is.
+
+    Luma is nearly a line, so a float says where to look.
+    """
+    least, most = tables[0, 0, k], tables[0, 255, k]
+    luma = min(max(np.int64((bound - least) * (255.0 / (most - least))), start), stop)
+    while luma > start and tables[0, luma - 1, k] >= bound:
+        luma -= 1
+    while luma < stop and tables[0, luma, k] < bound:
+        luma += 1
+    return luma
 
 
 @_inlined
