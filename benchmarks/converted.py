@@ -38,18 +38,22 @@ def _run(converter: Path, picture: bytes, size: str, kinds: tuple[str, str], way
 
 
 def pasts(converter: Path, photo: Planes) -> Iterator[tuple[str, Planes]]:
-    """Words and planes for each format, way back, matrix and range; photo: uint8[H, W, 3] of even sides.
+    """Words and planes for each format, way back, matrix and range, of equal planes the first.
+
+    Photo: uint8[H, W, 3] of even sides.
 
     Raises:
         subprocess.CalledProcessError: the converter refuses.
     """
     height, width = photo.shape[:2]
-    size = f"{width}x{height}"
+    size, seen = f"{width}x{height}", set[bytes]()
     for (words, kind), (name, (options, flags)) in product(FORMATS.items(), WAYS.items()):
         for matrix, span in product(MATRICES, RANGES):
             there = f"scale=out_color_matrix={matrix}:out_range={span}:flags=bicubic+accurate_rnd+full_chroma_inp"
             back = f"scale=in_color_matrix={matrix}:in_range={span}:out_range=full{flags}"
             frame = _run(converter, photo.tobytes(), size, ("rgb24", kind), ([], there))
             made = _run(converter, frame, size, (kind, "rgb24"), (options, back))
-            planes = np.frombuffer(made, np.uint8).reshape(photo.shape)
-            yield f"{words} of {matrix.upper().replace('BT', 'BT.')}, {span} range, {name}", planes
+            if made not in seen:
+                planes = np.frombuffer(made, np.uint8).reshape(photo.shape)
+                yield f"{words} of {matrix.upper().replace('BT', 'BT.')}, {span} range, {name}", planes
+            seen.add(made)

@@ -190,6 +190,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n", maxsplit=1)[0])
     vs_png.add_pictures(parser)
     parser.add_argument("--groups", default=",".join(GROUPS), help=f"of {', '.join(GROUPS)} (default all)")
+    parser.add_argument("--only", default="", metavar="WORDS", help="pasts and pictures with these words in their name")
     parser.add_argument("--converter", type=Path, metavar="PATH", help="an ffmpeg, for the group converted")
     parser.add_argument(
         "--size", default="192x128", metavar="WxH", help="of the middle that is taken (default 192x128)"
@@ -223,6 +224,8 @@ def main(arguments: Sequence[str]) -> int:
     groups: dict[str, list[Row]] = {}
     for group in wanted:
         for picture in makers[group]():
+            if options.only not in picture.past:
+                continue
             row = measure(picture, codecs)
             groups.setdefault(group, []).append(row)
             auto, none = (row.by_codec[choice].bytes for choice in CHOICES)
