@@ -83,13 +83,13 @@ def available() -> tuple[list[Codec], list[str]]:
         left_out.append("JPEG XL is left out: this imagecodecs was built without it")
         return codecs, left_out
 
-    def encode(planes: NDArray[np.uint8], mode: str, *, effort: int) -> bytes:
-        samples = planes if mode == "RGB" else planes[:, :, 0]
+    def encode(planes: NDArray[np.uint8], _: str, *, effort: int) -> bytes:
+        samples = planes if planes.shape[2] > 1 else planes[:, :, 0]
         return bytes(jpegxl_encode(np.ascontiguousarray(samples), lossless=True, effort=effort))
 
-    def decode(data: bytes, mode: str) -> NDArray[np.uint8]:
+    def decode(data: bytes, _: str) -> NDArray[np.uint8]:
         decoded: NDArray[np.uint8] = jpegxl_decode(data)
-        return decoded if mode == "RGB" else decoded.reshape(*decoded.shape[:2], 1)
+        return decoded.reshape(*decoded.shape[:2], -1)
 
     codecs += [Codec(f"JXL {effort}", partial(encode, effort=effort), decode) for effort in (7, 9)]
     return codecs, left_out
@@ -103,6 +103,6 @@ def _pillow(kind: str, planes: NDArray[np.uint8], mode: str, **options: object) 
 
 def _unpillow(data: bytes, mode: str) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data)) as opened:
-        # WebP has no gray: it comes back as RGB with three equal channels.
-        samples = np.asarray(opened)
+        # WebP has no gray: it comes back as RGB with three equal channels. Nor has it an alpha that is opaque.
+        samples = np.asarray(opened.convert(mode) if mode == "RGBA" else opened)
     return samples.reshape(*samples.shape[:2], -1)[:, :, : CHANNELS[mode]]

@@ -14,7 +14,6 @@ import statistics
 import sys
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import made_pictures
@@ -29,6 +28,7 @@ from pixcodec.expert_names import ALL, NAMES, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -161,19 +161,13 @@ def draw(groups: dict[str, list[Row]], target: Path) -> str:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n", maxsplit=1)[0])
-    parser.add_argument("paths", nargs="*", type=Path, metavar="FILE or DIR", help="default: scikit-image's")
-    parser.add_argument("--photos-list", type=Path, metavar="PATH", help="a photos.txt; its reductions are applied")
-    parser.add_argument("--split", default="val", help="which of its pictures (default val)")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="where its pictures are (default: beside it)")
+    vs_png.add_pictures(parser)
     parser.add_argument("--made", action="store_true", help="the pictures that it makes, too (alone: with --only-made)")
     parser.add_argument("--only-made", action="store_true", help="these alone")
     parser.add_argument(
         "--size", default="384x256", metavar="WxH", help="of the middle that is taken (default 384x256)"
     )
     parser.add_argument("--name", help="of the results' files (default: the first argument's)")
-    parser.add_argument(
-        "--results", type=Path, default=pictures.RESULTS, metavar="DIR", help="default: benchmarks/results"
-    )
     return parser.parse_args(arguments)
 
 

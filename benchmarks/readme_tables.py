@@ -1,4 +1,4 @@
-"""Write README.md's tables from the committed results: python benchmarks/readme_tables.py.
+"""Write the tables of README.md and docs from the committed results: python benchmarks/readme_tables.py.
 
 A table stands between `<!-- NAME -->` and `<!-- end -->`; everything else is left as it is.
 """
@@ -9,6 +9,7 @@ import json
 import math
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+FILLED = (README, DOCS / "paper_tables.md", DOCS / "origins.md", *sorted((ROOT / "models").glob("*/README.md")))
 CODECS = ("pixcodec", "JXL 9", "JXL 7", "WebP", "PNG")
 SETS = {
     "kodak": "Kodak, 24 photographs",
@@ -127,6 +130,23 @@ def paper_runs() -> str:
     return "\n\n".join([*parts, *record["notes"]])
 
 
+def _origin_rows(name: str, group: str) -> list[list[str]]:
+    """A line a past: bytes by choice and codec, what was found of the first picture, milliseconds of the look."""
+    rows = []
+    for each in _load(name)["groups"][group]:
+        size = each["bytes"]
+        found = each["found"][0] or "nothing"
+        sizes = [f"{size[codec]:,}" for codec in ("none", "auto", "JXL 9", "JXL 7", "WebP", "PNG")]
+        ratio = f"{size['auto'] / size['none']:.3f}", f"{size['auto'] / size['JXL 9']:.3f}"
+        rows.append([f"{each['past']}: {found}", *sizes, *ratio, f"{1000 * each['look_seconds']:.0f} ms"])
+    return rows
+
+
+def _origins(name: str, group: str, title: str) -> str:
+    heading = ["`none`", "`auto`", "JXL 9", "JXL 7", "WebP", "PNG", "of `none`", "of JXL 9", "look"]
+    return _table([title, *heading], _origin_rows(name, group))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "sizes": sizes,
     "speed": speed,
@@ -134,6 +154,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "sources": sources,
     "paper_shipped": paper_shipped,
     "paper_runs": paper_runs,
+    "origins_made": partial(_origins, "origins", "made", "bytes of two photographs with a past"),
+    "origins_drawings": partial(_origins, "origins", "drawings", "bytes of drawings"),
+    "origins_real": partial(_origins, "origins", "real", "bytes of pictures as they are"),
+    "origins_converted": partial(_origins, "origins_converted", "converted", "bytes of three photographs by ffmpeg"),
 }
 
 
@@ -149,7 +173,7 @@ def filled(text: str) -> str:
 
 def main() -> int:
     """Rewrite the files; return the exit code."""
-    for path in (README, ROOT / "docs" / "paper_tables.md", *sorted((ROOT / "models").glob("*/README.md"))):
+    for path in FILLED:
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 

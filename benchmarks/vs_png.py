@@ -180,19 +180,24 @@ def draw(rows: Sequence[Row], target: Path, title: str) -> str:
     return f"picture: {target}"
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options."""
-    parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n", maxsplit=1)[0])
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what to run on, see `chosen`, and where results go."""
     parser.add_argument(
         "paths", nargs="*", type=Path, metavar="FILE or DIR", help="default: scikit-image's photographs"
     )
     parser.add_argument("--photos-list", type=Path, metavar="PATH", help="a photos.txt; its reductions are applied")
     parser.add_argument("--split", default="val", help="which of its pictures (default val)")
     parser.add_argument("--root", type=Path, metavar="DIR", help="where its pictures are (default: beside it)")
-    parser.add_argument("--name", help="of the results' files (default: the first argument's)")
     parser.add_argument(
         "--results", type=Path, default=pictures.RESULTS, metavar="DIR", help="default: benchmarks/results"
     )
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n", maxsplit=1)[0])
+    add_pictures(parser)
+    parser.add_argument("--name", help="of the results' files (default: the first argument's)")
     parser.add_argument(
         "--float-weights",
         type=Path,

@@ -135,14 +135,83 @@ def test_without_arguments_it_takes_scikit_images_lossless_photographs(vs_png: M
     assert (planes.shape, mode) == ((512, 512, 3), "RGB")
 
 
+@pytest.fixture
+def benchmark(vs_png: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:  # noqa: ARG001
+    for name in ("origins", "made_pasts", "made_pictures", "converted"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module("origins")
+
+
+def origin_results(folder: Path) -> dict:
+    return json.loads((folder / "origins.json").read_text())
+
+
+def test_origins_are_reported_with_what_was_found_and_what_is_left_out(
+    benchmark: ModuleType,
+    stand_in: ModuleType,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = stand_in.encode
+
+    def encode(planes: np.ndarray, mode: str, *, origin: str = "none", **_: object) -> object:
+        return dataclasses.replace(whole(planes, mode), origin="noise" if origin == "auto" else "")
+
+    monkeypatch.setattr(benchmark.codec, "encode", encode)
+    arguments = [str(pictures), "--groups", "real,converted", "--results", str(tmp_path), "--size", "16x16"]
+    assert benchmark.main([*arguments, "--converter", str(tmp_path / "none")]) == 0
+    shown = capsys.readouterr().out
+    assert "pictures of a converter are left out" in shown
+    record = origin_results(tmp_path)
+    assert any("pictures of a converter" in each for each in record["left_out"])
+    assert any("unsupported: mode RGBA" in each for each in record["skipped"])
+    assert [(each["name"], each["found"], each["width"]) for each in record["pictures"]] == [
+        ("gray", "noise", 16),
+        ("noise", "noise", 16),
+    ]
+    assert benchmark.main([*arguments, "--only", "noi"]) == 0
+    assert [each["name"] for each in origin_results(tmp_path)["pictures"]] == ["noise"]
+    for each in record["groups"]["real"]:
+        assert each["bytes"]["auto"] == each["bytes"]["none"] > 256
+        assert {"PNG", "auto", "none"} <= each["bytes"].keys()
+    assert str(tmp_path) not in json.dumps(record)
+
+
+def test_every_past_that_is_made_is_one(benchmark: ModuleType) -> None:
+    pytest.importorskip("skimage")
+    made = list(benchmark.made((32, 24)))
+    assert {picture.past for picture in made} == {*benchmark.made_pasts.PASTS}
+    for picture in made:
+        assert picture.planes.shape[:2] == (24, 32)
+        if picture.past.startswith(("enlarged", "constant", "gray")):
+            tree = benchmark.origins.find(picture.planes, 256, b"", "auto", benchmark.no_trial)
+            assert benchmark.origins.words(tree), picture.past
+
+
+def test_a_converter_is_asked_for_every_format_way_matrix_and_range(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def run(_: Path, picture: bytes, size: str, kinds: tuple[str, str], way: tuple) -> bytes:
+        asked.append((size, kinds, way))
+        return picture[:-1] + bytes([len(asked)])
+
+    monkeypatch.setattr(benchmark.converted, "_run", run)
+    named = [past for past, _ in benchmark.converted.pasts(Path("ffmpeg"), PIXELS)]
+    assert len(named) == len(set(named)) == 36
+    assert len(asked) == 72
+    assert {size for size, _, _ in asked} == {"32x24"}
+    monkeypatch.setattr(benchmark.converted, "_run", lambda _, picture, *__: picture)
+    assert len(list(benchmark.converted.pasts(Path("ffmpeg"), PIXELS))) == 1
+
+
 def test_the_readmes_tables_are_made_from_the_committed_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
     tables = importlib.import_module("readme_tables")
-    for path in (
-        tables.README,
-        tables.ROOT / "docs" / "paper_tables.md",
-        *(tables.ROOT / "models").glob("*/README.md"),
-    ):
+    for path in tables.FILLED:
         text = path.read_text(encoding="utf-8")
         assert tables.filled(text) == text, f"{path.name}: run python benchmarks/readme_tables.py"
     assert tables.README.read_text(encoding="utf-8").count("<!-- end -->") == 4

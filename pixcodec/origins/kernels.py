@@ -4,7 +4,7 @@ A conversion is three tables, int64[256, 3], of luma, the first and the second c
 
     clamp((luma[Y, k] + first[C1, k] + second[C2, k]) >> 16, 0, 255)
 
-and luma's tables rise by the same step at each Y. Chroma is `across` and `down` (1 or 2) times coarser than luma, and
+and luma's tables never fall. Chroma is `across` and `down` (1 or 2) times coarser than luma, and
 its first sample lies at the pixel (phase_y, phase_x); between samples it is their mean, rounded up, or, `replicated`,
 that of the sample before; outside of all samples the nearest one.
 """
@@ -82,15 +82,30 @@ def invert(pixels, tables, inverse, offsets, out):  # type: ignore[no-untyped-de
 
 
 @_inlined
+def _first(tables, k, bound, start, stop):  # type: ignore[no-untyped-def]
+    """The least Y from `start` on whose luma is `bound` or more; `stop` where none below it is.
+
+    Luma is nearly a line, so a float says where to look.
+    """
+    least, most = tables[0, 0, k], tables[0, 255, k]
+    luma = min(max(np.int64((bound - least) * (255.0 / (most - least))), start), stop)
+    while luma > start and tables[0, luma - 1, k] >= bound:
+        luma -= 1
+    while luma < stop and tables[0, luma, k] < bound:
+        luma += 1
+    return luma
+
+
+@_inlined
 def _lumas(pixel, u, v, tables):  # type: ignore[no-untyped-def]
     """The least and greatest Y that render to a pixel, given its chroma; none where the least is the greater."""
     least, most = 0, 255
     for k in range(3):
-        step, rest = tables[0, 1, k] - tables[0, 0, k], tables[0, 0, k] + tables[1, u, k] + tables[2, v, k]
+        bound = (np.int64(pixel[k]) << 16) - tables[1, u, k] - tables[2, v, k]
         if pixel[k] > 0:
-            least = max(least, -((rest - (np.int64(pixel[k]) << 16)) // step))
+            least = _first(tables, k, bound, least, 256)
         if pixel[k] < 255:
-            most = min(most, ((np.int64(pixel[k] + 1) << 16) - 1 - rest) // step)
+            most = _first(tables, k, bound + 65536, 0, most + 1) - 1
     return least, most
 
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from pixcodec.varint import Reader
 
-_LOOK = 1 << 11  # pixels of the first look
-_FIRST, _ENOUGH = 0.03, 0.005  # of solvable pixels: how many may fail the first look, and the check of all
+# Pixels of each look, the last of which ranks conversions, and how many of the solvable ones may fail.
+_LOOKS = ((1 << 7, 0.15), (1 << 11, 0.03), (1 << 14, 0.03))
+_ENOUGH = 0.005  # may differ from a layout
 _SWEEPS, _REACHES = 6, (1, 2, 4, 8)
 
 
@@ -42,7 +43,8 @@ class Conversion:
     def inverse(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Where to look for (Y, C1, C2) of a pixel v: matrix @ (v + 1/2 - offsets)."""
         slopes = (self.tables[:, 255] - self.tables[:, 0]).T / 255 / 65536
-        return np.linalg.inv(slopes), self.tables[:, 0].sum(axis=0) / 65536
+        # By the mean of tables that are rounded down themselves, nothing is far from where it is looked for.
+        return np.linalg.inv(slopes), self.tables.mean(axis=1).sum(axis=0) / 65536 - slopes.sum(axis=1) * 127.5
 
 
 @dataclass(frozen=True)
@@ -82,20 +84,27 @@ class LumaChroma(Origin):
         height, width, channels = planes.shape
         if channels != 3 or height < 4 or width < 4:
             return None
-        flat = planes.reshape(-1, 3)
-        sample = flat[:: max(1, len(flat) // _LOOK)]
-        for number, conversion in enumerate(cls.CONVERSIONS):
-            if not _solves(sample, conversion, _FIRST)[0]:
-                continue
-            good, solved = _solves(flat, conversion, _FIRST)
-            if not good:
-                continue
-            solved = solved.reshape(planes.shape)
+        # Of conversions that differ in few roundings several may fit; the best one first.
+        for _, number in sorted(cls._fitting(planes.reshape(-1, 3))):
+            solved = _solved(planes.reshape(-1, 3), cls.CONVERSIONS[number])[1].reshape(planes.shape)
             for factors, phases, replicated in cls._kinds():
                 own = cls(number, factors, phases, replicated)
                 if (groups := own._groups(planes, solved)) is not None:
                     return own, groups
         return None
+
+    @classmethod
+    def _fitting(cls, flat: Planes) -> Iterator[tuple[float, int]]:
+        """Conversions by which most pixels [n, 3] that nothing clips have a luma and chroma, by how many have none."""
+        for number, conversion in enumerate(cls.CONVERSIONS):
+            for look, most in _LOOKS:
+                missing, solved = _solved(flat[:: max(1, len(flat) // look)], conversion)
+                known = int((solved[:, 0] != kernels.UNKNOWN).sum())
+                if missing > most * (known + missing):
+                    break
+            else:
+                if known:
+                    yield missing / known, number
 
     def _groups(self, planes: Planes, solved: NDArray[np.int64]) -> list[Planes] | None:
         """Luma and chroma; None where pixels that nothing clips do not agree with this layout."""
@@ -150,9 +159,7 @@ class LumaChroma(Origin):
         return f"{self.CONVERSIONS[self.conversion].name}, chroma at {size} resolution"
 
 
-def _solves(pixels: Planes, conversion: Conversion, most: float) -> tuple[bool, NDArray[np.int64]]:
-    """Whether most pixels [n, 3] that nothing clips have a luma and chroma, and these."""
+def _solved(pixels: Planes, conversion: Conversion) -> tuple[int, NDArray[np.int64]]:
+    """How many pixels [n, 3] that nothing clips have no luma and chroma, and those of the others."""
     out = np.empty(pixels.shape, np.int64)
-    missing = kernels.invert(pixels, conversion.tables, *conversion.inverse(), out)
-    known = int((out[:, 0] != kernels.UNKNOWN).sum())
-    return known > 0 and missing <= most * (known + missing), out
+    return kernels.invert(pixels, conversion.tables, *conversion.inverse(), out), out

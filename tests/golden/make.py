@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pixcodec.exact.network import Network, head_inputs, residual_classes
 from pixcodec.exact.predict import Parameters
 from pixcodec.exact.program import Program
 from pixcodec.image import write as write_image
+from pixcodec.origins import numbers
 from pixcodec.origins.photo_cd import PhotoCD
 from pixcodec.origins.ycbcr import YCbCr
 
@@ -391,11 +393,54 @@ def damages() -> dict[str, tuple[bytes, dict[str, Any]]]:
     }
 
 
+def record_damages() -> dict[str, tuple[bytes, dict[str, Any]]]:
+    """As `damages`, of files with a record."""
+    files = {path.stem: path.read_bytes() for path in (GOLDEN / "origins").glob("*.pxc")}
+
+    def other(name: str, record: bytes | None = None, payload: bytes | None = None, **fields: int) -> bytes:
+        """A golden file with another record or payload, or other fields of the header, and sound checksums."""
+        header, payloads = container.unpack(files[name])
+        header = replace(header, record=header.record if record is None else record, **fields)
+        return container.pack(header, payloads if payload is None else [payload])
+
+    def says(message: str, error: str = "ContainerError", code: int = 5) -> dict[str, Any]:
+        return {"error": error, "exit_code": code, "message": message}
+
+    records = {name: container.unpack(data)[0].record for name, data in files.items()}
+    (payload,) = container.unpack(files["gray"])[1]
+    row = numbers.pack(np.array([[24 * 30, 1, 1, 1]]))
+    flipped = files["gray"][:48] + bytes([files["gray"][48] ^ 4]) + files["gray"][49:]
+    side = 1 << 15
+    return {
+        "record_flipped_bit": (flipped, says("header is damaged")),
+        "record_cut": (other("palette", records["palette"][:-3]), says("cut or damaged")),
+        "record_trailing_bytes": (other("gray", records["gray"] + b"\0"), says("1 bytes too many")),
+        "record_of_unknown_origin": (other("gray", b"\0\x63\0"), says("origin 99 is unknown")),
+        "record_of_another_mode": (other("ranks", b"\0\3\0"), says("gray of 1 channels")),
+        "record_too_deep": (other("gray", b"\0" + 17 * b"\5\x10\0" + b"\0"), says("more than 16 origins")),
+        "record_of_a_huge_picture": (
+            other("constant", b"\0\4\1\2\3", width=side, height=side), says("32768x32768 pixels of one value"),
+        ),
+        "record_of_other_numbers": (other("ranks", b"\0\6\2\2\x80\0\0"), says("not those that were written")),
+        "record_of_too_many_exceptions": (other("photo_cd_missed", b"\0\1\xff\x7f\0"), says("16383 exceptions")),
+        "record_of_exceptions_outside": (
+            other("photo_cd_missed", b"\0\1\1" + row + records["photo_cd_missed"][-5:]), says("outside of the picture"),
+        ),
+        "record_of_another_conversion": (other("ycbcr", b"\0\x09\xfe\0\0\0\0"), says("conversion 254")),
+        "record_of_other_pixels": (other("constant", b"\0\4\1\2\3"), says("decoded pixels", "DigestError", 7)),
+        "record_of_more_groups": (other("gray", b"\0\0"), says("its model 1")),
+        "symbols_without_groups": (other("constant", payload=b"\1\0"), says("symbols but no planes")),
+        "streams_left_over": (
+            other("gray", payload=payload + b"\0"), says("1 streams too many", "DamagedTileError", 6),
+        ),
+    }  # fmt: skip
+
+
 def write_errors() -> None:
     """`NAME.pxc` of every bad file, and `expected.json`."""
     ERRORS.mkdir(exist_ok=True)
     expected = {}
-    for name, (data, outcome) in damages().items():
+    for name, (data, outcome) in (damages() | record_damages()).items():
         (ERRORS / f"{name}.pxc").write_bytes(data)
         expected[name] = outcome
     (ERRORS / "expected.json").write_text(json.dumps(expected, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,318 @@
+"""A second reader of files with a record, from docs/format.md (section 12) and the slow reference alone.
+
+It reads the record with Python's integers and renders with NumPy, and shares nothing with `pixcodec.origins`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections import defaultdict
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import reference_coder
+import reference_stacks
+
+from pixcodec.exact.program import Program
+from pixcodec.exact.reference import range_coder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pixcodec.exact.network import Network
+
+    Model = Network | Program
+    Shape = tuple[int, int, int]
+
+ORIGIN = 8
+CHANNELS = [1, 3, 1, 1, 2, 4]  # of modes by number
+PALETTE_MODE, BILEVEL_MODE = 3, 2
+LEAF, OTHER_LEAF, EXCEPTIONS, ALPHA, GRAY, CONSTANT, ENLARGED, RANKS, PALETTE, PHOTO_CD, YCBCR = (0, 255, *range(1, 10))
+ONE = 1 << 24
+LAYOUTS = {
+    PHOTO_CD: [((2, 2), False)],
+    YCBCR: [((2, 2), True), ((2, 2), False), ((1, 2), True), ((1, 2), False), ((1, 1), True)],
+}
+# k, l, r, p, q, s.
+SUMS = [
+    (0, 65536, 91881, 22554, 46802, 116130),
+    (16, 76288, 104704, 25600, 53248, 132096),
+    (16, 76288, 117504, 14080, 34816, 138496),
+    (0, 65536, 103206, 12276, 30679, 121609),
+]
+WORDS = [
+    (16, 76312, 104600, 25672, 53280, 132200),
+    (16, 76312, 117488, 13976, 34928, 138440),
+    (0, 65536, 91880, 22552, 46800, 116128),
+    (0, 65536, 103208, 12272, 30680, 121608),
+]
+STEPS = [
+    (-1304898, 76309, 89830, 22049, 45756, 113537),
+    (-1304898, 76309, 100902, 12001, 29993, 118894),
+    (32768, 65536, 91881, 22552, 46800, 116129),
+    (32768, 65536, 103206, 12275, 30678, 121608),
+]
+
+
+class Tree(NamedTuple):
+    """A node: its byte, parameters, the shape of its planes, their levels, and its groups."""
+
+    number: int
+    parameters: Any
+    shape: Shape
+    levels: int
+    groups: list[Tree]
+
+    def leaves(self) -> Iterator[Tree]:
+        """Those of the file's groups, in their order."""
+        if self.number in {LEAF, OTHER_LEAF}:
+            yield self
+        for group in self.groups:
+            yield from group.leaves()
+
+
+class Bytes:
+    """Bytes that are taken from the front."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def take(self, count: int) -> bytes:
+        """The next ones."""
+        assert len(self.data) >= count
+        taken, self.data = self.data[:count], self.data[count:]
+        return taken
+
+    def number(self) -> int:
+        """LEB128."""
+        number = shift = 0
+        while True:
+            (byte,) = self.take(1)
+            number |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                assert byte or shift == 7
+                return number
+
+    def table(self, rows: int, columns: int) -> np.ndarray:
+        """int64[rows, columns]."""
+        data = self.take(self.number())
+        assert not data.endswith(b"\0")
+        padded = data + bytes(-len(data) % 4)
+        decoder = range_coder.Decoder(struct.unpack(f">{len(padded) // 4}I", padded))
+        cells: dict[tuple[int, ...], list[int]] = defaultdict(lambda: [1 << 15, 0])
+        table = np.zeros((rows, columns), np.int64)
+        for row, column in product(range(rows), range(columns)):
+            above = int(row > 0 and table[row - 1, column] == 0)
+            length = 1
+            while length < 32 and _bit(decoder, cells[column, above, length, 0]):
+                length += 1
+            u = node = 1
+            for _ in range(length - 1):
+                bit = _bit(decoder, cells[column, above, length, node] if node < 4 else [1 << 15, 0])
+                u, node = 2 * u + bit, 2 * node + bit
+            table[row, column] = u // 2 if u % 2 else -u // 2
+        return table
+
+    def colours(self, count: int) -> np.ndarray:
+        """uint8[count, 3]."""
+        g, rg, bg = np.cumsum(self.table(count, 3), axis=0).T
+        return np.stack([rg + g, g, bg + g], axis=1).astype(np.uint8)
+
+
+def _bit(decoder: range_coder.Decoder, cell: list[int]) -> int:
+    p, n = cell
+    zero = ONE - 256 * p
+    bit = int(decoder.point() >= zero)
+    decoder.take(*((zero, 256 * p) if bit else (0, zero)))
+    cell[:] = min(max(p + (65536 * bit - p) // (n + 2), 32), 65504), min(n + 1, 254)
+    return bit
+
+
+def read(record: bytes, mode: int, shape: Shape) -> tuple[bytes, bytes, Tree]:
+    """Palette, transparency and the picture's node."""
+    data = Bytes(record)
+    palette = data.colours(data.number()).tobytes() if mode == PALETTE_MODE else b""
+    transparency = data.take(data.number())
+    tree = _node(data, shape, 2 if mode == BILEVEL_MODE else 256)
+    assert not data.data
+    return palette, transparency, tree
+
+
+def _node(data: Bytes, shape: Shape, levels: int) -> Tree:
+    (number,), (height, width, channels) = data.take(1), shape
+    parameters: Any = None
+    shapes: list[Shape] = [shape]
+    if number in {LEAF, OTHER_LEAF}:
+        parameters, shapes = data.take(8 if number == OTHER_LEAF else 0), []
+    elif number == EXCEPTIONS:
+        parameters = data.table(data.number(), 1 + channels)
+    elif number == ALPHA:
+        shapes = [(height, width, 1), (height, width, channels - 1)]
+    elif number == GRAY:
+        shapes = [(height, width, 1)]
+    elif number == CONSTANT:
+        parameters, shapes = data.take(channels), []
+    elif number == ENLARGED:
+        parameters = [(byte // 16 + 1, byte % 16) for byte in data.take(2)]
+        (down, top), (across, left) = parameters
+        shapes = [(-(-(height + top) // down), -(-(width + left) // across), channels)]
+    elif number == RANKS:
+        parameters = [np.cumsum(data.table(data.number(), 1)[:, 0] + 1) - 1 for _ in range(channels)]
+    elif number == PALETTE:
+        parameters, shapes = data.colours(data.number()), [(height, width, 1)]
+    else:
+        conversion, place = data.take(2)
+        factors, phases, replicated = layouts(number)[place]
+        parameters = conversion, factors, phases, replicated
+        down, across = (max(-(-(shape[k] - phases[k]) // factors[k]), 1) for k in (0, 1))
+        shapes = [(height, width, 1), (down, across, 1), (down, across, 1)]
+    below = levels if number in {EXCEPTIONS, CONSTANT, ENLARGED} else 256
+    return Tree(number, parameters, shape, levels, [_node(data, each, below) for each in shapes])
+
+
+def layouts(number: int) -> list[tuple[tuple[int, int], tuple[int, int], bool]]:
+    """Factors, phases, and whether replicated, by their number in files."""
+    return [
+        (factors, phases, replicated)
+        for factors, replicated in LAYOUTS[number]
+        for phases in product(range(factors[0]), range(factors[1]))
+    ]
+
+
+def render(tree: Tree, coded: Iterator[np.ndarray]) -> np.ndarray:  # noqa: PLR0911  a case each, as in the format
+    """The picture uint8[H, W, C] of a node, from the planes of all leaves."""
+    if tree.number in {LEAF, OTHER_LEAF}:
+        return next(coded)
+    groups = [render(group, coded) for group in tree.groups]
+    height, width, channels = tree.shape
+    if tree.number == EXCEPTIONS:
+        planes = groups[0].astype(np.int64).reshape(-1, channels)
+        planes[np.cumsum(tree.parameters[:, 0] + 1) - 1] += tree.parameters[:, 1:]
+        return (planes % 256).astype(np.uint8).reshape(tree.shape)
+    if tree.number == ALPHA:
+        return np.dstack([groups[1], groups[0]])
+    if tree.number == GRAY:
+        return np.dstack([groups[0]] * 3)
+    if tree.number == CONSTANT:
+        return np.tile(np.frombuffer(tree.parameters, np.uint8), (height, width, 1))
+    if tree.number == ENLARGED:
+        (down, top), (across, left) = tree.parameters
+        return groups[0].repeat(down, 0)[top : top + height].repeat(across, 1)[:, left : left + width]
+    if tree.number == RANKS:
+        lists = [np.pad(own, (0, 256 - len(own))).astype(np.uint8) for own in tree.parameters]
+        return np.dstack([own[groups[0][:, :, c]] for c, own in enumerate(lists)])
+    if tree.number == PALETTE:
+        return np.pad(tree.parameters, ((0, 256 - len(tree.parameters)), (0, 0)))[groups[0][:, :, 0]]
+    conversion, *layout = tree.parameters
+    return luma_chroma(tree.number, conversion, layout, groups)
+
+
+def luma_chroma(number: int, conversion: int, layout: Sequence[Any], groups: Sequence[np.ndarray]) -> np.ndarray:
+    """The picture of luma and two chroma planes; layout: factors, phases, whether replicated."""
+    luma, *chroma = (group[:, :, 0].astype(np.int64) for group in groups)
+    factors, phases, replicated = layout
+    places = []
+    for axis in (0, 1):
+        before, rest = np.divmod(np.arange(luma.shape[axis]) - phases[axis], factors[axis])
+        after = before + ((rest > 0) & (not replicated))
+        places.append([np.clip(each, 0, chroma[0].shape[axis] - 1) for each in (before, after)])
+    c1, c2 = ((sum(c[i[:, None], j] for i, j in product(*places)) + 2) >> 2 for c in chroma)
+    return np.clip(np.dstack(colours(number, conversion, luma, c1, c2)), 0, 255).astype(np.uint8)
+
+
+def colours(number: int, conversion: int, y: Any, c1: Any, c2: Any) -> list[Any]:
+    """Red, green and blue before they are clamped."""
+    if number == PHOTO_CD:
+        first, second = 145352 * (c1 - 156), 119374 * (c2 - 137)
+        green = 89024 * y - 12714 * (first >> 16) - 33358 * (second >> 16)
+        return [(89024 * y + second) >> 16, green >> 16, (89024 * y + first) >> 16]
+    k, l, r, p, q, s = (SUMS + WORDS + WORDS + STEPS)[conversion]
+    d, e, light = c1 - 128, c2 - 128, l * (y - k)
+    if 4 <= conversion < 8:
+        return [
+            (light >> 16) + (r * e >> 16),
+            (light >> 16) + (-p * d >> 16) + (-q * e >> 16),
+            (light >> 16) + (s * d >> 16),
+        ]
+    if conversion < 12:
+        return [(light + more + 32768) >> 16 for more in (r * e, -p * d - q * e, s * d)]
+    places = [y + _move(r, c2), y + _move(-p, c1) + _move(-q, c2), y + _move(s, c1)]
+    return [(l * place + k) >> 16 for place in places]
+
+
+def _move(number: int, chroma: Any) -> Any:
+    return (number * chroma >> 16) - (number >> 9)
+
+
+class File(NamedTuple):
+    """A file with a record, without the codes of its groups."""
+
+    mode: int
+    settings: int
+    sides: tuple[int, int]  # of tiles
+    digest: bytes
+    palette: bytes
+    transparency: bytes
+    tree: Tree
+    models: list[bytes]  # first bytes of the id, of each leaf
+    payload: bytes
+
+
+def parse(data: bytes) -> File:
+    """A sound file's parts; an assertion fails where docs/format.md is not kept."""
+    head = reference_coder.FIXED.unpack_from(data)
+    signature, version, mode, settings, width, height, units_x, units_y, model, digest = head
+    assert (signature, version) == (reference_coder.SIGNATURE, 0)
+    assert settings & ORIGIN
+    assert not settings & reference_coder.MASKED
+    rest = Bytes(data[reference_coder.FIXED.size :])
+    record = rest.take(rest.number())
+    palette, transparency, tree = read(record, mode, (height, width, CHANNELS[mode]))
+    (checksum,) = struct.unpack("<I", rest.take(4))
+    head_length = len(data) - len(rest.data)
+    assert struct.unpack("<I", rest.take(4)) == (zlib.crc32(data[:head_length]),)
+    assert zlib.crc32(rest.data) == checksum
+    models = [leaf.parameters or model for leaf in tree.leaves()]
+    assert (models[0] if models else bytes(8)) == model
+    sides = 16 * units_y, 16 * units_x
+    return File(mode, settings - ORIGIN, sides, digest, palette, transparency, tree, models, rest.data)
+
+
+def is_of(file: File, planes: np.ndarray) -> bool:
+    """Whether the digest is that of a picture and the file's palette and transparency."""
+    head = struct.pack("<BII", file.mode, planes.shape[1], planes.shape[0])
+    count = reference_stacks.leb128(len(file.palette) // 3) if file.mode == PALETTE_MODE else b""
+    whole = head + planes.tobytes() + count + file.palette + file.transparency
+    return hashlib.blake2b(whole, digest_size=16).digest() == file.digest
+
+
+def payload(file: File, coded: Sequence[np.ndarray], load: Callable[[bytes], Model]) -> bytes:
+    """What codes the planes of all leaves."""
+    parts = []
+    for planes, model in zip(coded, map(load, file.models), strict=True):
+        units = file.sides[0] // 16, file.sides[1] // 16
+        parts.append(reference_coder.block(planes[None], model, *units, file.settings))
+    return b"".join(parts)
+
+
+def decode(data: bytes, load: Callable[[bytes], Model]) -> np.ndarray:
+    """The picture of a file of one tile a group; groups must be small, see `reference_coder`."""
+    file = parse(data)
+    coded, streams = [], Bytes(file.payload)
+    for leaf, model in zip(file.tree.leaves(), map(load, file.models), strict=True):
+        assert leaf.shape[0] <= file.sides[0]
+        assert leaf.shape[1] <= file.sides[1]
+        own = streams.take(streams.number())
+        if isinstance(model, Program):
+            whole = reference_stacks.leb128(len(own)) + own
+            coded.append(reference_stacks.decode(whole, (1, *leaf.shape), model, file.sides)[0])
+        else:
+            coded.append(reference_coder.tile(own, model, leaf.shape, file.settings))
+    assert not streams.data
+    planes = render(file.tree, iter(coded))
+    assert is_of(file, planes)
+    return planes
