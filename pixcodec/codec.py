@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pixcodec.progress import Progress
 
 EFFORTS = range(1, 10)
-DEFAULT_EFFORT, EXPERTS_FROM, LEARNING_FROM, MOST_EFFORT = 7, 4, 7, 9
+DEFAULT_EFFORT, FAST_TO, EXPERTS_FROM, LEARNING_FROM, MOST_EFFORT = 7, 3, 3, 7, 9
 TILE_SIDE = 2048  # tiles of about 4 megapixels at most: what is learned starts anew in each (docs/decisions)
 
 
@@ -166,10 +166,16 @@ def settings_of(network: Network | Program, effort: int, experts: int | None = N
     return settings | (container.LEARNING if effort >= LEARNING_FROM and network.learns else 0), mask
 
 
+def default_model(mode: str, effort: int) -> str:
+    """The name of the model for a mode and an effort."""
+    return (models.FAST if effort <= FAST_TO else models.DEFAULTS).get(mode, models.DEFAULTS[mode])
+
+
 def candidates(mode: str, side: int) -> list[Network | Program]:
     """Models for the mode; of those for small images the ones that code this side in one piece, if there are any."""
     kind = container.CHANNELS[mode], container.LEVELS[mode]
-    found = [models.load(str(each.folder)) for each in models.available() if (each.channels, each.levels) == kind]
+    listed = [each for each in models.available() if (each.channels, each.levels) == kind]
+    found = [models.load(str(each.folder)) for each in listed if each.name not in models.FAST.values()]
     return [network for network in found if not is_stacked(network) or side <= network.tile] or found
 
 
@@ -207,8 +213,9 @@ def encode(
         device: of torch ("cpu", "cuda", ...), which then evaluates the network over whole tiles at once, or, of a
             stacked one, step by step; by default it is evaluated step by step by compiled kernels, without torch.
         tile: longest side of a tile.
-        effort: 1 to 9: below 4 the network alone, from there on experts that learn the image while it is coded, and
-            from 7 on the network's heads, which learn it too; 9 is the smallest file of several, see `_choices`.
+        effort: 1 to 9: the network alone, up to 3 a smaller one, see `default_model`; from 3 on experts that learn the
+            image while it is coded, and from 7 on the network's heads, which learn it too; 9 is the smallest file of
+            several, see `_choices`.
         experts: the mask of those that take part (`expert_names`), 0 for none; by default the effort says.
         origin: what the picture may have been made from: "auto", "none" or a name, of `origins.NAMES`.
         colours: palette and transparency.
@@ -228,7 +235,7 @@ def encode(
         tree = origins.find(planes, container.LEVELS[mode], colours.palette, origin, coder.cost)
         if isinstance(tree, origins.Node) or mode not in container.PLAIN_MODES or colours:
             return coder.encode(planes, mode, colours, tree, progress)
-    networks = [models.load(model or models.DEFAULTS[mode])]
+    networks = [models.load(model or default_model(mode, effort))]
     if effort == MOST_EFFORT and model is None:
         found = candidates(mode, max(planes.shape[:2]))
         networks = [each for each in found if not (experts and is_stacked(each))] or networks
@@ -329,7 +336,7 @@ class _Groups:
         if asked is not None and (asked.channels, int(getattr(asked, "levels", 256))) == (channels, levels):
             return asked
         mode = "1" if levels == 2 else {1: "L", 3: "RGB"}[channels]
-        return models.load(models.DEFAULTS[mode])
+        return models.load(default_model(mode, self.how[0]))
 
     def cost(self, planes: NDArray[np.uint8]) -> int:
         """Bytes of planes of 256 levels; of those without a model, LA and RGBA, nothing is asked."""

@@ -59,7 +59,7 @@ def encode(
     _refuse(backend)
     side = tile or 2048
     height, width, _ = planes.shape
-    settings = container.EXPERTS if effort > 3 else 0
+    settings = container.EXPERTS if effort >= 3 else 0
     own = container.digest(planes, mode, colours)
     header = container.Header(width, height, mode, MODEL_ID, settings, side, side, own)
     tiles = []

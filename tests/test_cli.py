@@ -80,10 +80,10 @@ def test_decode_refuses_a_suffix_that_loses_pixels(packed: Path) -> None:
 
 
 @pytest.mark.parametrize("effort", range(1, 10))
-def test_an_effort_from_4_on_is_with_experts(photo: Path, effort: int) -> None:
+def test_an_effort_from_3_on_is_with_experts(photo: Path, effort: int) -> None:
     assert run("encode", photo, "--effort", effort).exit_code == 0
     header = container.read_header(photo.with_suffix(".pxc").read_bytes())
-    assert header.settings == (container.EXPERTS if effort > 3 else 0)
+    assert header.settings == (container.EXPERTS if effort >= 3 else 0)
     assert json.loads(run("info", photo.with_suffix(".pxc"), "--json").stdout)["settings"] == header.settings
 
 

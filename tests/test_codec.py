@@ -48,6 +48,7 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
     write_model(root / "photo", nets.SMALL, features=8, blocks=1, head=8)
     write_model(root / "photo_gray", nets.SMALL_GRAY, features=8, blocks=1, head=8)
+    write_model(root / "photo_fast", nets.SMALL, features=8, blocks=0, head=8, seed=5)
     write_model(root / "raw", nets.SMALL, features=8, blocks=1, head=8, output="raw", seed=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(models.ENVIRONMENT, str(root))
@@ -69,12 +70,14 @@ def test_every_shape_and_kind_of_picture_comes_back(channels: int, effort: int) 
             whole(nets.picture(kind, height, width, channels), effort=effort)
 
 
-def test_efforts_from_4_on_are_with_experts_and_those_of_a_kind_give_one_file() -> None:
+def test_efforts_are_of_a_small_model_and_then_with_experts_and_those_of_a_kind_give_one_file() -> None:
     planes = nets.picture("smooth", 12, 17, 3)
     made = {effort: whole(planes, effort=effort) for effort in range(1, 10)}
     most = made.pop(9)
-    assert [data[10] for data in made.values()] == [0] * 3 + [container.EXPERTS] * 5
-    assert len({*made.values()}) == 2
+    assert [data[10] for data in made.values()] == [0] * 2 + [container.EXPERTS] * 6
+    fast, usual = (models.load(name).identity[:8] for name in ("photo_fast", "photo"))
+    assert [data[23:31] for data in made.values()] == [fast] * 3 + [usual] * 5
+    assert len({*made.values()}) == 3
     assert len(most) <= min(map(len, made.values()))
     assert whole(planes) == made[7]
     image = Image.fromarray(planes)

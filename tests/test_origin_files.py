@@ -32,6 +32,7 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
     write_model(root / "photo", nets.SMALL, features=8, blocks=1, head=8)
     write_model(root / "photo_gray", nets.SMALL_GRAY, features=8, blocks=1, head=8)
+    write_model(root / "photo_fast", nets.SMALL, features=8, blocks=0, head=8, seed=5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(models.ENVIRONMENT, str(root))
         yield root

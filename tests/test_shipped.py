@@ -13,13 +13,14 @@ import pytest
 import random_networks as nets
 from PIL import Image
 
-from pixcodec import codec, models
+from pixcodec import codec, container, models
 from pixcodec.exact import matmul
 from pixcodec.exact.reference import codec as reference_codec
 from pixcodec.exact.reference import network as reference
 
 FOLDER = Path(__file__).parent.parent / "models"
 MODES = {"RGB": "coffee.png", "L": "camera.png"}
+MODELS = [(mode, named[mode]) for named in (models.DEFAULTS, models.FAST) for mode in MODES if mode in named]
 
 needs_models = pytest.mark.skipif(not (FOLDER / "photo").is_dir(), reason="no shipped model in this checkout")
 pytestmark = needs_models
@@ -34,10 +35,11 @@ def photograph(mode: str, side: int) -> np.ndarray:
     return np.ascontiguousarray(planes[top : top + side, left : left + side])
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_the_model_of_each_mode_is_whole_and_small_enough(mode: str) -> None:
-    folder = FOLDER / models.DEFAULTS[mode]
+@pytest.mark.parametrize(("mode", "name"), MODELS)
+def test_the_models_of_each_mode_are_whole_and_small_enough(mode: str, name: str) -> None:
+    folder = FOLDER / name
     network = models.load(str(folder))
+    assert network.channels == container.CHANNELS[mode]
     card = json.loads((folder / models.CARD).read_text())
     assert card["id"] == network.identity.hex()
     assert card["training"]["pixels"] > 0
@@ -45,15 +47,15 @@ def test_the_model_of_each_mode_is_whole_and_small_enough(mode: str) -> None:
     assert "/" not in card["name"]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_the_shipped_model_agrees_with_the_reference(mode: str) -> None:
-    network = models.load(models.DEFAULTS[mode])
+@pytest.mark.parametrize(("mode", "name"), MODELS)
+def test_the_shipped_models_agree_with_the_reference(mode: str, name: str) -> None:
+    network = models.load(name)
     planes = photograph(mode, 14)
-    for name in matmul.NAMES:
-        if name.startswith("torch"):
+    for kind in matmul.NAMES:
+        if kind.startswith("torch"):
             pytest.importorskip("torch")
-        predictions, logits = nets.wavefront_logits(network, planes, nets.back_end(name, network))
-        np.testing.assert_array_equal(logits, reference.logits(network, planes, predictions)[0], err_msg=name)
+        predictions, logits = nets.wavefront_logits(network, planes, nets.back_end(kind, network))
+        np.testing.assert_array_equal(logits, reference.logits(network, planes, predictions)[0], err_msg=kind)
     counts = reference_codec.counts(network, planes[:6, :8])
     np.testing.assert_array_equal(counts.sum(axis=-1), (1 << 24) - 256)
 
