@@ -1,6 +1,7 @@
 """A second reader of files with a record, from docs/format.md (section 12) and the slow reference alone.
 
-It reads the record with Python's integers and renders with NumPy, and shares nothing with `pixcodec.origins`.
+It reads the record with Python's integers and renders with NumPy, and shares nothing with `pixcodec.origins` but the
+tables of ITU-T T.81.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import reference_coder
 import reference_stacks
 
 from pixcodec.exact.program import Program
-from pixcodec.exact.reference import range_coder
+from pixcodec.exact.reference import coefficients, range_coder
+from pixcodec.origins.jpeg_decoder import standard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,12 +32,15 @@ if TYPE_CHECKING:
 ORIGIN = 8
 CHANNELS = [1, 3, 1, 1, 2, 4]  # of modes by number
 PALETTE_MODE, BILEVEL_MODE = 3, 2
-LEAF, OTHER_LEAF, EXCEPTIONS, ALPHA, GRAY, CONSTANT, ENLARGED, RANKS, PALETTE, PHOTO_CD, YCBCR = (0, 255, *range(1, 10))
+LEAF, OTHER_LEAF, EXCEPTIONS, ALPHA, GRAY, CONSTANT, ENLARGED, RANKS, PALETTE, PHOTO_CD, YCBCR, JPEG = (
+    0, 255, *range(1, 11)
+)  # fmt: skip
 ONE = 1 << 24
 LAYOUTS = {
     PHOTO_CD: [((2, 2), False)],
     YCBCR: [((2, 2), True), ((2, 2), False), ((1, 2), True), ((1, 2), False), ((1, 1), True)],
 }
+FACTORS = [[(1, 1)], *([first, (1, 1), (1, 1)] for first in ((1, 1), (2, 2), (2, 1), (1, 2)))]  # (h, v) of a JPEG's
 # k, l, r, p, q, s.
 SUMS = [
     (0, 65536, 91881, 22554, 46802, 116130),
@@ -164,6 +169,8 @@ def _node(data: Bytes, shape: Shape, levels: int) -> Tree:
         parameters = [np.cumsum(data.table(data.number(), 1)[:, 0] + 1) - 1 for _ in range(channels)]
     elif number == PALETTE:
         parameters, shapes = data.colours(data.number()), [(height, width, 1)]
+    elif number == JPEG:
+        parameters, shapes = _jpeg_parameters(data, channels), []
     else:
         conversion, place = data.take(2)
         factors, phases, replicated = layouts(number)[place]
@@ -172,6 +179,16 @@ def _node(data: Bytes, shape: Shape, levels: int) -> Tree:
         shapes = [(height, width, 1), (down, across, 1), (down, across, 1)]
     below = levels if number in {EXCEPTIONS, CONSTANT, ENLARGED} else 256
     return Tree(number, parameters, shape, levels, [_node(data, each, below) for each in shapes])
+
+
+def _jpeg_parameters(data: Bytes, channels: int) -> tuple[Any, ...]:
+    """Sampling factors, what is cut off, steps of quantisation, words."""
+    layout, *cut = data.take(5)
+    tables = []
+    for component in range(channels):
+        (quality,) = data.take(1)
+        tables.append(standard(quality, component) if quality else data.table(64, 1)[:, 0].astype(np.uint16))
+    return FACTORS[layout], cut, tables, data.take(data.number())
 
 
 def layouts(number: int) -> list[tuple[tuple[int, int], tuple[int, int], bool]]:
@@ -207,8 +224,58 @@ def render(tree: Tree, coded: Iterator[np.ndarray]) -> np.ndarray:  # noqa: PLR0
         return np.dstack([own[groups[0][:, :, c]] for c, own in enumerate(lists)])
     if tree.number == PALETTE:
         return np.pad(tree.parameters, ((0, 256 - len(tree.parameters)), (0, 0)))[groups[0][:, :, 0]]
+    if tree.number == JPEG:
+        return jpeg(tree.shape, *tree.parameters)
     conversion, *layout = tree.parameters
     return luma_chroma(tree.number, conversion, layout, groups)
+
+
+def jpeg(
+    shape: Shape, factors: list[tuple[int, int]], cut: list[int], tables: list[np.ndarray], words: bytes
+) -> np.ndarray:
+    """The part of a JPEG's picture that is left, from its coefficients."""
+    top, left, bottom, right = cut
+    height, width = top + shape[0] + bottom, left + shape[1] + right
+    sizes = [(-(-height * v // factors[0][1]), -(-width * h // factors[0][0])) for h, v in factors]
+    blocks = [(-(-rows // 8), -(-columns // 8)) for rows, columns in sizes]
+    coded = coefficients.decode(struct.unpack(f"<{len(words) // 4}I", words), blocks, tables)
+    planes = []
+    for levels, table, (rows, columns) in zip(coded, tables, sizes, strict=True):
+        c = (levels.astype(np.int64) * table).reshape(*levels.shape[:2], 8, 8)
+        c = (_inverse(np.moveaxis(c, 2, 0)) + 1024) >> 11  # [place in a column, By, Bx, column frequency]
+        c = np.clip(((_inverse(np.moveaxis(c, 3, 0)) + (1 << 17)) >> 18) + 128, 0, 255)
+        samples = c.transpose(2, 1, 3, 0).reshape(8 * levels.shape[0], 8 * levels.shape[1])[:rows, :columns]
+        planes.append(_full_size(samples, rows < height, columns < width)[:height, :width])
+    picture = np.dstack(planes if len(planes) == 1 else colours(YCBCR, 0, *planes))
+    return np.clip(picture, 0, 255).astype(np.uint8)[top : top + shape[0], left : left + shape[1]]
+
+
+def _inverse(c: np.ndarray) -> np.ndarray:
+    """Eight values from eight frequencies, along the first axis."""
+    z = 4433 * (c[2] + c[6])
+    a, d = 8192 * (c[0] + c[4]) + z + 6270 * c[2], 8192 * (c[0] + c[4]) - z - 6270 * c[2]
+    b, e = 8192 * (c[0] - c[4]) + z - 15137 * c[6], 8192 * (c[0] - c[4]) - z + 15137 * c[6]
+    z5 = 9633 * (c[7] + c[3] + c[5] + c[1])
+    z1, z2 = -7373 * (c[7] + c[1]), -20995 * (c[5] + c[3])
+    z3, z4 = z5 - 16069 * (c[7] + c[3]), z5 - 3196 * (c[5] + c[1])
+    odd = 12299 * c[1] + z1 + z4, 25172 * c[3] + z2 + z3, 16819 * c[5] + z2 + z4, 2446 * c[7] + z1 + z3
+    pairs = list(zip((a, b, e, d), odd, strict=True))
+    return np.stack([n + m for n, m in pairs] + [n - m for n, m in pairs[::-1]])
+
+
+def _full_size(plane: np.ndarray, rows: bool, columns: bool) -> np.ndarray:  # noqa: FBT001
+    """A component whose rows, columns or both are half as many, at the picture's size or a bit more."""
+    if columns and plane.shape[1] <= 2:
+        return plane.repeat(2 if rows else 1, 0).repeat(2, 1)
+    for axis in [axis for axis, halved in enumerate((rows, columns)) if halved]:
+        padded = np.pad(plane, [(1, 1) if k == axis else (0, 0) for k in (0, 1)], "edge")
+        last = plane.shape[axis]
+        pair = [3 * plane + padded.take(range(start, start + last), axis) for start in (0, 2)]
+        plane = np.stack(pair, axis + 1).reshape([2 * n if k == axis else n for k, n in enumerate(plane.shape)])
+    if not rows and not columns:
+        return plane
+    parity = np.indices(plane.shape)[1 if columns else 0] % 2
+    return (plane + np.where(parity, 7, 8) >> 4) if rows and columns else (plane + 1 + parity >> 2)
 
 
 def luma_chroma(number: int, conversion: int, layout: Sequence[Any], groups: Sequence[np.ndarray]) -> np.ndarray:

@@ -17,6 +17,7 @@ from pixcodec.origins.constant import Constant
 from pixcodec.origins.enlarged import Enlarged
 from pixcodec.origins.exceptions import Exceptions
 from pixcodec.origins.gray import Gray
+from pixcodec.origins.jpeg import Jpeg
 from pixcodec.origins.palette import Palette, by_luminance
 from pixcodec.origins.photo_cd import PhotoCD
 from pixcodec.origins.ranks import Ranks
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     Cost = Callable[[Planes], int]
 
 # In the order in which they are looked for: the first that is found is taken, unless it is unsure.
-ORIGINS: tuple[type[Origin], ...] = (Constant, Gray, Enlarged, Palette, PhotoCD, YCbCr, Ranks)
+ORIGINS: tuple[type[Origin], ...] = (Constant, Gray, Enlarged, Jpeg, Palette, PhotoCD, YCbCr, Ranks)
 _KNOWN: tuple[type[Origin], ...] = (Exceptions, Alpha, *ORIGINS)
 NUMBERS = {each.number: each for each in _KNOWN}
 AUTO, NONE = "auto", "none"
@@ -93,7 +94,7 @@ def _node(
     own = levels if origin.bilevel else 256
     rendered, exceptions = origin.render(groups, planes.shape), None
     if not np.array_equal(rendered, planes):
-        exceptions = Exceptions.between(planes, rendered)
+        exceptions = Exceptions.between(planes, rendered, origin.missed)
         if exceptions is None or not np.array_equal(exceptions.render([rendered], planes.shape), planes):
             return None
     node = Node(origin, tuple(_find(group, own, kinds, cost, forced=False) for group in groups))

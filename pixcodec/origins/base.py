@@ -29,12 +29,14 @@ class Origin(ABC):
         name: for people, and of the option ``--origin``.
         bilevel: whether groups of a bilevel picture are bilevel again.
         unsure: whether it is not smaller by its nature, so that its groups must be coded to know; those have its size.
+        missed: of the pixels, how many a rendering may miss: one that misses more explains nothing.
     """
 
     number: ClassVar[int]
     name: ClassVar[str]
     bilevel: ClassVar[bool] = False
     unsure: ClassVar[bool] = False
+    missed: ClassVar[float] = 1 / 32
 
     @classmethod
     @abstractmethod

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from pixcodec.varint import Reader
 
-MOST = 1 / 32  # of the pixels: a rendering that misses more explains nothing
-
 
 @dataclass(frozen=True)
 class Exceptions(Origin):
@@ -44,11 +42,11 @@ class Exceptions(Origin):
         return
 
     @classmethod
-    def between(cls, planes: Planes, rendered: Planes) -> Exceptions | None:
-        """What makes `planes` of `rendered`, which must differ; None where that is too much to be worth it."""
+    def between(cls, planes: Planes, rendered: Planes, most: float) -> Exceptions | None:
+        """What makes `planes` of `rendered`, which must differ; None where more than this part of the pixels does."""
         wrong = (planes != rendered).any(axis=2)
         places = np.flatnonzero(wrong)
-        if places.size > MOST * wrong.size:
+        if places.size > most * wrong.size:
             return None
         skipped = np.diff(places, prepend=-1) - 1
         return cls(np.column_stack([skipped, planes[wrong].astype(np.int64) - rendered[wrong]]))

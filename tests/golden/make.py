@@ -29,6 +29,8 @@ from pixcodec.exact.predict import Parameters
 from pixcodec.exact.program import Program
 from pixcodec.image import write as write_image
 from pixcodec.origins import numbers
+from pixcodec.origins.jpeg import LAYOUTS
+from pixcodec.origins.jpeg_decoder import Source, shapes, standard
 from pixcodec.origins.photo_cd import PhotoCD
 from pixcodec.origins.ycbcr import YCbCr
 
@@ -252,6 +254,21 @@ def luma_chroma(kind: type[PhotoCD | YCbCr], number: int, phases: tuple[int, int
     return origin.render([luma, *(plane // 4 + 100 for plane in chroma)], (24, 30, 3))
 
 
+def decoded_jpeg(layout: int, quality: int, height: int, width: int) -> np.ndarray:
+    """A picture as it is decoded from a JPEG with a few levels in each block, one pixel black: uint8[H, W, 3]."""
+    random = np.random.default_rng(layout)
+    components = []
+    for rows, columns in shapes(LAYOUTS[layout], height, width):
+        levels = np.zeros((rows, columns, 64), np.int16)
+        levels[:, :, [1, 8, 9, 2, 16]] = random.integers(-3, 4, (rows, columns, 5))
+        levels[:, :, 0] = random.integers(-20, 21, (rows, columns))
+        components.append(levels)
+    tables = [standard(quality, n) for n in range(3)]
+    planes = Source(LAYOUTS[layout], (0, 0, 0, 0), tables, components).render((height, width, 3))
+    planes[-1, 3] = 0
+    return planes
+
+
 def origin_pictures() -> dict[str, tuple[np.ndarray, str, str, str, container.Colours]]:
     """Name: the picture, its mode, the origin to look for, the model for its groups, palette and transparency."""
     none, gray = container.NO_COLOURS, "model_tiny_gray"
@@ -273,6 +290,7 @@ def origin_pictures() -> dict[str, tuple[np.ndarray, str, str, str, container.Co
         "bilevel_enlarged": (bilevel(9, 14).repeat(3, axis=1)[:, 2:], "1", "enlarged", "model_tiny_bilevel", none),
         "gray": (smooth(21, 37, 1).repeat(3, axis=2), "RGB", "gray", gray, none),
         "palette": (text(25, 38, 3), "RGB", "palette", gray, none),
+        "jpeg_missed": (decoded_jpeg(2, 75, 48, 64), "RGB", "jpeg", gray, none),
         "ranks": (smooth(9, 14, 1) // 7 * 7, "L", "ranks", gray, none),
         "photo_cd_missed": (missed, "RGB", "photo_cd", gray, none),
         "ycbcr": (luma_chroma(YCbCr, 1, (0, 0)), "RGB", "ycbcr", gray, none),

@@ -1,0 +1,273 @@
+"""The coefficients of the JPEG that pixels were decoded from, when its grid, sampling and tables are known or guessed.
+
+At pixels that nothing clips luma and chroma are known, so each component is a problem of its own: levels whose samples
+round to the known ones.  Rounding the transform gets nearly all blocks of a quality below 90 right.  Of the others:
+
+* steps of 1 and 2 are about as large as the noise: subsets of the doubtful levels are tried, the likeliest first;
+* coarse chroma is seen through the triangle filter: least squares, then the same, judged by the pixels; where that
+  fails, integer samples by coordinate descent;
+* samples that are clipped, or beyond the picture, are not known: they take what the levels say, in turn with the
+  levels, and then the likeliest levels by a Gaussian prior with the variances of all other blocks.
+
+Floats only say where to look; what is found is rendered by `jpeg_decoder`, and what that misses are exceptions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pixcodec.origins import jpeg_decoder, jpeg_kernels, jpeg_levels, jpeg_tables
+from pixcodec.origins.jpeg_decoder import GRAY
+from pixcodec.origins.jpeg_kernels import UNKNOWN
+from pixcodec.origins.jpeg_tables import BASIS, RELAXED, SWEEPS, blocks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pixcodec.origins.jpeg_decoder import Cut, Factors, Source
+
+_ROUNDS, _TURNS = 30, 3  # of projections, and of all ways for coarse chroma, at most
+_BUDGET, _COARSE_BUDGET = 20000, 2000  # subsets of doubtful levels that are tried for a block
+_DESCENTS = 30  # sweeps of coordinate descent, at most
+_SCALES = np.array([0.3, 1.0, 0.1, 3.0, 10.0])  # of the variances of what is hidden
+_FINE_NOISE, _COARSE_NOISE, _DC_VARIANCE = 1 / 12, 0.2, 1e5
+_TRANSPOSED = np.ascontiguousarray(BASIS.T)
+_TABLES = np.stack(
+    [jpeg_decoder.RED_OF_CR, jpeg_decoder.BLUE_OF_CB, jpeg_decoder.GREEN_OF_CB, jpeg_decoder.GREEN_OF_CR]
+)
+
+
+def recover(planes: NDArray[np.uint8]) -> Source | None:
+    """The JPEG of a picture uint8[H, W, C], rendering it but for a few pixels; None where there is none to be seen."""
+    grid = jpeg_tables.look(planes)
+    if grid is None:
+        return None
+    known, missing = jpeg_tables.invert(planes)
+    if missing > jpeg_tables.MISSING:
+        return None
+    _, named, _ = jpeg_tables.tables(blocks(known[0][-grid[0] % 8 :, -grid[1] % 8 :]), 1, 1, 0)
+    factors, phase = GRAY, (0, 0)
+    if planes.shape[2] == 3:
+        factors, phase = jpeg_tables.layout(known[1], grid, named)
+    top, left = grid[0] + phase[0], grid[1] + phase[1]
+    source = _search(planes, known, factors, (top, left, 0, 0), named)
+    # Is an edge that looks wrong where the JPEG goes on? Then its next chroma samples are not those at the edge again.
+    (across, down), missed = factors[0], (source.render(planes.shape) != planes).any(axis=2)
+    below = _goes_on(missed[-1], missed[:-1], top + planes.shape[0], down)
+    behind = _goes_on(missed[:, -1], missed[:, :-1], left + planes.shape[1], across)
+    if below or behind:
+        other = _search(planes, known, factors, (top, left, below, behind), named)
+        if (other.render(planes.shape) != planes).any(axis=2).sum() < missed.sum():
+            return other
+    return source
+
+
+def _goes_on(edge: NDArray[np.bool_], rest: NDArray[np.bool_], end: int, factor: int) -> int:
+    """Rows or columns to the end of the unit, if many pixels of the last one are wrong and the next could be why."""
+    return -end % 16 if factor == 2 and end % 2 == 0 and edge.mean() > rest.mean() + 1 / 8 else 0
+
+
+def _search(
+    planes: NDArray[np.uint8],
+    known: NDArray[np.int16],
+    factors: Factors,
+    cut: Cut,
+    named: int | None,
+) -> Source:
+    """The likeliest levels of a layout, whether they are right or not."""
+    height, width = jpeg_decoder.size(planes.shape, cut)
+    window = np.s_[cut[0] : cut[0] + planes.shape[0], cut[1] : cut[1] + planes.shape[1]]
+    components = []
+    for n, (plane, guess) in enumerate(zip(known, _guesses(planes), strict=True)):
+        placed = np.full((height, width), UNKNOWN, np.int16)
+        placed[window] = plane
+        filled = np.pad(guess, ((cut[0], cut[2]), (cut[1], cut[3])), mode="edge")
+        across, down = (most // own for most, own in zip(factors[0], factors[n], strict=True))
+        components.append((_Fine if down == across == 1 else _Coarse)(placed, filled, (down, across), named, n))
+    for component in components[1:]:
+        component.search(*component.bounds())
+    low, high = components[0].bounds()
+    if len(components) == 3:
+        _, cb, cr = (component.upsampled()[window] for component in components)
+        jpeg_kernels.luma_bounds(planes, cb, cr, _TABLES, low[window], high[window])
+    components[0].search(low, high)
+    tables = [component.table.astype(np.uint16) for component in components]
+    return jpeg_decoder.Source(factors, cut, tables, [component.levels for component in components])
+
+
+def _guesses(planes: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """Luma and chroma of the pixels as they are: where clipped ones may come from."""
+    if planes.shape[2] == 1:
+        return [planes[:, :, 0].astype(np.float32)]
+    r, g, b = planes.astype(np.float32).transpose(2, 0, 1)
+    y = np.float32(0.299) * r + np.float32(0.587) * g + np.float32(0.114) * b
+    return [y, (b - y) / np.float32(1.772) + 128, (r - y) / np.float32(1.402) + 128]
+
+
+class _Component:
+    """What is known of a component, and its levels so far."""
+
+    def __init__(
+        self,
+        known: NDArray[np.int16],
+        guess: NDArray[np.float32],
+        factors: tuple[int, int],
+        named: int | None,
+        number: int,
+    ) -> None:
+        self.known, (self.down, self.across) = known, factors
+        self.rows, self.columns = (-(-side // each) for side, each in zip(known.shape, factors, strict=True))
+        self.blocks_down, self.blocks_across = -(-self.rows // 8), -(-self.columns // 8)
+        self.soft, _ = jpeg_tables.deconvolved(known, *factors)
+        self.table, _, _ = jpeg_tables.tables(blocks(self.soft), *factors, number, named)
+        self.guess = self._whole(guess[:: self.down, :: self.across])
+        self.levels = np.zeros((self.blocks_down, self.blocks_across, 64), np.int16)
+
+    def bounds(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+        """Of the samples at the JPEG's pixels, int16[H, W] each."""
+        hidden = self.known == UNKNOWN
+        return np.where(hidden, 0, self.known).astype(np.int16), np.where(hidden, 255, self.known).astype(np.int16)
+
+    def samples(self) -> NDArray[np.uint8]:
+        """As the levels decode, uint8[8 By, 8 Bx]."""
+        return jpeg_decoder.samples(self.levels, self.table)
+
+    def upsampled(self) -> NDArray[np.int64]:
+        """The same at the JPEG's pixels, [H, W]."""
+        plane = jpeg_decoder.upsample(self.samples()[: self.rows, : self.columns], self.down, self.across)
+        return plane[: self.known.shape[0], : self.known.shape[1]]
+
+    def _whole(self, plane: NDArray[Any], beyond: int | None = None) -> NDArray[Any]:
+        """A plane of samples, of whole blocks: its edges again, or a value."""
+        more = (0, 8 * self.blocks_down - plane.shape[0]), (0, 8 * self.blocks_across - plane.shape[1])
+        return np.pad(plane, more, mode="edge") if beyond is None else np.pad(plane, more, constant_values=beyond)
+
+    def _rounded(self, plane: NDArray[np.float32]) -> NDArray[np.int16]:
+        """The nearest levels of samples [8 By, 8 Bx]."""
+        levels = np.rint(self._transformed(plane) / self.table)
+        return np.clip(levels, -2048, 2047).astype(np.int16)
+
+    def _transformed(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        coefficients: NDArray[np.float32] = (blocks(plane) - np.float32(128)) @ BASIS.T
+        return coefficients.reshape(self.levels.shape)
+
+    def _blocks(self, plane: NDArray[Any], beyond: int | None = None) -> NDArray[Any]:
+        """[N, 64] of a plane of samples."""
+        return np.ascontiguousarray(blocks(self._whole(plane, beyond)))
+
+    def _solve(
+        self, low: NDArray[np.int16], high: NDArray[np.int16], fill: NDArray[np.float32], good: NDArray[np.uint8]
+    ) -> None:
+        """Levels of blocks that are not `good`, uint8[N], from bounds of samples; see the kernel."""
+        bounds, flat = (self._blocks(low, 0), self._blocks(high, 255)), self.levels.reshape(-1, 64)
+        jpeg_levels.solve(*bounds, self._blocks(fill), self.table, BASIS, _TRANSPOSED, _ROUNDS, _BUDGET, flat, good)
+
+    def _complete(self, low: NDArray[np.int16], high: NDArray[np.int16], noise: float, good: NDArray[np.uint8]) -> None:
+        """Levels of blocks that are not good and not known as a whole, by what the others are like; see the kernel."""
+        flat = self.levels.reshape(-1, 64)
+        like = flat[good.astype(bool)]
+        if not len(like):
+            return
+        variances = ((like * self.table).astype(np.float64) ** 2).mean(axis=0)
+        variances[0] = _DC_VARIANCE
+        bounds = self._blocks(low, 0), self._blocks(high, 255)
+        jpeg_levels.complete(*bounds, noise, variances, _SCALES, self.table, BASIS, flat, good)
+
+
+class _Fine(_Component):
+    """A component of full resolution: its samples are those of the pixels."""
+
+    def search(self, low: NDArray[np.int16], high: NDArray[np.int16]) -> None:
+        """Find the levels, by bounds [H, W] of the samples."""
+        good = np.zeros(self.levels[:, :, 0].size, np.uint8)
+        self._solve(low, high, self.guess, good)
+        self._complete(low, high, _FINE_NOISE, good)
+
+
+class _Coarse(_Component):
+    """Chroma that the triangle filter brought to full resolution."""
+
+    def search(self, _low: NDArray[np.int16], _high: NDArray[np.int16]) -> None:
+        """Find the levels."""
+        soft = self._whole(self.soft, UNKNOWN)
+        hidden = soft == UNKNOWN
+        self.levels[:] = self._rounded(np.where(hidden, self.guess, soft))
+        bad = self._wrong()
+        for _ in range(_TURNS):
+            if not bad.any():
+                return
+            levels = np.where(bad[:, :, None], self._rounded(self._relaxed(bad)), self.levels)
+            if (levels == self.levels).all():
+                break
+            self.levels[:] = levels
+            bad = self._wrong()
+        for _ in range(_TURNS):
+            left = int(bad.sum())
+            for way in (self._try_subsets, self._see_part, self._descend):
+                if bad.any():
+                    way(bad)
+                    bad = self._wrong()
+            if not 0 < bad.sum() < left:
+                return
+
+    def _wrong(self) -> NDArray[np.bool_]:
+        """Which blocks miss a known pixel that depends on them alone, bool[By, Bx]."""
+        return self._misses() > 0
+
+    def _misses(self) -> NDArray[np.int64]:
+        wrong = np.zeros((8 * self.blocks_down * self.down, 8 * self.blocks_across * self.across), bool)
+        height, width = self.known.shape
+        wrong[:height, :width] = (self.known != UNKNOWN) & (self.upsampled() != self.known)
+        if self.down == 2:
+            wrong[::16] = wrong[15::16] = False
+        if self.across == 2:
+            wrong[:, ::16] = wrong[:, 15::16] = False
+        tiles = wrong.reshape(self.blocks_down, 8 * self.down, self.blocks_across, 8 * self.across)
+        return np.asarray(tiles.sum(axis=(1, 3)))
+
+    def _relaxed(self, bad: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """The samples [8 By, 8 Bx] as they are, those of bad blocks by least squares."""
+        plane = self.samples().astype(np.float32)
+        part = np.ascontiguousarray(plane[: self.rows, : self.columns])
+        jpeg_kernels.deconvolve(self.known, self.down, self.across, SWEEPS, RELAXED, bad.astype(np.uint8), part)
+        plane[: self.rows, : self.columns] = part
+        return plane
+
+    def _try_subsets(self, bad: NDArray[np.bool_]) -> None:
+        coefficients = self._transformed(self._relaxed(bad))
+        good = (~bad).astype(np.uint8)
+        jpeg_levels.solve_coarse(
+            self.known, self.down, self.across, coefficients, self.table, _COARSE_BUDGET, self.levels, good
+        )
+
+    def _see_part(self, bad: NDArray[np.bool_]) -> None:
+        """Blocks of which some samples are hidden, by what least squares says of the others."""
+        before, misses = self.levels.copy(), self._misses()
+        seen = np.clip(np.rint(self._relaxed(bad)), 1, 254).astype(np.int16)
+        hidden = self._whole(self.soft, UNKNOWN) == UNKNOWN
+        low, high = (np.where(hidden, end, seen).astype(np.int16) for end in (0, 255))
+        self._complete(low, high, _COARSE_NOISE, (~bad).astype(np.uint8).reshape(-1))
+        self._keep_better(before, misses)
+
+    def _keep_better(self, before: NDArray[np.int16], misses: NDArray[np.int64]) -> None:
+        worse = self._misses() > misses
+        self.levels[worse] = before[worse]
+
+    def _descend(self, bad: NDArray[np.bool_]) -> None:
+        """Blocks whose integer samples coordinate descent can tell."""
+        before, misses = self.levels.copy(), self._misses()
+        moving = bad.repeat(8, axis=0).repeat(8, axis=1)
+        plane = np.where(moving, np.clip(np.rint(self._relaxed(bad)), 0, 255), self.samples()).astype(np.int64)
+        part = np.ascontiguousarray(plane[: self.rows, : self.columns])
+        jpeg_kernels.descend(self.known, self.down, self.across, _DESCENTS, bad.astype(np.uint8), part)
+        # Samples that clipped pixels hide, or that do not explain theirs, may be anything.
+        height, width = self.known.shape
+        fits = jpeg_decoder.upsample(part, self.down, self.across)[:height, :width] == self.known
+        more = (0, self.rows * self.down - height), (0, self.columns * self.across - width)
+        tiles = np.pad(fits, more).reshape(self.rows, self.down, self.columns, self.across)
+        fine = np.asarray(tiles.all(axis=(1, 3)))
+        low, high = np.where(fine, part, 0).astype(np.int16), np.where(fine, part, 255).astype(np.int16)
+        self._solve(low, high, part.astype(np.float32), (~bad).astype(np.uint8).reshape(-1))
+        self._keep_better(before, misses)

@@ -1,0 +1,221 @@
+"""What pixels say of the JPEG that they were decoded from: its grid, its sampling, its tables.
+
+All of it is statistics of coefficients.  On the right grid those of luma are multiples of their steps, but for the
+noise of rounding, 0.29 rms; the likeliest step of each frequency is that with the greatest mean of log(step) less half
+the square of the distance to its nearest multiple, in units of the noise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pixcodec.origins import jpeg_decoder, jpeg_kernels
+from pixcodec.origins.jpeg_decoder import ACROSS, DOWN, FULL, HALF, standard
+from pixcodec.origins.jpeg_kernels import UNKNOWN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pixcodec.origins.jpeg_decoder import Factors
+
+_WINDOW, _WINDOWS, _LOOK = 15, 256, 64  # pixels on a side, that are looked at, and that the grid is sought in
+_STEPS = 12  # of quantisation that the look knows
+_CLEAR = 3.0  # nats a window by which the grid must beat all others
+_QUALITIES, _TRIED = range(100, 0, -1), 3  # of IJG's, and how many of the likeliest are tried
+_ALIKE = 1.05  # of the least price, that the likeliest of IJG's tables may have
+_BLOCKS, _KINDS = 1500, 8  # that tables are found from: how many, and of how many values at least
+MISSING = 0.02  # of pixels that nothing clips, that may come from no luma and chroma
+# Samples between what least squares finds and what the coefficients give, at most; bits for each that is farther, and
+# for each pixel that least squares is far from.
+_CLOSE, _COARSE_CLOSE, _MISS_BITS, _FAR_BITS = 0.7, 1.5, 4, 20
+_ROUNDING = 1 / 12  # the variance of what is lost by rounding
+_REGION = 256  # pixels on a side that the sampling is found from
+SWEEPS, RELAXED = 12, 1.3  # of least squares
+
+
+def _inverse_table(table: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The chroma, or UNKNOWN, of each difference from -256 to 255, by one of the decoder's tables."""
+    out = np.full(512, UNKNOWN, np.int64)
+    out[table + 256] = np.arange(256)
+    return out
+
+
+_RED, _BLUE = _inverse_table(jpeg_decoder.RED_OF_CR), _inverse_table(jpeg_decoder.BLUE_OF_CB)
+
+
+def _basis() -> NDArray[np.float32]:
+    """float32[64, 64]: the samples of each coefficient; its transpose, as it is orthonormal, gives coefficients."""
+    place = np.arange(8)
+    one = np.cos((2 * place[None] + 1) * place[:, None] * np.pi / 16) / 2
+    one[0] /= np.sqrt(2)
+    return np.kron(one, one).astype(np.float32)
+
+
+BASIS = _basis()
+
+
+def invert(planes: NDArray[np.uint8]) -> tuple[NDArray[np.int16], float]:
+    """Luma and chroma int16[C, H, W] of planes [H, W, C], UNKNOWN where clipped; the share of pixels without any."""
+    height, width, channels = planes.shape
+    if channels == 1:
+        return planes[None, :, :, 0].astype(np.int16), 0.0
+    known = np.empty((3, height, width), np.int16)
+    tables = _RED, _BLUE, jpeg_decoder.GREEN_OF_CB, jpeg_decoder.GREEN_OF_CR
+    missing = jpeg_kernels.invert(planes, *tables, known)
+    clear = missing + int((known[0] != UNKNOWN).sum())
+    return known, missing / max(clear, 1)
+
+
+def look(planes: NDArray[np.uint8]) -> tuple[int, int] | None:
+    """Where the first block begins, 0..-7 rows and columns before the picture; None if it has no such grid."""
+    height, width, _ = planes.shape
+    if min(height, width) < 2 * _WINDOW:
+        return None
+    rng = np.random.default_rng(0)
+    rows, columns = (8 * rng.integers(0, (side - _WINDOW) // 8 + 1, _WINDOWS) for side in (height, width))
+    inside = np.arange(_WINDOW)
+    windows = planes[rows[:, None, None] + inside[:, None], columns[:, None, None] + inside]
+    known, missing = invert(np.ascontiguousarray(windows.reshape(-1, _WINDOW, planes.shape[2])))
+    if missing > MISSING:
+        return None
+    luma = known[0].reshape(_WINDOWS, _WINDOW, _WINDOW)
+    luma = luma[((luma > 0) & (luma < 255)).all(axis=(1, 2))].astype(np.float32)
+    luma = luma[np.argsort(-luma.var(axis=(1, 2)))][:_LOOK]
+    if len(luma) < 16:
+        return None
+    views = np.lib.stride_tricks.sliding_window_view(luma, (8, 8), axis=(1, 2))
+    coefficients = (views.transpose(1, 2, 0, 3, 4).reshape(-1, 64) @ BASIS.T).reshape(64, len(luma), 64)
+    likely = _likelihoods(coefficients, _STEPS, 1, 1)[:, 1:].max(axis=2).sum(axis=1)
+    down, across = divmod(int(np.argmax(likely)), 8)
+    # Offsets in the same row or column share the edges of half of the blocks.
+    second = np.delete(np.delete(likely.reshape(8, 8), down, 0), across, 1).max()
+    if likely.max() - second < max(_CLEAR * len(luma), second - np.median(likely)):
+        return None
+    return -down % 8, -across % 8
+
+
+def _likelihoods(coefficients: NDArray[np.float32], most: int, down: int, across: int) -> NDArray[np.float32]:
+    """[M, 64, most] of the steps 1..most of coefficients [M, N, 64]; see the kernel of this name.
+
+    Args:
+        coefficients: of samples as they were rounded, if `down` and `across` are 1; else what least squares makes of
+            their upsampling, which has been rounded too.
+        most: the largest step.
+        down: rows of the upsampling to a row of samples.
+        across: columns likewise.
+    """
+    sets, count, _ = coefficients.shape
+    rows = np.ascontiguousarray(coefficients.transpose(0, 2, 1)).reshape(-1, count)
+    variance = np.full((8, 8), _ROUNDING)
+    if (down, across) != (1, 1):
+        # The triangle filter's power at each frequency of the DCT, two samples to one.
+        power = 1.25 + 0.75 * np.cos(np.arange(8) * np.pi / 8)
+        variance += _ROUNDING / np.outer(power if down == 2 else np.ones(8), power if across == 2 else np.ones(8))
+    deviations = np.tile(np.sqrt(variance).astype(np.float32).reshape(-1), sets)
+    out = np.empty((len(rows), most + 1), np.float32)
+    jpeg_kernels.likelihoods(rows, most, deviations, out)
+    return out.reshape(sets, 64, most + 1)[:, :, 1:]
+
+
+def tables(
+    samples: NDArray[Any], down: int, across: int, component: int, named: int | None = None
+) -> tuple[NDArray[np.int64], int | None, float]:
+    """The steps of a component, their IJG quality if they have one, and the price of the samples by them.
+
+    Args:
+        samples: blocks [N, 64], UNKNOWN where they are hidden.
+        down: of upsampling, see `_likelihoods`.
+        across: likewise.
+        component: its number.
+        named: a quality that is tried first.
+    """
+    likely = np.zeros((64, 255), np.float32)
+    coefficients = _busy(samples)
+    if len(coefficients):
+        (likely,) = _likelihoods(coefficients[None], 255, down, across)
+    # Where nothing is above the noise any step will do; a large one makes levels of 0.
+    blind = (likely + np.arange(255, dtype=np.float32) * np.float32(1e-4)).argmax(axis=1) + 1
+    totals = [float(likely[np.arange(64), standard(each, component).astype(int) - 1].sum()) for each in _QUALITIES]
+    tried = [_QUALITIES[int(n)] for n in np.argsort(totals)[: -_TRIED - 1 : -1]]
+    close = _CLOSE if down == across == 1 else _COARSE_CLOSE
+    prices = {each: price(samples, standard(each, component), close) for each in [*([named] if named else []), *tried]}
+    own = price(samples, blind, close)
+    for each, bits in prices.items():
+        if bits <= _ALIKE * min(own, *prices.values()):
+            return standard(each, component).astype(np.int64), each, bits
+    return blind, None, own
+
+
+def _busy(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """Coefficients [M, 64] of those blocks [N, 64] that are known and have most values.
+
+    Where few samples differ their roundings are alike, and not noise.
+    """
+    samples = samples[((samples > 0) & (samples < 255)).all(axis=1)]
+    kinds = (np.diff(np.sort(np.rint(samples), axis=1), axis=1) != 0).sum(axis=1)
+    order = np.argsort(-kinds, kind="stable")[:_BLOCKS]
+    return (samples[order[kinds[order] >= _KINDS]].astype(np.float32) - 128) @ BASIS.T
+
+
+def blocks(plane: NDArray[Any]) -> NDArray[Any]:
+    """[N, 64] of the whole blocks of a plane [H, W]."""
+    rows, columns = plane.shape[0] // 8, plane.shape[1] // 8
+    whole = plane[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8)
+    return whole.transpose(0, 2, 1, 3).reshape(-1, 64)
+
+
+def layout(chroma: NDArray[np.int16], grid: tuple[int, int], named: int | None) -> tuple[Factors, tuple[int, int]]:
+    """The sampling that makes least of a chroma plane, and how many rows and columns more its first blocks lack.
+
+    Args:
+        chroma: int16[H, W], UNKNOWN where it is not known.
+        grid: of luma.
+        named: the quality that luma's tables have, if any.
+    """
+    height, width = chroma.shape
+    top, left = (max((side - _REGION) // 2, 0) // 16 * 16 for side in (height, width))
+    part = chroma[top : top + _REGION, left : left + _REGION]
+    known = np.full((grid[0] + part.shape[0], grid[1] + part.shape[1]), UNKNOWN, np.int16)
+    known[grid[0] :, grid[1] :] = part
+    least, found = np.inf, (FULL, (0, 0))
+    for factors in (FULL, HALF, ACROSS, DOWN):
+        (h, v), _, _ = factors
+        samples, far = deconvolved(known, v, h)
+        for py in range(0, 8 * v, 8):
+            for px in range(0, 8 * h, 8):
+                shifted = blocks(np.pad(samples, ((py // v, 0), (px // h, 0)), constant_values=UNKNOWN))
+                bits = tables(shifted, v, h, 1, named)[2] / (v * h) + _FAR_BITS * far
+                if bits < least:
+                    least, found = bits, (factors, (py, px))
+    return found
+
+
+def price(samples: NDArray[Any], steps: NDArray[Any], close: float) -> float:
+    """Roughly the bits a sample of blocks [N, 64]: of their levels, and of the samples that these miss."""
+    samples = samples[(samples != UNKNOWN).all(axis=1)]
+    if not len(samples):
+        return np.inf
+    levels = np.rint((samples - np.float32(128)) @ BASIS.T / steps)
+    missed = np.abs((levels * steps).astype(np.float32) @ BASIS + 128 - samples) > close
+    return float((2 * np.log2(1 + np.abs(levels)) + _MISS_BITS * missed).mean())
+
+
+def deconvolved(known: NDArray[np.int16], down: int, across: int) -> tuple[NDArray[np.float32], float]:
+    """Chroma float32[h, w] by least squares from its upsampling int16[H, W]; UNKNOWN where that is not known.
+
+    And the share of the known pixels that it is far from.
+    """
+    if down == across == 1:
+        return known.astype(np.float32), 0.0
+    rows, columns = -(-known.shape[0] // down), -(-known.shape[1] // across)
+    padded = np.full((rows * down, columns * across), UNKNOWN, np.int16)
+    padded[: known.shape[0], : known.shape[1]] = known
+    near = padded.reshape(rows, down, columns, across).transpose(0, 2, 1, 3).reshape(rows, columns, -1)
+    hidden = (near == UNKNOWN).any(axis=2)
+    plane = np.where(hidden, 128, near.mean(axis=2)).astype(np.float32)
+    moving = np.ones((-(-rows // 8), -(-columns // 8)), np.uint8)
+    far = jpeg_kernels.deconvolve(known, down, across, SWEEPS, RELAXED, moving, plane)
+    plane[hidden] = UNKNOWN
+    return plane, far
