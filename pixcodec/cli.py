@@ -217,7 +217,8 @@ def encode(
         began = time.perf_counter()
         with talk.bar(f"encoding {files.display(source)}") as bar:
             options = _given(computing | {"model": model, "experts": experts}) | {"effort": effort, "origin": origin}
-            encoded = codec.encode(picture.planes, picture.mode, colours=picture.colours, progress=bar, **options)
+            options |= {"colours": picture.colours, "jpeg": picture.jpeg}
+            encoded = codec.encode(picture.planes, picture.mode, progress=bar, **options)
         seconds = time.perf_counter() - began
         if explain:
             from pixcodec import explain as explaining

@@ -199,6 +199,7 @@ def encode(
     experts: int | None = None,
     origin: str = origins.NONE,
     colours: Colours = NO_COLOURS,
+    jpeg: bytes = b"",
     progress: Progress | None = None,
 ) -> Encoded:
     """Planes to a .pxc file.
@@ -219,6 +220,7 @@ def encode(
         experts: the mask of those that take part (`expert_names`), 0 for none; by default the effort says.
         origin: what the picture may have been made from: "auto", "none" or a name, of `origins.NAMES`.
         colours: palette and transparency.
+        jpeg: the JPEG file that the planes were decoded from, if they were; what it holds need not be looked for.
         progress: called with (steps done, steps in all), from any thread; the steps of a trial are not among them.
 
     Raises:
@@ -232,7 +234,7 @@ def encode(
     how = effort, experts
     if origin != origins.NONE or mode not in container.PLAIN_MODES or colours:
         coder = _Groups(model, how, tile, options)
-        tree = origins.find(planes, container.LEVELS[mode], colours.palette, origin, coder.cost)
+        tree = origins.find(planes, container.LEVELS[mode], colours.palette, origin, coder.cost, jpeg)
         if isinstance(tree, origins.Node) or mode not in container.PLAIN_MODES or colours:
             return coder.encode(planes, mode, colours, tree, progress)
     networks = [models.load(model or default_model(mode, effort))]

@@ -6,7 +6,7 @@ import io
 import threading
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ WRITE_FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
 _MORE_MODES = {"PNG": ("P", "LA", "RGBA"), "TIFF": ("LA", "RGBA"), "WEBP": ("RGBA",)}
 _SAMPLE_STEPS = {"L;2": 85, "L;4": 17}  # raw modes whose samples Pillow multiplies, but not their transparent one
 _SUFFIX_OF = {"PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112
 # Keys of Image.info that carry something a viewer or a person may miss, and what we call it.
@@ -64,12 +65,14 @@ class Picture:
         mode: of `container.MODES`.
         dropped: metadata that the source has and ``.pxc`` does not keep yet, by name.
         colours: palette and transparency.
+        jpeg: the file that the planes were decoded from, if it is a JPEG.
     """
 
     planes: NDArray[np.uint8]
     mode: str
     dropped: tuple[str, ...] = ()
     colours: Colours = NO_COLOURS
+    jpeg: bytes = b""
 
     def plain(self) -> NDArray[np.uint8]:
         """The planes, where they and one of `PLAIN_MODES` say everything.
@@ -105,7 +108,8 @@ def read(source: str | PathLike[str] | IO[bytes]) -> Picture:
     if data.startswith(_PNG_SIGNATURE):
         _check_png(data)
     with _open(data) as image:
-        return from_pil(image)
+        picture = from_pil(image)
+    return replace(picture, jpeg=data) if data.startswith(_JPEG_SIGNATURE) else picture
 
 
 def from_pil(image: Image.Image) -> Picture:

@@ -52,6 +52,7 @@ def encode(
     experts: int | None = None,  # noqa: ARG001
     origin: str = "none",  # noqa: ARG001
     colours: container.Colours = container.NO_COLOURS,
+    jpeg: bytes = b"",  # noqa: ARG001
     progress: Progress | None = None,
 ) -> Encoded:
     if model not in {None, "photo"}:

@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "jpeg_file": set(),
     "exact": set(),
     "models": {"exact"},
-    "origins": {"exact", "varint"},
+    "origins": {"exact", "jpeg_file", "varint"},
     "stacks": {"exact", "coding"},
     "behind": set(),
     "tiles": {"behind", "exact", "coding", "expert_names", "models", "progress"},

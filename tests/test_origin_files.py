@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -171,3 +171,36 @@ def test_files_of_all_modes_come_back_by_the_command_line(name: str, tmp_path: P
     np.testing.assert_array_equal(back.planes, planes)
     assert "holds exactly these pixels already" in run("decode", tmp_path / "a.pxc")
     assert Image.open(tmp_path / "a.png").mode == mode
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("options", [{"quality": 75}, {"quality": 90, "subsampling": 0}, {"progressive": True}])
+def test_a_jpeg_file_is_stored_by_its_coefficients(mode: str, options: dict[str, Any], tmp_path: Path) -> None:
+    y, x = np.mgrid[:120, :152]
+    waves = np.stack([128 + 90 * np.sin(x / 9 + k) * np.cos(y / (11 + k)) for k in range(3)], axis=2)
+    random = np.random.default_rng(4)
+    pixels = np.clip(waves + random.normal(0, 9, waves.shape), 0, 255).astype(np.uint8)
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(pixels).convert(mode).save(path, optimize=True, **options)
+    picture = image.read(path)
+    assert picture.jpeg == path.read_bytes()
+    encoded = codec.encode(picture.planes, picture.mode, origin="auto", jpeg=picture.jpeg)
+    assert encoded.origin.startswith("JPEG")
+    assert "exceptions" not in encoded.origin
+    assert len(encoded.data) < 0.9 * path.stat().st_size
+    np.testing.assert_array_equal(codec.decode(encoded.data).planes, picture.planes)
+    plain = codec.encode(picture.planes, picture.mode, origin="none", jpeg=picture.jpeg)
+    assert not plain.origin
+    np.testing.assert_array_equal(codec.decode(plain.data).planes, picture.planes)
+
+
+def test_a_jpeg_file_that_the_pixels_are_not_of_changes_nothing() -> None:
+    made = io.BytesIO()
+    Image.new("RGB", (24, 16), (200, 30, 90)).save(made, "JPEG")
+    random = np.random.default_rng(2)
+    for shape in ((16, 24, 3), (16, 23, 3), (16, 24, 1)):
+        planes = random.integers(0, 256, shape, np.uint8)
+        for jpeg in (made.getvalue(), made.getvalue()[:200], b"\xff\xd8\xff"):
+            encoded = codec.encode(planes, "RGB" if shape[2] == 3 else "L", origin="auto", jpeg=jpeg)
+            np.testing.assert_array_equal(codec.decode(encoded.data).planes, planes)
+            assert not encoded.origin

@@ -45,7 +45,7 @@ TRIAL_SIDE = 192  # of the part of a picture that is coded to compare
 __all__ = ["AUTO", "NAMES", "NONE", "Leaf", "Node", "find", "read", "render", "words", "write"]
 
 
-def find(planes: Planes, levels: int, palette: bytes, choice: str, cost: Cost) -> Node | Leaf:
+def find(planes: Planes, levels: int, palette: bytes, choice: str, cost: Cost, jpeg: bytes = b"") -> Node | Leaf:
     """What a picture was made from; a leaf where nothing is found.
 
     Args:
@@ -54,6 +54,7 @@ def find(planes: Planes, levels: int, palette: bytes, choice: str, cost: Cost) -
         palette: of mode "P", three bytes a colour.
         choice: of `NAMES`: all origins are tried, none but alpha, or one.
         cost: bytes of planes, for origins that are not smaller by their nature.
+        jpeg: the JPEG file that they were decoded from, if it was one.
 
     Raises:
         ValueError: no such choice.
@@ -67,6 +68,10 @@ def find(planes: Planes, levels: int, palette: bytes, choice: str, cost: Cost) -
         if ordered is not None and _is_worth(planes, *ordered, cost):
             ranks, (indices,) = ordered
             return Node(ranks, (Leaf(indices.shape, levels, indices),))
+    if jpeg and Jpeg in kinds and (read := Jpeg.of_file(jpeg, planes.shape)) is not None:
+        worth = not read[0].unsure or choice == Jpeg.name or _is_worth(planes, *read, cost)
+        if worth and (node := _node(*read, planes, levels, [], cost)):
+            return node
     return _find(planes, levels, kinds, cost, forced=choice != AUTO)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pixcodec import jpeg_file
 from pixcodec.exact import coefficients
 from pixcodec.origins import jpeg_decoder, jpeg_recovery, numbers
 from pixcodec.origins.base import MAX_SAMPLES, Origin, Planes, Shape, require
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pixcodec.varint import Reader
 
 _NAMES = "gray", "4:4:4", "4:2:0", "4:2:2", "4:4:0"
+TRANSFORMS = {1: "gray", 3: "ycbcr"}  # of files, by channels
 FREE = 0  # in the place of a quality, 1..100: a table of its own
 SURE = 1.0  # bits a sub-pixel: what needs less is smaller by its nature
 
@@ -61,6 +63,21 @@ class Jpeg(Origin):
             return None
         payload = coefficients.encode(source.components, source.tables)
         return cls(source.factors, source.cut, source.tables, payload, planes.shape[0] * planes.shape[1]), []
+
+    @classmethod
+    def of_file(cls, data: bytes, shape: Shape) -> tuple[Jpeg, list[Planes]] | None:
+        """What a JPEG file holds whose picture has this shape; None where it is of a kind that is not read."""
+        file = jpeg_file.read(data)
+        if file is None or (file.height, file.width) != shape[:2] or file.transform != TRANSFORMS.get(shape[2]):
+            return None
+        factors, blocks = tuple(file.factors), [each.shape[:2] for each in file.components]
+        if factors not in LAYOUTS or blocks != jpeg_decoder.shapes(factors, *shape[:2]):
+            return None
+        try:
+            payload = coefficients.encode(file.components, file.tables)
+        except ValueError:  # steps or levels that no encoder writes
+            return None
+        return cls(factors, (0, 0, 0, 0), file.tables, payload, shape[0] * shape[1]), []
 
     def render(self, groups: Sequence[Planes], shape: Shape) -> Planes:  # noqa: ARG002
         """See `Origin`; `DamagedTileError` for a payload that holds no coefficients."""
