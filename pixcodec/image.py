@@ -256,7 +256,8 @@ def _refuse_reduced(image: Image.Image) -> None:
 
 
 def _metadata(image: Image.Image) -> tuple[str, ...]:
-    names = [name for key, name in _METADATA.items() if image.info.get(key) not in {None, b"", ""}]
+    # Some are numbers that may be 0, IPTC's resources are a dictionary.
+    names = [name for key, name in _METADATA.items() if all(image.info.get(key) != none for none in (None, b"", ""))]
     if getattr(image, "text", None):
         names.append("text")
     try:

@@ -273,3 +273,14 @@ def test_a_format_that_loses_pixels_is_not_written() -> None:
 def test_a_picture_too_wide_for_webp_is_refused() -> None:
     with pytest.raises(UnsupportedImageError, match="WEBP cannot hold"):
         image.write(np.zeros((1, 20000, 3), np.uint8), "RGB", io.BytesIO(), "WEBP")
+
+
+def test_photoshop_s_resources_are_metadata_too() -> None:
+    made = io.BytesIO()
+    Image.new("RGB", (9, 7), (10, 20, 30)).save(made, "JPEG")
+    resource = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + (4).to_bytes(4, "big") + b"text"
+    segment = b"\xff\xed" + (2 + len(resource)).to_bytes(2, "big") + resource
+    data = made.getvalue()
+    picture = image.read(io.BytesIO(data[:2] + segment + data[2:]))
+    assert "IPTC" in picture.dropped
+    assert image.read(io.BytesIO(data)).dropped == ()
