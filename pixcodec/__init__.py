@@ -35,8 +35,8 @@ def encode(
         image: the picture; its metadata is not kept yet.
         model: a model's name; the default is "photo", its gray sibling for one channel, and "mnist" for 1.
         threads: how many to use; the default is one a core.
-        effort: 1 to 9; up to 3 the network alone, the fastest, from 4 on with experts that learn the image, from 7 on
-            its heads learn too; 9 keeps the smallest of several files.
+        effort: 1 to 9; up to 3 a small network, the fastest, from 3 on with experts that learn the image, from 7 on
+            the network's heads learn it too; 9 keeps the smallest of several files.
         experts: "all", "none", or names of `pixcodec.expert_names` with commas; by default the effort says.
         origin: what the picture may have been made from and is stored as: "auto" for whatever is found, "none", or one
             of `pixcodec.origins.NAMES`.
