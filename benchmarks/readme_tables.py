@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import statistics
 import sys
 from functools import partial
 from pathlib import Path
@@ -147,7 +148,31 @@ def _origins(name: str, group: str, title: str) -> str:
     return _table([title, *heading], _origin_rows(name, group))
 
 
+def jpeg() -> str:
+    """A line a quality, of whole pictures and of cropped ones: found, exact blocks, exceptions, bytes of the JPEG."""
+    records = _load("jpeg")["pictures"]
+    samplings = sorted({each["sampling"] for each in records}, reverse=True)
+    rows = []
+    for quality, cropped in sorted({(each["quality"], each["cropped"]) for each in records}):
+        own = [each for each in records if (each["quality"], each["cropped"]) == (quality, cropped)]
+        good = [each for each in own if each["found"]]
+        shares = []
+        for sampling in samplings:
+            some = [each for each in good if each["sampling"] == sampling]
+            size = sum(each["jpeg_bytes"] for each in some)
+            shares.append(f"{sum(each['bytes'] for each in some) / size:.3f}" if some else "")
+        missed = sum(each["exceptions"] for each in good) / sum(each["pixels"] for each in good)
+        exact = sum(each["exact_blocks"] for each in good) / len(good)
+        seconds = statistics.median(each["seconds"] for each in own)
+        name = f"{quality}, {'cropped' if cropped else 'whole'}"
+        found = f"{len(good)} of {len(own)}"
+        rows.append([name, found, f"{exact:.2%}", f"{missed:.3%}", *shares, f"{seconds:.2f}"])
+    heads = [f"of the JPEG, {sampling}" for sampling in samplings]
+    return _table(["quality", "found", "exact blocks", "pixels missed", *heads, "seconds"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "jpeg": jpeg,
     "sizes": sizes,
     "speed": speed,
     "machine": machine,
