@@ -89,7 +89,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
     parser.add_argument("--runs", type=int, default=5, help="of each command (default 5)")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--efforts", type=int, nargs="+", default=[1, codec.DEFAULT_EFFORT], help="default: 1 and 7")
+    parser.add_argument(
+        "--efforts", type=int, nargs="+", default=[1, 3, codec.DEFAULT_EFFORT], help="default: 1, 3 and 7"
+    )
     parser.add_argument("--name", default="speed", help="of the result's file")
     parser.add_argument(
         "--results", type=Path, default=pictures.RESULTS, metavar="DIR", help="default: benchmarks/results"
@@ -104,7 +106,10 @@ def main(arguments: Sequence[str]) -> int:
         coffee = next(sample for sample in pictures.scikit_image() if sample.name == "coffee")
         tasks = [("coffee", *coffee.load(), options.runs), ("mosaic", mosaic(), "RGB", MOSAIC_RUNS)]
     for mode in {mode for _, _, mode, _ in tasks}:  # compiles what is not compiled yet
-        codec.decode(codec.encode(np.zeros((16, 16, 3 if mode == "RGB" else 1), np.uint8), mode).data)
+        for effort in options.efforts:
+            codec.decode(
+                codec.encode(np.zeros((16, 16, 3 if mode == "RGB" else 1), np.uint8), mode, effort=effort).data
+            )
     records = []
     print(f"\n{'':20}{'size':>12}{'encode':>9}{'decode':>9}{'K pixels/s':>12}{'MB':>6}{'steps':>7}  decode by stage")
     for name, planes, mode, runs, effort in ((*task, effort) for task in tasks for effort in options.efforts):
