@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 _ROUNDS, _TURNS = 30, 3  # of projections, and of all ways for coarse chroma, at most
 _BUDGET, _COARSE_BUDGET = 20000, 2000  # subsets of doubtful levels that are tried for a block
+_PROBE, _EDGE, _MOST_MISSED = (
+    256,
+    16,
+    1 / 8,
+)  # side of what is searched first, what of it is not judged, what it may miss
 _DESCENTS = 30  # sweeps of coordinate descent, at most
 _SCALES = np.array([0.3, 1.0, 0.1, 3.0, 10.0])  # of the variances of what is hidden
 _FINE_NOISE, _COARSE_NOISE, _DC_VARIANCE = 1 / 12, 0.2, 1e5
@@ -52,6 +57,8 @@ def recover(planes: NDArray[np.uint8]) -> Source | None:
     if planes.shape[2] == 3:
         factors, phase = jpeg_tables.layout(known[1], grid, named)
     top, left = grid[0] + phase[0], grid[1] + phase[1]
+    if not _promises(planes, known, factors, (top, left), named):
+        return None
     source = _search(planes, known, factors, (top, left, 0, 0), named)
     # Is an edge that looks wrong where the JPEG goes on? Then its next chroma samples are not those at the edge again.
     (across, down), missed = factors[0], (source.render(planes.shape) != planes).any(axis=2)
@@ -62,6 +69,22 @@ def recover(planes: NDArray[np.uint8]) -> Source | None:
         if (other.render(planes.shape) != planes).any(axis=2).sum() < missed.sum():
             return other
     return source
+
+
+def _promises(
+    planes: NDArray[np.uint8], known: NDArray[np.int16], factors: Factors, corner: tuple[int, int], named: int | None
+) -> bool:
+    """Whether few pixels are missed in the middle of a large picture: a long search in vain is not begun."""
+    if planes[:, :, 0].size < 4 * _PROBE**2 or min(planes.shape[:2]) < 2 * _PROBE:
+        return True
+    starts = [(side - _PROBE) // 2 for side in planes.shape[:2]]
+    places = tuple(
+        slice(at - (at + cut) % 16, at - (at + cut) % 16 + _PROBE) for at, cut in zip(starts, corner, strict=True)
+    )
+    part = np.ascontiguousarray(planes[places])
+    source = _search(part, np.ascontiguousarray(known[(slice(None), *places)]), factors, (0, 0, 0, 0), named)
+    missed = (source.render(part.shape) != part).any(axis=2)[_EDGE:-_EDGE, _EDGE:-_EDGE]
+    return bool(missed.mean() <= _MOST_MISSED)
 
 
 def _goes_on(edge: NDArray[np.bool_], rest: NDArray[np.bool_], end: int, factor: int) -> int:
