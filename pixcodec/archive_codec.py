@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +12,7 @@ import numpy as np
 from pixcodec import archive, codec, container, models
 from pixcodec import names as archive_names
 from pixcodec.errors import ContainerError, DamagedTileError, DigestError, UnsupportedImageError
-from pixcodec.progress import Tally, side_by_side
+from pixcodec.progress import Tally, cores, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -188,6 +187,6 @@ def _network(
 
 def _threads(threads: int | None, blocks: int, device: str | None) -> tuple[int, int]:
     """How many blocks go side by side, one on a device of torch, and the threads of each."""
-    threads = threads or os.cpu_count() or 1
+    threads = threads or cores()
     outer = max(1, min(threads, blocks)) if device is None else 1
     return outer, threads // outer

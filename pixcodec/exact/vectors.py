@@ -17,7 +17,7 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-from pixcodec.exact.emit import F32, I8, I32, I64, splat, vector_function
+from pixcodec.exact.emit import F32, I8, I32, I64, constant, splat, vector_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,10 +105,6 @@ for _operator in (operator.rshift, operator.irshift):
     _define(_operator, lambda kind: kind, _shift_right)
 for _operator, _name in ((operator.eq, "=="), (operator.ne, "!="), (operator.lt, "<"), (operator.gt, ">")):
     _define(_operator, lambda kind: _MASKS[kind.ir.count], _compare(_name))
-
-
-def _constant(vector: ir.VectorType, value: int) -> ir.Constant:
-    return ir.Constant(vector, [vector.element(value)] * vector.count)
 
 
 def _pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
@@ -237,7 +233,7 @@ def three(_context: Any, a: Any, b: Any, c: Any) -> Any:
     """Three numbers and five zeros."""
 
     def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
-        vector = _constant(INT32X8.ir, 0)
+        vector = constant(INT32X8.ir, 0)
         for i, value in enumerate(args):
             vector = builder.insert_element(vector, builder.trunc(value, I32), I32(i))
         return vector
@@ -306,7 +302,7 @@ def reciprocals(_context: Any, counts: Any) -> Any:
     """131072 div (2 n + 3) of numbers n from 0 to 1023."""
 
     def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
-        two, three, dividend = (_constant(counts.ir, n) for n in (2, 3, 131072))
+        two, three, dividend = (constant(counts.ir, n) for n in (2, 3, 131072))
         divisor = builder.add(builder.mul(args[0], two), three)
         return builder.fptosi(_quotients(builder, dividend, divisor), counts.ir)
 
@@ -318,8 +314,8 @@ def octaves(_context: Any, larger: Any, smaller: Any) -> Any:
     """floor(log2(larger / smaller)) of numbers from 1 to 2^17, the exponents of their quotients."""
 
     def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
-        exponents = builder.lshr(builder.bitcast(_quotients(builder, *args), larger.ir), _constant(larger.ir, 23))
-        return builder.sub(exponents, _constant(larger.ir, 127))
+        exponents = builder.lshr(builder.bitcast(_quotients(builder, *args), larger.ir), constant(larger.ir, 23))
+        return builder.sub(exponents, constant(larger.ir, 127))
 
     return larger(larger, smaller), emit
 
@@ -349,11 +345,11 @@ def pairs_of(count: int) -> Any:
     @intrinsic
     def look_up(_context: Any, address: Any, places: Any, scratch: Any) -> Any:
         def emit(context: Any, builder: ir.IRBuilder, own: Any, args: Any) -> ir.Value:
-            halves = [ir.Constant(UINT64X8.ir, [I64(0)] * 8)] * 2
+            halves = [constant(UINT64X8.ir, 0)] * 2
             for i, place in enumerate(_each(builder, args[1], args[2], count)):
                 pair = builder.load(_place(builder, args[0], place, I64), align=4)
                 halves[i // 8] = builder.insert_element(halves[i // 8], pair, I32(i % 8))
-            right = ir.Constant(UINT64X8.ir, [I64(32)] * 8)
+            right = constant(UINT64X8.ir, 32)
             both = [
                 _joined(builder, *(builder.trunc(each, INT32X8.ir) for each in parts))
                 for parts in (halves, [builder.lshr(each, right) for each in halves])
@@ -392,7 +388,7 @@ def add_up(_context: Any, counts: Any, tree: Any) -> Any:
     lanes, depths = 16, 9
 
     def emit(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
-        floats, ones = ir.VectorType(F32, lanes), ir.Constant(INT32X16.ir, [I32(1)] * lanes)
+        floats, ones = ir.VectorType(F32, lanes), constant(INT32X16.ir, 1)
         halves = [ir.Constant(INT32X16.ir, [I32(2 * i + k) for i in range(lanes)]) for k in (0, 1)]
 
         def at(address: ir.Value, number: int, kind: ir.Type) -> ir.Value:

@@ -68,10 +68,9 @@ def find(planes: Planes, levels: int, palette: bytes, choice: str, cost: Cost, j
         if ordered is not None and _is_worth(planes, *ordered, cost):
             ranks, (indices,) = ordered
             return Node(ranks, (Leaf(indices.shape, levels, indices),))
-    if jpeg and Jpeg in kinds and (read := Jpeg.of_file(jpeg, planes.shape)) is not None:
-        worth = not read[0].unsure or choice == Jpeg.name or _is_worth(planes, *read, cost)
-        if worth and (node := _node(*read, planes, levels, [], cost)):
-            return node
+    read = Jpeg.of_file(jpeg, planes.shape) if jpeg and Jpeg in kinds else None
+    if read and (node := _node(*read, planes, levels, [], cost, forced=choice != AUTO)):
+        return node
     return _find(planes, levels, kinds, cost, forced=choice != AUTO)
 
 
@@ -83,19 +82,31 @@ def _find(planes: Planes, levels: int, kinds: Sequence[type[Origin]], cost: Cost
         if levels == 2 and not kind.bilevel:
             continue
         found = kind.recover(planes)
-        if found is None or (found[0].unsure and not forced and not _is_worth(planes, *found, cost)):
+        if found is None:
             continue
         # What has been undone is not looked for again, but for an enlargement by more than one can say.
         again = kinds if kind is Enlarged else [each for each in kinds if each is not kind]
-        if node := _node(*found, planes, levels, again, cost):
+        if node := _node(*found, planes, levels, again, cost, forced=forced):
             return node
     return Leaf(planes.shape, levels, planes)
 
 
 def _node(
-    origin: Origin, groups: list[Planes], planes: Planes, levels: int, kinds: Sequence[type[Origin]], cost: Cost
+    origin: Origin,
+    groups: list[Planes],
+    planes: Planes,
+    levels: int,
+    kinds: Sequence[type[Origin]],
+    cost: Cost,
+    *,
+    forced: bool,
 ) -> Node | None:
-    """The node of what was found, with exceptions where it is not quite right; None where it is quite wrong."""
+    """The node of what was found, with exceptions where it is not quite right.
+
+    None where it is quite wrong or, unless it is forced, unsure and not worth it.
+    """
+    if origin.unsure and not forced and not _is_worth(planes, origin, groups, cost):
+        return None
     own = levels if origin.bilevel else 256
     rendered, exceptions = origin.render(groups, planes.shape), None
     if not np.array_equal(rendered, planes):
