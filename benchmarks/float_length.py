@@ -63,7 +63,7 @@ def _length(folder: Path) -> tuple[int, FloatLength]:
             above = max(top - evaluate.MARGIN, 0)
             rows = slice(above, top + STRIP_ROWS)
             part = np.ascontiguousarray(predicted[rows])
-            batch = data.codes(planes[rows], part, parameters, network.configuration.phases, (above, 0))
+            batch = data.codes(planes[rows], part, parameters, network.configuration, (above, 0))
             with torch.inference_mode():
                 nats = network.nats(*evaluate.tensors(batch, "cpu"))
             total += float(nats[:, :, top - above :].double().sum())

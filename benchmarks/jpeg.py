@@ -53,8 +53,13 @@ def container_bytes() -> int:
     return len(data) - len(container.read_header(data).record)
 
 
-def no_cost(_: NDArray[np.uint8]) -> int:
+def no_cost(_planes: NDArray[np.uint8], _known: NDArray[np.uint8]) -> int:
     """Return bytes of planes that nobody asks for when one origin is chosen."""
+    raise AssertionError
+
+
+def no_groups(_leaf: origins.Leaf, _known: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return planes that a JPEG's record does not need."""
     raise AssertionError
 
 
@@ -67,10 +72,10 @@ def measure(planes: NDArray[np.uint8], more: int) -> dict[str, Any]:
         return record
     data = origins.write(tree, "RGB", (b"", b""), iter(()))
     _, again = origins.read(data, "RGB", planes.shape, 256)
-    if not np.array_equal(origins.render(again, iter(()), planes.shape), planes):
+    if not np.array_equal(origins.render(again, no_groups, planes.shape), planes):
         sys.exit("other pixels came back")
     jpeg = tree.groups[0] if isinstance(tree.origin, Exceptions) else tree
-    wrong = (origins.render(jpeg, iter(()), planes.shape) != planes).any(axis=2)
+    wrong = (origins.render(jpeg, no_groups, planes.shape) != planes).any(axis=2)
     padded = np.pad(wrong, [(0, -side % 8) for side in wrong.shape])
     blocks = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8).any(axis=(1, 3))
     figures = {"exceptions": int(wrong.sum()), "pixels": wrong.size, "exact_blocks": 1 - float(blocks.mean())}

@@ -85,12 +85,12 @@ class Row:
         }
 
 
-def no_trial(_: NDArray[np.uint8]) -> int:
+def no_trial(_planes: NDArray[np.uint8], _known: NDArray[np.uint8]) -> int:
     """A cost by which no origin that must be tried is worth it."""
     return 0
 
 
-def cost(planes: NDArray[np.uint8]) -> int:
+def cost(planes: NDArray[np.uint8], _known: NDArray[np.uint8]) -> int:
     """Bytes of planes [H, W, C]."""
     return len(codec.encode(planes, MODES[planes.shape[2]], threads=1).data)
 

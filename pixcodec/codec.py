@@ -85,12 +85,26 @@ def _tile_side(length: int, longest: int) -> int:
 
 def check_model(network: Network | Program, mode: str, error: type[ContainerError | UnsupportedImageError]) -> None:
     """Raise `error` unless the network is for images of this mode."""
-    _check_kind(network, container.CHANNELS[mode], container.LEVELS[mode], error)
+    _check_kind(network, container.CHANNELS[mode], container.LEVELS[mode], 0, error)
+
+
+def known_of(network: Network | Program) -> int:
+    """How many planes of groups before its own a network knows."""
+    return 0 if is_stacked(network) else network.known
 
 
 def _check_kind(
-    network: Network | Program, channels: int, levels: int, error: type[ContainerError | UnsupportedImageError]
+    network: Network | Program,
+    channels: int,
+    levels: int,
+    known: int,
+    error: type[ContainerError | UnsupportedImageError],
 ) -> None:
+    if known_of(network) not in {0, known}:
+        raise error(
+            f"the model codes a group that knows {known_of(network)} planes of others, here {known} are known; "
+            + ("fetch the file anew" if error is ContainerError else "choose another model")
+        )
     found, expected = (network.channels, int(getattr(network, "levels", 256))), (channels, levels)
     if found == expected:
         return
@@ -111,7 +125,7 @@ def encode_images(
     mask: int,
     **options: Any,  # noqa: ANN401
 ) -> tuple[list[bytes], float, Effort]:
-    """Images uint8[N, H, W, C] in tiles of `sides` to streams, with their ideal bits and how it went.
+    """Images uint8[N, H, W, known + C] in tiles of `sides` to streams, with their ideal bits and how it went.
 
     `settings` and `mask` are the container's; `options` are threads, backend, device and progress, see `encode`.
     """
@@ -174,7 +188,7 @@ def default_model(mode: str, effort: int) -> str:
 def candidates(mode: str, side: int) -> list[Network | Program]:
     """Models for the mode; of those for small images the ones that code this side in one piece, if there are any."""
     kind = container.CHANNELS[mode], container.LEVELS[mode]
-    listed = [each for each in models.available() if (each.channels, each.levels) == kind]
+    listed = [each for each in models.available() if (each.channels, each.levels, each.known) == (*kind, 0)]
     found = [models.load(str(each.folder)) for each in listed if each.name not in models.FAST.values()]
     return [network for network in found if not is_stacked(network) or side <= network.tile] or found
 
@@ -332,19 +346,23 @@ class _Groups:
         self.asked = None if model is None else models.load(model)
         self.how, self.tile, self.options = how, tile, options
 
-    def network(self, channels: int, levels: int) -> Network | Program:
-        """The model for planes of so many channels and levels."""
+    def network(self, channels: int, levels: int, known: int) -> Network | Program:
+        """The model for planes of so many channels and levels, of which others are known."""
         asked = self.asked
-        if asked is not None and (asked.channels, int(getattr(asked, "levels", 256))) == (channels, levels):
+        kind = asked and (asked.channels, int(getattr(asked, "levels", 256)))
+        if asked is not None and kind == (channels, levels) and known_of(asked) in {0, known}:
             return asked
+        if known and (channels, levels) == (1, 256):
+            return models.load(models.KNOWING[known])
         mode = "1" if levels == 2 else {1: "L", 3: "RGB"}[channels]
         return models.load(default_model(mode, self.how[0]))
 
-    def cost(self, planes: NDArray[np.uint8]) -> int:
+    def cost(self, planes: NDArray[np.uint8], known: NDArray[np.uint8]) -> int:
         """Bytes of planes of 256 levels; of those without a model, LA and RGBA, nothing is asked."""
-        network = self.network(planes.shape[2], 256)
+        network = self.network(planes.shape[2], 256, known.shape[2])
         sides, settings = tile_sides(network, *planes.shape[:2]), settings_of(network, *self.how)
-        return sum(map(len, encode_images(planes[None], network, sides, *settings, **self.options)[0]))
+        images = _knowing(network, known, planes)[None]
+        return sum(map(len, encode_images(images, network, sides, *settings, **self.options)[0]))
 
     def encode(
         self,
@@ -356,20 +374,24 @@ class _Groups:
     ) -> Encoded:
         """The file of a picture and its tree."""
         height, width = planes.shape[:2]
-        groups = [(leaf, self.network(leaf.shape[2], leaf.levels)) for leaf in origins.leaves(tree)]
-        if len({is_stacked(network) for _, network in groups}) > 1:
+        groups = [
+            (leaf, known, self.network(leaf.shape[2], leaf.levels, known.shape[2]))
+            for leaf, known in origins.known_leaves(tree, (height, width, planes.shape[2]))
+        ]
+        if len({is_stacked(network) for *_, network in groups}) > 1:
             message = "the model asked for codes no group of planes beside those of other models; choose another model"
             raise UnsupportedImageError(message)
-        ids = [network.identity[: container.MODEL_ID_BYTES] for _, network in groups]
+        ids = [network.identity[: container.MODEL_ID_BYTES] for *_, network in groups]
         first = ids[0] if ids else bytes(container.MODEL_ID_BYTES)
-        choices = _choices([network for _, network in groups], self.how)
-        # The largest group decides; smaller ones have fewer or smaller tiles.
-        sides = tile_sides(groups[0][1], height, width, self.tile) if groups else (container.TILE_UNIT,) * 2
+        choices = _choices([network for *_, network in groups], self.how)
+        # The picture's size decides; smaller groups have fewer or smaller tiles.
+        sides = tile_sides(groups[0][2], height, width, self.tile) if groups else (container.TILE_UNIT,) * 2
         coded = [_Coded(*choice, [], 0.0) for choice in choices]
-        efforts, tally = [], Tally(progress, sum(leaf.samples for leaf, _ in groups))
-        for leaf, network in groups:
+        efforts, tally = [], Tally(progress, sum(leaf.samples for leaf, *_ in groups))
+        for leaf, known, network in groups:
             options = self.options | {"progress": tally.part(leaf.samples)}
-            own, spent = _code_each(leaf.known()[None], network, sides, choices, **options)
+            images = _knowing(network, known, leaf.found())[None]
+            own, spent = _code_each(images, network, sides, choices, **options)
             coded = [
                 before._replace(streams=before.streams + each.streams, bits=before.bits + each.bits)
                 for before, each in zip(coded, own, strict=True)
@@ -394,6 +416,11 @@ class _Groups:
         spent = sum_of(efforts)
         data = container.pack(header, [container.join(best.streams)])
         return Encoded(data, spent.seconds, spent.steps, best.bits, spent.note, origins.words(tree))
+
+
+def _knowing(network: Network | Program, known: NDArray[np.uint8], planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Planes with those that are known in front of them, if the network wants to know any."""
+    return np.concatenate([known, planes], axis=2) if known_of(network) else planes
 
 
 def sum_of(efforts: Sequence[Effort]) -> Effort:
@@ -473,25 +500,32 @@ def _decode_groups(
 ) -> Decoded:
     """The picture of a file with a record; see `decode`."""
     colours, tree = read_record(header)
-    groups = [(leaf, models.load_by_id(leaf.model_id or header.model_id)) for leaf in origins.leaves(tree)]
+    groups = [*origins.leaves(tree)]
     settings, sides = header.settings & ~container.ORIGIN, (header.tile_height, header.tile_width)
     if not groups and (any(header.model_id) or settings or payload):
         raise ContainerError("the file has a model or symbols but no planes for them; fetch the file anew")
-    for leaf, network in groups:
-        _check_kind(network, leaf.shape[2], leaf.levels, ContainerError)
+    networks = [models.load_by_id(leaf.model_id or header.model_id) for leaf in groups]
+    for network in networks:
         check_settings(network, settings)
-    streams, coded, efforts = container.split(payload), [], []
-    tally = Tally(progress, sum(leaf.samples for leaf, _ in groups))
-    for leaf, network in groups:
+    streams, efforts, left = container.split(payload), [], iter(networks)
+    tally = Tally(progress, sum(leaf.samples for leaf in groups))
+
+    def code(leaf: origins.Leaf, known: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        nonlocal streams
+        network = next(left)
+        _check_kind(network, leaf.shape[2], leaf.levels, known.shape[2], ContainerError)
         count = stream_count(network, leaf.shape, sides)
         own, streams = streams[:count], streams[count:]
         part = {"progress": tally.part(leaf.samples), **options}
+        if known_of(network):
+            part["known"] = known[None]
         images, spent = decode_images(own, (1, *leaf.shape), network, sides, settings, header.mask, **part)
-        coded.append(images[0])
         efforts.append(spent)
+        return images[0]
+
+    planes = origins.render(tree, code, (header.height, header.width, header.channels))
     if streams:
         raise DamagedTileError(f"the file has {len(streams)} streams too many; fetch the file anew")
-    planes = origins.render(tree, iter(coded), (header.height, header.width, header.channels))
     if container.digest(planes, header.mode, colours) != header.digest:
         raise DigestError("the decoded pixels are not those that were encoded; fetch the file and the model anew")
     spent = sum_of(efforts)

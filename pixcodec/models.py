@@ -28,6 +28,7 @@ CARD, WEIGHTS = "card.json", "model.safetensors"
 ID_BYTES = 8  # of the id, in a file's header
 ENVIRONMENT = "PIXCODEC_MODELS"
 DEFAULTS = {"RGB": "photo", "L": "photo_gray", "1": "mnist"}
+KNOWING = {1: "photo_chroma", 2: "photo_luma"}  # for one plane, by how many are known
 FAST = {"RGB": "photo_fast"}  # a quarter of the network, for low efforts
 KINDS = {
     "pixelcnn": "PixelCNN",
@@ -42,7 +43,7 @@ _SHIPPED = (_PACKAGE / "shipped_models", _PACKAGE.parent / "models")  # installe
 
 @dataclass(frozen=True)
 class Listed:
-    """A model that was found: its name, id (hex), channels, folder, the levels of a sample, and its kind."""
+    """A model that was found: its name, id (hex), channels, folder, levels of a sample, kind, planes that it knows."""
 
     name: str
     id: str
@@ -50,6 +51,7 @@ class Listed:
     folder: Path
     levels: int = 256
     kind: str = ""
+    known: int = 0
 
 
 def folders() -> Iterator[Path]:
@@ -67,7 +69,8 @@ def available() -> list[Listed]:
         card = _card(folder)
         identity = str(card.get("id", ""))
         channels, levels = int(card.get("channels", 0)), int(card.get("levels", 256))
-        found.setdefault(identity, Listed(folder.name, identity, channels, folder, levels, _kind(card)))
+        listed = Listed(folder.name, identity, channels, folder, levels, _kind(card), _known(card))
+        found.setdefault(identity, listed)
     return list(found.values())
 
 
@@ -78,6 +81,12 @@ def _kind(card: dict[str, Any]) -> str:
     network = card.get("network")
     kind = str(network.get("kind", "")) if isinstance(network, dict) else ""
     return KINDS.get(kind, kind)
+
+
+def _known(card: dict[str, Any]) -> int:
+    """How many planes of other groups a card's network wants to know."""
+    predictors = card.get("predictors")
+    return int(predictors.get("known", 0)) if isinstance(predictors, dict) else 0
 
 
 def _card(folder: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    # Symbols of the lanes from `first` on, by (channel, step, first, counts, centres); what they are coded with stays
+    # Symbols of the lanes from `first` on, by (plane, step, first, counts, centres); what they are coded with stays
     # as it is until a thread behind is done.
     Code = Callable[[int, int, int, NDArray[np.float32], NDArray[np.int32]], NDArray[np.int32]]
 
@@ -122,11 +122,16 @@ class _Rooms:
         return counts[:count], centres[:count]
 
 
-def _code_tile(run: _Run, height: int, width: int, code: Code, coder: Behind = HERE, learner: Behind = HERE) -> None:
-    """Run a tile's steps; `code` gives the symbols of a step's pixels, by way of `coder` or not."""
-    network = run.network
-    predictors = Predictors(network.parameters, height, width)
-    wavefront = Wavefront(network, run.backend, height, width, run.heads(height, width))
+def _code_tile(
+    run: _Run, known_planes: NDArray[np.uint8], code: Code, coder: Behind = HERE, learner: Behind = HERE
+) -> None:
+    """Run the steps of a tile of which planes [H, W, known] are known; `code` gives the symbols of a step's pixels.
+
+    It does so by way of `coder`, or not.
+    """
+    network, (height, width, ahead) = run.network, known_planes.shape
+    predictors = Predictors(network.parameters, height, width, known_planes)
+    wavefront = Wavefront(network, run.backend, height, width, run.heads(height, width), known_planes)
     starts, ends = class_intervals(network.class_of_residual())
     rooms = _Rooms(height, width, network.channels, coder, learner)
     known: list[tuple[Any, ...]] = []
@@ -149,7 +154,7 @@ def _code_tile(run: _Run, height: int, width: int, code: Code, coder: Behind = H
             clock.stop("heads")
             counts_of_logits(logits, around, starts, ends, EXP2, frequencies)
             clock.stop("frequencies")
-            symbols = code(channel, step, first, frequencies, around)
+            symbols = code(ahead + channel, step, first, frequencies, around)
             clock.stop("code")
             known.append((channel, frequencies, around, symbols))
             predictors.know(channel, symbols)
@@ -211,7 +216,7 @@ def _code_known_tile(
             clock.stop("heads")
             counts_of_logits(logits, around, starts, ends, EXP2, frequencies)
             clock.stop("frequencies")
-            symbols = code(channel, step, first, frequencies, around)
+            symbols = code(network.known + channel, step, first, frequencies, around)
             clock.stop("code")
             if heads is not None:
                 learner.do(heads.learn, channel, frequencies, around, symbols)
@@ -273,7 +278,7 @@ class _Coder:
     """Symbols of a tile and its words.
 
     Attributes:
-        planes: uint8[H, W, C] of the tile, of its own.
+        planes: uint8[H, W, known + C] of the tile, of its own: what is known, then what is coded.
         experts: what learns from the tile; None: the network's frequencies alone.
     """
 
@@ -289,7 +294,7 @@ class _Coder:
 
 
 class _Writer(_Coder):
-    """Writes the symbols of planes; the ideal bits of each go to `costs`, float32[H, W, C], where there are any."""
+    """Writes the symbols of planes; the ideal bits of each go to `costs`, float32 of their shape, if there are any."""
 
     def __init__(
         self, planes: NDArray[np.uint8], experts: Experts | None, costs: NDArray[np.float32] | None = None
@@ -363,7 +368,7 @@ class _Reader(_Coder):
 
 def _experts(planes: NDArray[np.uint8], network: Network, mask: int) -> Experts | None:
     """What learns from a tile, as the model has it begin; nothing where the mask has no expert."""
-    return Experts(*planes.shape, *network.experts, mask=mask) if mask else None
+    return Experts(*planes.shape, *network.experts, mask=mask, known=network.known) if mask else None
 
 
 def _tiles(height: int, width: int, tile_height: int, tile_width: int) -> list[tuple[slice, slice]]:
@@ -423,7 +428,7 @@ def encode(
     """Code images of one size.
 
     Args:
-        images: uint8[N, H, W, C].
+        images: uint8[N, H, W, known + C]: planes that the decoder knows, as many as the network does, then those of it.
         network: of `models`.
         tiles: (height, width) of a tile.
         experts: the mask of those that learn from each tile while it is coded (`expert_names`), 0 for none.
@@ -462,7 +467,7 @@ def encode_each(
         tiles: (height, width) of a tile.
         masks: of experts.
         learning: see `encode`.
-        costs: float32[N, H, W, C] for the first masks, each of which gets the ideal bits of each sample.
+        costs: float32 of the images' shape for the first masks, each of which gets the ideal bits of each sample.
         threads: see `encode`.
         backend: see `encode`.
         device: see `encode`.
@@ -492,7 +497,7 @@ def encode_each(
                 return symbols
 
             if device is None:
-                _code_tile(run, part.shape[0], part.shape[1], code, coder, learner)
+                _code_tile(run, part[:, :, : network.known], code, coder, learner)
             else:
                 _code_known_tile(run, np.require(part, np.uint8, ["C"]), device, code, coder, learner)
         return writers
@@ -516,9 +521,12 @@ def decode(
     threads: int | None = None,
     backend: str | None = None,
     device: str | None = None,
+    known: NDArray[np.uint8] | None = None,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.uint8], Effort]:
     """Images uint8[N, H, W, C] of this shape from the words of their tiles, and how it went; see `encode`.
+
+    `known`: planes uint8[N, H, W, known] that they were coded with.
 
     Raises:
         DamagedTileError: a tile's words fit no symbols, or cannot hold so many; found before memory is reserved.
@@ -531,7 +539,9 @@ def decode(
         with _naming_tile(index, len(boxes)):
             samples = (rows.stop - rows.start) * (columns.stop - columns.start) * channels
             check_room([stream], samples, SYMBOLS)
-    images = np.zeros(shape, np.uint8)
+    images = np.zeros((*shape[:3], network.known + channels), np.uint8)
+    if known is not None:
+        images[..., : network.known] = known
     parts = _parts(images, tiles)
     run = _prepare(network, backend, device, parts, progress, learning=learning, threads=threads)
 
@@ -539,19 +549,19 @@ def decode(
         part = parts[index]
         with _naming_tile(index, len(parts)), Behind(thread=run.spare > 0) as learner:
             reader = _Reader(streams[index], part, _experts(part, network, experts))
-            _code_tile(run, part.shape[0], part.shape[1], reader.code, learner=learner)
+            _code_tile(run, part[:, :, : network.known], reader.code, learner=learner)
             reader.finish()
             part[:] = reader.planes
 
     side_by_side(work, range(len(parts)), threads)
-    return images, run.effort()
+    return images[..., network.known :], run.effort()
 
 
 def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> float:
-    """Let experts learn from a picture as if it were one tile and coded; ideal bits."""
+    """Let experts learn from a picture uint8[H, W, known + C] as if it were one tile and coded; ideal bits."""
     run = _prepare(network, None, None, [planes], None, learning=network.learns)
     writer = _Writer(planes, experts)
-    _code_tile(run, planes.shape[0], planes.shape[1], writer.code)
+    _code_tile(run, planes[:, :, : network.known], writer.code)
     return writer.ideal_bits
 
 

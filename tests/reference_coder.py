@@ -98,7 +98,7 @@ def encode(
 
 
 def block(images: np.ndarray, network: Network | Program, units_y: int, units_x: int, settings: int) -> bytes:
-    """The payload of a block of an archive, of images uint8[N, H, W, C]."""
+    """The payload of a block of an archive, or of a group, of images uint8[N, H, W, known + C]."""
     if isinstance(network, Program):
         return reference_stacks.encode(images, network, (16 * units_y, 16 * units_x))
     streams = tiles(images, network, units_y, units_x, settings)
@@ -108,7 +108,7 @@ def block(images: np.ndarray, network: Network | Program, units_y: int, units_x:
 def tiles(
     images: np.ndarray, network: Network, units_y: int, units_x: int, settings: int, mask: int = ALL
 ) -> list[bytes]:
-    """The words of each tile of images uint8[N, H, W, C]."""
+    """The words of each tile of images uint8[N, H, W, known + C]."""
     boxes = _boxes(*images.shape[1:3], units_y, units_x)
     cut = [planes[box] for planes in images for box in boxes]
     parts = [
@@ -125,8 +125,8 @@ def _counts(planes: np.ndarray, network: Network, settings: int) -> tuple[np.nda
 
 def _words(planes: np.ndarray, network: Network, settings: int) -> list[int]:
     (counts, _), encoder = _counts(planes, network, settings), range_coder.Encoder()
-    for place in codec.order(*planes.shape):
-        encoder.put(counts[place].tolist(), int(planes[place]))
+    for y, x, c in codec.order(*counts.shape[:3]):
+        encoder.put(counts[y, x, c].tolist(), int(planes[y, x, network.known + c]))
     return encoder.words()
 
 
@@ -164,10 +164,11 @@ class _Reading(NamedTuple):
 
 def _words_by_experts(planes: np.ndarray, network: Network, settings: int, mask: int) -> list[int]:
     (counts, centres), encoder = _counts(planes, network, settings), range_coder.Encoder()
-    experts, target = Experts(*planes.shape, *network.experts, mask=mask), planes.copy()
-    for step, channel, y, x in _steps(planes.shape):
+    experts = Experts(*planes.shape, *network.experts, mask=mask, known=network.known)
+    target = planes.copy()
+    for step, channel, y, x in _steps(centres.shape):
         own = counts[y, x, channel], centres[y, x, channel]
-        experts.code(channel, step, int(y[0]), *own, target, _Writing(encoder))
+        experts.code(network.known + channel, step, int(y[0]), *own, target, _Writing(encoder))
     assert (target == planes).all()
     return encoder.words()
 
@@ -203,15 +204,27 @@ def decode(data: bytes, network: Network | Program) -> np.ndarray:
     return planes
 
 
-def tile(payload: bytes, network: Network, shape: tuple[int, int, int], settings: int, mask: int = ALL) -> np.ndarray:
-    """Samples uint8[H, W, C] of a tile's words; one evaluation of the network serves a channel of a step."""
-    planes, experts = np.zeros(shape, np.uint8), Experts(*shape, *network.experts, mask=mask)
+def tile(
+    payload: bytes,
+    network: Network,
+    shape: tuple[int, int, int],
+    settings: int,
+    mask: int = ALL,
+    known: np.ndarray | None = None,
+) -> np.ndarray:
+    """Samples uint8[H, W, C] of a tile's words; one evaluation of the network serves a channel of a step.
+
+    `known` are planes uint8[H, W, K] that it was coded with.
+    """
+    planes = np.zeros((*shape[:2], network.known + shape[2]), np.uint8)
+    planes[:, :, : network.known] = 0 if known is None else known
+    experts = Experts(*planes.shape, *network.experts, mask=mask, known=network.known)
     decoder = range_coder.Decoder(struct.unpack(f"<{len(payload) // 4}I", payload))
     for step, channel, y, x in _steps(shape):
         counts, centres = (each[y, x, channel] for each in _counts(planes, network, settings))
         if settings & EXPERTS:
-            experts.code(channel, step, int(y[0]), counts, centres, planes, _Reading(decoder))
+            experts.code(network.known + channel, step, int(y[0]), counts, centres, planes, _Reading(decoder))
         else:
-            planes[y, x, channel] = [decoder.get(row) for row in counts.tolist()]
+            planes[y, x, network.known + channel] = [decoder.get(row) for row in counts.tolist()]
     decoder.finish()
-    return planes
+    return planes[:, :, network.known :]

@@ -24,6 +24,8 @@ from pixcodec.origins.jpeg_decoder import standard
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    Code = Callable[["Tree", np.ndarray], np.ndarray]
+
     from pixcodec.exact.network import Network
 
     Model = Network | Program
@@ -176,7 +178,7 @@ def _node(data: Bytes, shape: Shape, levels: int) -> Tree:
         factors, phases, replicated = layouts(number)[place]
         parameters = conversion, factors, phases, replicated
         down, across = (max(-(-(shape[k] - phases[k]) // factors[k]), 1) for k in (0, 1))
-        shapes = [(height, width, 1), (down, across, 1), (down, across, 1)]
+        shapes = [(down, across, 1), (down, across, 1), (height, width, 1)]
     below = levels if number in {EXCEPTIONS, CONSTANT, ENLARGED} else 256
     return Tree(number, parameters, shape, levels, [_node(data, each, below) for each in shapes])
 
@@ -200,12 +202,17 @@ def layouts(number: int) -> list[tuple[tuple[int, int], tuple[int, int], bool]]:
     ]
 
 
-def render(tree: Tree, coded: Iterator[np.ndarray]) -> np.ndarray:  # noqa: PLR0911  a case each, as in the format
-    """The picture uint8[H, W, C] of a node, from the planes of all leaves."""
-    if tree.number in {LEAF, OTHER_LEAF}:
-        return next(coded)
-    groups = [render(group, coded) for group in tree.groups]
+def render(tree: Tree, code: Code, known: np.ndarray | None = None) -> np.ndarray:  # noqa: C901, PLR0911  a case each
+    """The picture uint8[H, W, C] of a node; `code` gives the planes of a leaf, one after the other.
+
+    It is told the leaf and the planes uint8[H, W, K] that are known of it.
+    """
     height, width, channels = tree.shape
+    if tree.number in {LEAF, OTHER_LEAF}:
+        return code(tree, np.zeros((height, width, 0), np.uint8) if known is None else known)
+    groups: list[np.ndarray] = []
+    for group in tree.groups:
+        groups.append(render(group, code, known_of(tree, groups)))
     if tree.number == EXCEPTIONS:
         planes = groups[0].astype(np.int64).reshape(-1, channels)
         planes[np.cumsum(tree.parameters[:, 0] + 1) - 1] += tree.parameters[:, 1:]
@@ -228,6 +235,15 @@ def render(tree: Tree, coded: Iterator[np.ndarray]) -> np.ndarray:  # noqa: PLR0
         return jpeg(tree.shape, *tree.parameters)
     conversion, *layout = tree.parameters
     return luma_chroma(tree.number, conversion, layout, groups)
+
+
+def known_of(tree: Tree, groups: list[np.ndarray]) -> np.ndarray | None:
+    """What is known of a node's next group after some: chroma knows chroma before it, or zeros, luma all of it."""
+    if tree.number not in LAYOUTS:
+        return None
+    if len(groups) < 2:
+        return groups[0] if groups else np.zeros(tree.groups[0].shape, np.uint8)
+    return np.dstack(enlarged(groups, tree.shape, tree.parameters[1:])).astype(np.uint8)
 
 
 def jpeg(
@@ -279,16 +295,22 @@ def _full_size(plane: np.ndarray, rows: bool, columns: bool) -> np.ndarray:  # n
 
 
 def luma_chroma(number: int, conversion: int, layout: Sequence[Any], groups: Sequence[np.ndarray]) -> np.ndarray:
-    """The picture of luma and two chroma planes; layout: factors, phases, whether replicated."""
-    luma, *chroma = (group[:, :, 0].astype(np.int64) for group in groups)
+    """The picture of two chroma planes and luma; layout: factors, phases, whether replicated."""
+    luma = groups[2][:, :, 0].astype(np.int64)
+    c1, c2 = enlarged(groups[:2], luma.shape, layout)
+    return np.clip(np.dstack(colours(number, conversion, luma, c1, c2)), 0, 255).astype(np.uint8)
+
+
+def enlarged(groups: Sequence[np.ndarray], shape: Sequence[int], layout: Sequence[Any]) -> list[np.ndarray]:
+    """Chroma planes at every pixel of a picture."""
+    chroma = [group[:, :, 0].astype(np.int64) for group in groups]
     factors, phases, replicated = layout
     places = []
     for axis in (0, 1):
-        before, rest = np.divmod(np.arange(luma.shape[axis]) - phases[axis], factors[axis])
+        before, rest = np.divmod(np.arange(shape[axis]) - phases[axis], factors[axis])
         after = before + ((rest > 0) & (not replicated))
         places.append([np.clip(each, 0, chroma[0].shape[axis] - 1) for each in (before, after)])
-    c1, c2 = ((sum(c[i[:, None], j] for i, j in product(*places)) + 2) >> 2 for c in chroma)
-    return np.clip(np.dstack(colours(number, conversion, luma, c1, c2)), 0, 255).astype(np.uint8)
+    return [(sum(c[i[:, None], j] for i, j in product(*places)) + 2) >> 2 for c in chroma]
 
 
 def colours(number: int, conversion: int, y: Any, c1: Any, c2: Any) -> list[Any]:
@@ -359,27 +381,33 @@ def is_of(file: File, planes: np.ndarray) -> bool:
 
 def payload(file: File, coded: Sequence[np.ndarray], load: Callable[[bytes], Model]) -> bytes:
     """What codes the planes of all leaves."""
-    parts = []
-    for planes, model in zip(coded, map(load, file.models), strict=True):
-        units = file.sides[0] // 16, file.sides[1] // 16
-        parts.append(reference_coder.block(planes[None], model, *units, file.settings))
+    parts, left, models = [], iter(coded), map(load, file.models)
+
+    def code(_leaf: Tree, known: np.ndarray) -> np.ndarray:
+        planes, model, units = next(left), next(models), (file.sides[0] // 16, file.sides[1] // 16)
+        images = np.dstack([known, planes]) if getattr(model, "known", 0) else planes
+        parts.append(reference_coder.block(images[None], model, *units, file.settings))
+        return planes
+
+    render(file.tree, code)
     return b"".join(parts)
 
 
 def decode(data: bytes, load: Callable[[bytes], Model]) -> np.ndarray:
     """The picture of a file of one tile a group; groups must be small, see `reference_coder`."""
     file = parse(data)
-    coded, streams = [], Bytes(file.payload)
-    for leaf, model in zip(file.tree.leaves(), map(load, file.models), strict=True):
+    streams, models = Bytes(file.payload), map(load, file.models)
+
+    def code(leaf: Tree, known: np.ndarray) -> np.ndarray:
         assert leaf.shape[0] <= file.sides[0]
         assert leaf.shape[1] <= file.sides[1]
-        own = streams.take(streams.number())
+        own, model = streams.take(streams.number()), next(models)
         if isinstance(model, Program):
             whole = reference_stacks.leb128(len(own)) + own
-            coded.append(reference_stacks.decode(whole, (1, *leaf.shape), model, file.sides)[0])
-        else:
-            coded.append(reference_coder.tile(own, model, leaf.shape, file.settings))
+            return reference_stacks.decode(whole, (1, *leaf.shape), model, file.sides)[0]
+        return reference_coder.tile(own, model, leaf.shape, file.settings, known=known if model.known else None)
+
+    planes = render(file.tree, code)
     assert not streams.data
-    planes = render(file.tree, iter(coded))
     assert is_of(file, planes)
     return planes

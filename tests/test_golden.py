@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from pixcodec.exact.network import Network
 from pixcodec.exact.program import Program
 from pixcodec.origins import tree as trees
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 GOLDEN = Path(__file__).parent / "golden"
 ERRORS = Path(__file__).parent / "golden_errors"
 FILES = sorted(GOLDEN.glob("*.pxc"))
@@ -27,13 +31,18 @@ ORIGIN_FILES = sorted((GOLDEN / "origins").glob("*.pxc"))
 MIXED = GOLDEN / "archives" / "mixed.pxc"
 # By the settings.
 EFFORTS = {0: 1, container.ONE_STREAM: 7, container.EXPERTS: 4, container.EXPERTS | container.LEARNING: 7}
+EFFORTS[container.EXPERTS | container.MASKED] = 4
 FEW = 50  # samples that the reference decodes soon enough
 EXPECTED = json.loads((ERRORS / "expected.json").read_text(encoding="utf-8"))
+
+
+KNOWING = {1: "model_tiny_chroma", 2: "model_tiny_luma"}
 
 
 @pytest.fixture(autouse=True)
 def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(models.ENVIRONMENT, str(GOLDEN))
+    monkeypatch.setattr(models, "KNOWING", KNOWING)
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -52,7 +61,7 @@ def test_there_is_a_golden_file_of_each_kind() -> None:
     headers = {path.stem: container.read_header(path.read_bytes()) for path in FILES}
     assert {header.mode for header in headers.values()} == {"L", "RGB", "1"}
     by_model = {name_of(header.model_id): header for header in headers.values()}
-    assert {path.parent.name for path in GOLDEN.glob("*/card.json")} == set(by_model)
+    assert {path.parent.name for path in GOLDEN.glob("*/card.json")} == {*by_model, *KNOWING.values()}
     assert {name for name, header in by_model.items() if header.one_stream} == {
         "model_tiny_bilevel",
         "model_tiny_scales",
@@ -64,6 +73,7 @@ def test_there_is_a_golden_file_of_each_kind() -> None:
     assert {(header.mode, header.tile_count > 1) for header in experts} == {
         ("L", False), ("L", True), ("RGB", False), ("RGB", True),
     }  # fmt: skip
+    assert [name for name, header in headers.items() if header.mask] == ["rgb_text_38x25_some_experts"]
     assert {name for name, header in headers.items() if header.learning} == {
         name for name in headers if "_learning_" in name
     }
@@ -85,6 +95,7 @@ def test_a_golden_file_is_written_the_same_again(path: Path) -> None:
     data = path.read_bytes()
     header = container.read_header(data)
     options = {"tile": max(header.tile_width, header.tile_height), "effort": EFFORTS[header.settings]}
+    options["experts"] = header.experts if header.mask else None
     assert codec.encode(pixels(path), header.mode, model=name_of(header.model_id), **options).data == data
 
 
@@ -94,7 +105,7 @@ def test_the_reference_writes_a_golden_file_and_reads_a_small_one(path: Path) ->
     header = container.read_header(data)
     network = models.load_by_id(header.model_id)
     units = header.tile_height // 16, header.tile_width // 16
-    assert reference_coder.encode(planes, network, *units, header.settings) == data
+    assert reference_coder.encode(planes, network, *units, header.settings, header.mask or reference_coder.ALL) == data
     if planes.size < FEW:
         np.testing.assert_array_equal(reference_coder.decode(data, network), planes)
 
@@ -211,21 +222,39 @@ def test_a_golden_file_with_a_record_is_written_the_same_again(path: Path) -> No
     choice = "none" if not names else names[0] if len(names) == 1 else "auto"
     file = reference_origins.parse(data)
     model = name_of(file.models[0]) if file.models else "model_tiny_gray"
-    options = {"model": model, "tile": 32, "threads": 1, "colours": picture.colours, "origin": choice}
+    options = {
+        "model": None if model in KNOWING.values() else model,
+        "tile": 32,
+        "threads": 1,
+        "colours": picture.colours,
+        "origin": choice,
+    }
     assert codec.encode(picture.planes, picture.mode, **options).data == data
 
 
 def leaf_planes(file: reference_origins.File) -> list[np.ndarray]:
     """What the codec decodes of each group."""
-    streams, coded = container.split(file.payload), []
-    for leaf, model in zip(file.tree.leaves(), file.models, strict=True):
-        network = models.load_by_id(model)
-        count = codec.stream_count(network, leaf.shape, file.sides)
-        own, streams = streams[:count], streams[count:]
-        images, _ = codec.decode_images(own, (1, *leaf.shape), network, file.sides, file.settings, 0)
+    streams, coded = iter(container.split(file.payload)), []
+    networks = map(models.load_by_id, file.models)
+
+    def code(leaf: reference_origins.Tree, known: np.ndarray) -> np.ndarray:
+        network = next(networks)
+        own = [next(streams) for _ in range(codec.stream_count(network, leaf.shape, file.sides))]
+        options = {"known": known[None]} if codec.known_of(network) else {}
+        shape = 1, *leaf.shape
+        images, _ = codec.decode_images(own, shape, network, file.sides, file.settings, 0, **options)
         coded.append(images[0])
-    assert not streams
+        return images[0]
+
+    reference_origins.render(file.tree, code)
+    assert not [*streams]
     return coded
+
+
+def in_turn(coded: list[np.ndarray]) -> Callable[..., np.ndarray]:
+    """A leaf's planes, one after the other."""
+    left = iter(coded)
+    return lambda *_: next(left)
 
 
 @pytest.mark.parametrize("path", ORIGIN_FILES, ids=lambda path: path.stem)
@@ -233,7 +262,7 @@ def test_the_reference_renders_a_golden_file_with_a_record_and_writes_its_payloa
     data, picture = path.read_bytes(), image.read(path.with_suffix(".png"))
     file = reference_origins.parse(data)
     coded = leaf_planes(file)
-    np.testing.assert_array_equal(reference_origins.render(file.tree, iter(coded)), picture.planes)
+    np.testing.assert_array_equal(reference_origins.render(file.tree, in_turn(coded)), picture.planes)
     assert reference_origins.is_of(file, picture.planes)
     assert container.Colours(file.palette, file.transparency) == picture.colours
     assert reference_origins.payload(file, coded, models.load_by_id) == file.payload

@@ -354,8 +354,10 @@ def _see_match(memory, work, samples, channels, y, x, channel):  # type: ignore[
 
 
 @_inlined
-def _look_ahead(memory, work, here, samples, channels, y, x, c, centre, row, plain):  # type: ignore[no-untyped-def]
+def _look_ahead(memory, work, here, samples, channels, begins, y, x, c, centre, row, plain):  # type: ignore[no-untyped-def]
     """What a sample of this step is known by, in a row of `ahead`; all but its own channels before is of earlier steps.
+
+    A pixel `begins` with the first channel that is coded.
 
     Columns: 0 the contexts of the lists, 8 their offsets, 16 where the counters of its contexts begin, 19 the key of
     the match; and `plain` of `Work`.  What will be looked up is fetched.
@@ -363,7 +365,7 @@ def _look_ahead(memory, work, here, samples, channels, y, x, c, centre, row, pla
     width, begun = memory.pointer.shape[1], x + y > 0
     near, own, parity = _near(y, x, width, channels), (y * width + x) * channels, (x & 1) + 2 * (y & 1)
     a = _around(samples, own, c, near, begun)
-    if c == 0:
+    if begins:
         work.around[y] = _neighbourhood(samples, near, channels, begun)
         row[19] = hashed(work.around[y], _sample(samples, near.second) if begun else np.int64(0))
         prefetch(memory.matches.ctypes.data + 4 * (row[19] & (memory.matches.size - 1)))
@@ -592,13 +594,16 @@ def _code_value(decoding, value, memory, work, here, lists, row, levels, c, code
 
 
 @_compiled
-def code(decoding, channel, channels, step, first, counts, centres, samples, coder, words, memory, work, here, costs):  # type: ignore[no-untyped-def]
+def code(  # type: ignore[no-untyped-def]
+    decoding, channel, channels, known, step, first, counts, centres, samples, coder, words, memory, work, here, costs
+):
     """Code a channel of a step's pixels, the lanes from `first` on, and learn from them.
 
     Args:
         decoding: whether values come from the words; else they are in `planes` and go to the words.
         channel: their channel.
         channels: how many there are.
+        known: how many of them, the first ones, are known and not coded.
         step: the wavefront's; lane y is the pixel (y, step - 2 y).
         first: the first lane.
         counts: float32[lanes, 256] of the network, sum 2^24 - 256.
@@ -620,7 +625,9 @@ def code(decoding, channel, channels, step, first, counts, centres, samples, cod
             y = first + lane + AHEAD
             number, centre = (lane + AHEAD) % RING, np.int64(centres[lane + AHEAD])
             row, plain = work.ahead[number], work.plain[number]
-            _look_ahead(memory, work, here, samples, channels, y, step - 2 * y, channel, centre, row, plain)
+            _look_ahead(
+                memory, work, here, samples, channels, channel == known, y, step - 2 * y, channel, centre, row, plain
+            )
         if lane < 0:
             continue
         y, row, levels = first + lane, work.ahead[lane % RING], work.plain[lane % RING].ctypes.data
@@ -628,7 +635,7 @@ def code(decoding, channel, channels, step, first, counts, centres, samples, cod
         own = (y * memory.pointer.shape[1] + x) * channels + channel
         add_up(counts.ctypes.data + 4 * NODES * lane, work.tree.ctypes.data)
         if here >> MATCH & 1:
-            if channel == 0:
+            if channel == known:
                 _find_match(memory, samples, channels, y, x, step, row[19])
             _see_match(memory, work, samples, channels, y, x, channel)
         values, uses = _see_lists(memory, work, here, row)
@@ -659,14 +666,23 @@ def starting_map(size: int) -> np.ndarray:
     return np.tile(row, size // BUCKETS)
 
 
+def _starting_maps(size: int, trained: np.ndarray | None) -> np.ndarray:
+    """uint32[size]: `starting_map`, but for the last channels what was trained of them, if anything."""
+    cells = starting_map(size)
+    if trained is not None:
+        cells[size - trained.size :] = trained.ravel()
+    return cells
+
+
 class Experts:
     """Everything that is learned in a tile.
 
     Args:
-        height, width, channels: of the tile.
-        maps: uint32[C, MAP_SIZE], trained starting values of the experts' maps.
+        height, width, channels: of the tile, with planes that are known, which come first and are not coded.
+        maps: uint32[C, MAP_SIZE], trained starting values of the experts' maps of those that are coded.
         last: uint32[C, NODES BUCKETS], those of the last map.
         mask: which experts take part, see `pixcodec.expert_names`.
+        known: how many of the channels are known and not coded, the first ones.
 
     Attributes:
         costs: float64[], ideal bits of each of the pixels coded last.
@@ -681,12 +697,13 @@ class Experts:
         last: np.ndarray | None = None,
         *,
         mask: int = ALL,
+        known: int = 0,
     ) -> None:
         pixels = height, width
         weights = aligned((SETS, channels * 512, INPUTS), np.int32)
         weights[:, :, :EXPERTS], weights[:, :, EXPERTS] = EXPERT_WEIGHT, NETWORK_WEIGHT
         begin = aligned((channels * MAP_SIZE,), np.uint32)
-        begin[:] = starting_map(begin.size) if maps is None else maps.ravel()
+        begin[:] = _starting_maps(begin.size, maps)
         self._memory = Memory(
             aligned((LISTS, 1 << LIST_BITS, 2), np.uint64),
             aligned((COUNTER_SIZE,), np.uint32, 1 << 31),
@@ -694,7 +711,7 @@ class Experts:
             begin,
             weights,
             np.full((channels * 64, SETS), NETWORK_WEIGHT // SETS, np.int64),
-            starting_map(channels * NODES * BUCKETS) if last is None else last.ravel().copy(),
+            _starting_maps(channels * NODES * BUCKETS, last),
             np.full(channels, SURE << 5, np.int64),
             np.full(pixels, -1, np.int32),
             np.zeros(pixels, np.int16),
@@ -705,15 +722,18 @@ class Experts:
             np.zeros(32, np.int32), np.zeros((RING, 20), np.int64), np.zeros(height, np.int64),
             np.zeros((RING, 2, 8), np.int32),
         )  # fmt: skip
-        self._here = mask
+        self._here, self._known = mask, known
         self.costs = np.zeros(height)
 
     def taught(self, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """Both kinds of maps as starting values, their counts `most` at most, so that others can still be learned."""
+        """Both kinds of maps as starting values, their counts `most` at most, so that others can still be learned.
+
+        Of the channels that are coded: uint32[C, MAP_SIZE] and [C, NODES BUCKETS].
+        """
         parts = []
         for cells in (self._memory.maps, self._memory.last):
             count = np.minimum(cells & np.uint32(1023), np.uint32(most))
-            parts.append(((cells & ~np.uint32(1023)) | count).reshape(len(self._memory.trust), -1))
+            parts.append(((cells & ~np.uint32(1023)) | count).reshape(len(self._memory.trust), -1)[self._known :])
         return parts[0], parts[1]
 
     def encode(
@@ -755,6 +775,6 @@ class Experts:
         planes: np.ndarray,
         coder: range_coder.Encoder | range_coder.Decoder,
     ) -> float:
-        where = channel, planes.shape[2], step, first, counts, centres, planes.reshape(-1)
+        where = channel, planes.shape[2], self._known, step, first, counts, centres, planes.reshape(-1)
         learned_so_far = self._memory, self._work
         return float(code(decoding, *where, coder.state, coder.words, *learned_so_far, self._here, self.costs))

@@ -14,10 +14,10 @@ import numpy as np
 
 from pixcodec.errors import ModelError
 from pixcodec.exact.experts import BUCKETS, MAP_SIZE, NODES
-from pixcodec.exact.predict import REACH, Parameters
+from pixcodec.exact.predict import COMPAND, LIMIT, REACH, UNIT, Parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 BOUND = 1 << 24  # sums stay below it, so that they are exact in binary32 in any order
 STREAM_LIMIT = 32767  # of the residual stream and of logits
@@ -137,6 +137,21 @@ class Network:
         """How many bits of x and of y are inputs."""
         return int(self.card["network"].get("phases", 0))
 
+    @property
+    def known(self) -> int:
+        """How many planes are known beforehand, of the same size."""
+        return self.parameters.known
+
+    @property
+    def known_taps(self) -> tuple[tuple[int, int], ...]:
+        """(dy, dx), for the pixel at (y - dy, x + dx) on any side, of what is seen of them besides the pixel itself."""
+        return _known_taps(self.card["network"])
+
+    @property
+    def places(self) -> int:
+        """Inputs of trunk and heads that are known beforehand: of the place, and of known planes."""
+        return 2 * self.phases + self.known * (1 + len(self.known_taps))
+
     def class_of_residual(self) -> np.ndarray:
         """int16[511]: the class of the residual r = symbol - centre, at index r + 255."""
         return residual_classes(self.card["network"])
@@ -181,6 +196,7 @@ class Network:
         if int(residual_classes(form).max()) + 1 != classes:
             raise ValueError(f"{classes} outputs do not match the classes of the residuals")
         channels, count, phases = parameters.channels, parameters.count, int(form.get("phases", 0))
+        places = 2 * phases + parameters.known * (1 + len(_known_taps(form)))
         if not 0 <= phases <= MOST_PHASES:
             raise ValueError(f"phases must be 0 to {MOST_PHASES}, found {phases}")
         if "learning" in form:
@@ -195,13 +211,13 @@ class Network:
         )
         heads = tuple(
             Head(
-                product(f"heads.{c}.input", d, features=(h,), codes=(head_inputs(count, c, phases),)),
+                product(f"heads.{c}.input", d, features=(h,), codes=(head_inputs(count, c, places),)),
                 product(f"heads.{c}.hidden", d, weight=(d,)),
                 product(f"heads.{c}.output", classes, weight=(d,)),
             )
             for c in range(channels)
         )
-        first = product("first", h, weight=(len(first_taps), channels * (1 + count) + 2 * phases))
+        first = product("first", h, weight=(len(first_taps), channels * (1 + count) + places))
         return cls(
             card, parameters, first_taps, taps, first, blocks, tensor("alpha", np.float32, 1)[0], heads,
             identity(card, tensors), _expert_maps(tensors, channels),
@@ -226,6 +242,8 @@ class Network:
             for dy, dx in taps:
                 if not 0 <= dy <= REACH or 2 * dy - dx < least:
                     raise ModelError(f"tap ({dy}, {dx}) is out of reach or not known in time; fetch the model anew")
+        if any(max(abs(dy), abs(dx)) > REACH for dy, dx in self.known_taps):
+            raise ModelError(f"taps of known planes {self.known_taps} are out of reach; fetch the model anew")
         for name, product in self.products().items():
             if product.bound() >= BOUND or product.weight.min(initial=0) < -127:
                 raise ModelError(f"sums of {name} may reach {product.bound()}, above {BOUND}; freeze the model anew")
@@ -250,15 +268,33 @@ def _expert_maps(tensors: Mapping[str, np.ndarray], channels: int) -> tuple[np.n
     return found
 
 
-def head_inputs(count: int, channel: int, phases: int = 0) -> int:
-    """Input codes of a channel's head: differences to the centre, its fraction and level, residuals, the place."""
-    return (count - 1) + 2 + channel * count + 2 * phases
+def _known_taps(form: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+    return tuple((int(dy), int(dx)) for dy, dx in form.get("known_taps", ()))
+
+
+def head_inputs(count: int, channel: int, places: int = 0) -> int:
+    """Input codes of a channel's head: differences to the centre, its fraction and level, residuals, `places`."""
+    return (count - 1) + 2 + channel * count + places
 
 
 def phase_codes(phases: int) -> np.ndarray:
     """int8[8, phases]: the codes of the lowest bits of a coordinate, by the coordinate modulo 8."""
     bits = np.arange(1 << MOST_PHASES)[:, None] >> np.arange(phases) & 1
     return np.where(bits == 1, PHASE, -PHASE).astype(np.int8)
+
+
+def known_codes(planes: np.ndarray, taps: Sequence[tuple[int, int]]) -> np.ndarray:
+    """What network inputs tell of known planes uint8[H, W, K]: int8[H, W, K (1 + taps)].
+
+    Plane by plane the pixel's level, then by how much each tap's pixel, or the nearest inside, differs from it.
+    """
+    height, width, count = planes.shape
+    codes = np.empty((height, width, count, 1 + len(taps)), np.int8)
+    codes[..., 0] = np.maximum(planes.astype(np.int16) - 128, -127)
+    for k, (dy, dx) in enumerate(taps, 1):
+        rows, columns = np.clip(np.arange(height) - dy, 0, height - 1), np.clip(np.arange(width) + dx, 0, width - 1)
+        codes[..., k] = COMPAND[(planes[rows][:, columns].astype(np.int64) - planes) * UNIT + LIMIT]
+    return codes.reshape(height, width, -1)
 
 
 def residual_classes(form: Mapping[str, Any]) -> np.ndarray:

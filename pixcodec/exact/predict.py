@@ -6,6 +6,7 @@ For each memory (a, b, ridge) the statistics of features f and values v run alon
 
 with S zero before a row's first pixel and kept after its last.  f holds, for each neighbour and each channel, the
 neighbour minus the mean of the left and the upper pixel (the reference); v the channels of the pixel minus theirs.
+Before these, f holds the pixels of planes that were coded earlier and are known, minus such a mean of their own.
 The factorisation P + ridge I = L D L^T and u = L^-1 f give the least-squares prediction of v by the first m features
 as the first m terms of one sum, so that one factorisation serves all orders and all channels: green uses red's and blue
 red's and green's errors under the same predictor.  The stack is a local least squares of the value on all of these
@@ -39,6 +40,7 @@ LIMIT = 255 * UNIT
 OUTSIDE = 128  # the value of what lies left of the first row
 TOP = 4  # lanes kept above lane 0, more than any neighbour reaches
 REACH = 4  # lanes outside the image that neighbours can reach, on either side
+MOST_PLANES = 3  # that are coded or known
 
 SHORTS = ir.VectorType(I16, LANES)
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
@@ -75,13 +77,14 @@ class Parameters:
     """The predictors of a model: a part of the model file.
 
     Attributes:
-        channels: 3 or 1.
+        channels: that are predicted: 3 or 1.
         neighbours: (dy, dx) for the pixel at (y - dy, x + dx), without (1, 0), which the reference implies.
         orders: how many leading neighbours the predictions of each memory use, ascending.
         memories: the memories of the first level.
         stack: the memory of the stack.
         base: the prediction that the stack's differences are taken to.
         centre: for each channel the prediction that the classes of the softmax are centred on.
+        known: planes that are known beforehand.
     """
 
     channels: int
@@ -91,6 +94,7 @@ class Parameters:
     stack: Memory
     base: int
     centre: tuple[int, ...]
+    known: int = 0
 
     @classmethod
     def load(cls, card: Mapping[str, Any]) -> Parameters:
@@ -103,13 +107,14 @@ class Parameters:
             Memory(*map(float, card["stack"])),
             int(card["base"]),
             tuple(int(centre) for centre in card["centre"]),
+            int(card.get("known", 0)),
         )
         parameters.check()
         return parameters
 
     def save(self) -> dict[str, Any]:
         """The JSON form."""
-        return {
+        form = {
             "channels": self.channels,
             "neighbours": [list(neighbour) for neighbour in self.neighbours],
             "orders": list(self.orders),
@@ -118,6 +123,7 @@ class Parameters:
             "base": self.base,
             "centre": list(self.centre),
         }
+        return form | ({"known": self.known} if self.known else {})  # models from before there were any keep their id
 
     def check(self) -> None:
         """Raise `ValueError` unless the wavefront can compute these predictors."""
@@ -126,6 +132,8 @@ class Parameters:
         for dy, dx in self.neighbours:
             if not (0 <= dy < TOP and abs(dx) < REACH and 2 * dy - dx >= 1):
                 raise ValueError(f"neighbour ({dy}, {dx}) is out of reach or not yet known in the wavefront's order")
+        if not 0 <= self.known <= MOST_PLANES - self.channels:
+            raise ValueError(f"at most {MOST_PLANES} planes are coded or known, found {self.planes}")
         orders = self.orders
         if not orders or list(orders) != sorted(set(orders)) or orders[0] < 1 or orders[-1] > len(self.neighbours):
             raise ValueError(f"orders must ascend within 1..{len(self.neighbours)}, found {orders}")
@@ -137,6 +145,16 @@ class Parameters:
             raise ValueError("base and centre must be numbers of predictions")
         if self.base == self.stacked:
             raise ValueError("the stack cannot be its own base")
+
+    @property
+    def planes(self) -> int:
+        """Planes of a picture: those that are known, then those that are predicted."""
+        return self.channels + self.known
+
+    @property
+    def unknowns(self) -> int:
+        """Features of the first level."""
+        return self.known + len(self.neighbours) * self.channels
 
     @property
     def stacked(self) -> int:
@@ -248,6 +266,17 @@ def _gather(ring, slots, lags, features, reference, first, last):  # type: ignor
             for k in range(len(slots) - 3):
                 value = lane + slots[k + 3] * ring.strides[0] - 4 * lags[k]
                 difference(value, here, features.ctypes.data + (k * channels + c) * stride + 4 * (y + 1))  # type: ignore[name-defined] # noqa: F821
+
+
+@_compiled
+def _gather_known(known, step, features, first, last):  # type: ignore[no-untyped-def]
+    """A step's pixels of known planes minus the mean of the left and the upper one, inside the plane the nearest."""
+    for k in range(known.shape[2]):
+        for y in range(first, last + 1):
+            x = step - 2 * y
+            left, upper = known[y, max(x - 1, 0), k], known[max(y - 1, 0), x, k]
+            reference = (np.float32(left) + np.float32(upper)) * np.float32(0.5)
+            features[k, y + 1] = np.float32(known[y, x, k]) - reference
 
 
 def _predict(  # type: ignore[no-untyped-def]
@@ -390,6 +419,11 @@ def _kernels(unknowns: int, channels: int, orders: tuple[int, ...], inputs: int)
     )
 
 
+def no_planes(height: int, width: int) -> np.ndarray:
+    """uint8[H, W, 0]: what is known where nothing is."""
+    return np.zeros((height, width, 0), np.uint8)
+
+
 class Predictors:
     """The predictors of one tile, step by step.
 
@@ -400,15 +434,19 @@ class Predictors:
         values: float32[channels, 1 + lanes], this step's values.
     """
 
-    def __init__(self, parameters: Parameters, height: int, width: int) -> None:
-        """Start a tile of `height` rows and `width` columns."""
+    def __init__(self, parameters: Parameters, height: int, width: int, known: np.ndarray | None = None) -> None:
+        """Start a tile of `height` rows and `width` columns, of which planes uint8[H, W, known] are known."""
         self.parameters, self.height, self.width = parameters, height, width
         channels, neighbours = parameters.channels, parameters.neighbours
-        self._unknowns = unknowns = len(neighbours) * channels
+        self._known = np.ascontiguousarray(no_planes(height, width) if known is None else known)
+        if self._known.shape != (height, width, parameters.known) or self._known.dtype != np.uint8:
+            raise ValueError(f"{parameters.known} planes must be known, found {self._known.dtype}{self._known.shape}")
+        self._unknowns = unknowns = parameters.unknowns
         self._rows = 6 if channels == 3 else 1
         columns = 1 + (height + LANES - 1) // LANES * LANES
         memories, orders, inputs = len(parameters.memories), len(parameters.orders), parameters.stacked
-        self._kernels = _kernels(unknowns, channels, tuple(o * channels for o in parameters.orders), inputs)
+        leading = tuple(parameters.known + order * channels for order in parameters.orders)
+        self._kernels = _kernels(unknowns, channels, leading, inputs)
 
         def zeros(*shape: int) -> np.ndarray:
             return np.zeros((*shape, columns), np.float32)
@@ -434,8 +472,10 @@ class Predictors:
         before = self._first, self._last
         self._slots = (step - self._delays) % self._depth
         first, last = active_lanes(step, self.height, self.width)
-        following = self._following
-        self._kernels.gather(self._ring, self._slots, self._lags, following, self._reference, first, last)
+        following, known = self._following, self.parameters.known
+        if known:
+            _gather_known(self._known, step, following, first, last)
+        self._kernels.gather(self._ring, self._slots, self._lags, following[known:], self._reference, first, last)
         self._kernels.learn_and_solve(
             self._state, self._features, *before, following, self._out, first, last, self.parameters.coefficients
         )
@@ -480,14 +520,15 @@ def predictions(planes: np.ndarray, parameters: Parameters) -> np.ndarray:
     """All predictions of a known picture.
 
     Args:
-        planes: uint8[H, W, C].
+        planes: uint8[H, W, known + C]: those that are known, then those that are predicted.
         parameters: for C channels.
 
     Returns:
         int16[H, W, C, count] in sixteenths of a level.
     """
-    height, width, channels = planes.shape
-    predictors = Predictors(parameters, height, width)
+    height, width = planes.shape[:2]
+    channels, known = parameters.channels, parameters.known
+    predictors = Predictors(parameters, height, width, planes[:, :, :known])
     result = np.empty((height, width, channels, parameters.count), np.int16)
     for step in range(number_of_steps(height, width)):
         first, last = predictors.begin(step)
@@ -495,7 +536,7 @@ def predictions(planes: np.ndarray, parameters: Parameters) -> np.ndarray:
         columns = step - 2 * rows
         for c in range(channels if last >= first else 0):
             predictors.predict(c)
-            predictors.know(c, planes[rows, columns, c])
+            predictors.know(c, planes[rows, columns, known + c])
             result[rows, columns, c] = predictors.fixed[c, :, first + 1 : last + 2].T
         predictors.learn()
     return result

@@ -16,7 +16,7 @@ import numpy as np
 
 from pixcodec.errors import BackendError, MissingDependencyError
 from pixcodec.exact import matmul
-from pixcodec.exact.network import STREAM_LIMIT, phase_codes
+from pixcodec.exact.network import STREAM_LIMIT, known_codes, phase_codes
 from pixcodec.exact.predict import COMPAND, LIMIT, UNIT
 
 try:
@@ -297,33 +297,39 @@ class _Pictures:
         return self._rescaled(self.backend.operand(b, output.inputs, offset), output, -STREAM_LIMIT).to(torch.int16)
 
     def inputs(
-        self, planes: torch.Tensor, predictions: torch.Tensor, above: int, top: int
+        self, planes: torch.Tensor, predictions: torch.Tensor, known: torch.Tensor, above: int, top: int
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """What the heads see of M = N (H - above) W pixels: features [M, features] and each one's codes int8[M, n].
 
-        The first `above` rows, from row `top` of the picture on, are only seen by the others.
+        The first `above` rows, from row `top` of the picture on, are only seen by the others; `known` are codes int8
+        [N, H, W, ..] of known planes.
         """
         images, rows, width, channels = planes.shape
         values, p = planes.to(torch.int32), predictions.to(torch.int32)
         errors = self._companded(UNIT * values[..., None] - p)
         levels = (values - 128).clamp(min=-127).to(torch.int8)
         places = self._places(top, rows, width).expand(images, -1, -1, -1)
+        places = torch.cat([places, known], dim=3)
         codes = torch.cat([torch.cat([levels[..., None], errors], dim=-1).flatten(3), places], dim=-1)
         features = self._trunk(codes)[:, above:].flatten(0, 2)
         errors, p, places = (each[:, above:].flatten(0, 2) for each in (errors, p, places))
         return features, [self._codes(c, errors, p[:, c], places) for c in range(channels)]
 
-    def logits(self, planes: torch.Tensor, predictions: torch.Tensor, above: int, top: int) -> torch.Tensor:
+    def logits(
+        self, planes: torch.Tensor, predictions: torch.Tensor, known: torch.Tensor, above: int, top: int
+    ) -> torch.Tensor:
         """int16[N, H - above, W, C, classes]; arguments as of `inputs`."""
         images, rows, width, channels = planes.shape
-        features, codes = self.inputs(planes, predictions, above, top)
+        features, codes = self.inputs(planes, predictions, known, above, top)
         logits = [self._head(c, features, own) for c, own in enumerate(codes)]
         return torch.stack(logits, dim=1).reshape(images, rows - above, width, channels, -1)
 
-    def head_inputs(self, planes: torch.Tensor, predictions: torch.Tensor, above: int, top: int) -> torch.Tensor:
+    def head_inputs(
+        self, planes: torch.Tensor, predictions: torch.Tensor, known: torch.Tensor, above: int, top: int
+    ) -> torch.Tensor:
         """uint8[N, H - above, W, ..]: features, then every head's codes plus 128; arguments as of `inputs`."""
         images, rows, width, _ = planes.shape
-        features, codes = self.inputs(planes, predictions, above, top)
+        features, codes = self.inputs(planes, predictions, known, above, top)
         shifted = (torch.cat(codes, dim=1).to(torch.int16) + CODE_OFFSET).to(torch.uint8)
         return torch.cat([features.to(torch.uint8), shifted], dim=1).reshape(images, rows - above, width, -1)
 
@@ -346,7 +352,7 @@ def strips(
 
     Args:
         network: for C channels.
-        planes: uint8[B, H, W, C].
+        planes: uint8[B, H, W, known + C].
         predictions: int16[B, H, W, C, P], see `predict`.
         device: of the computation; what is there already is not copied.
         products: "float32" or "int8".
@@ -363,8 +369,12 @@ def strips(
     prove(products, device, {product.weight.shape for product in network.products().values()})
     pictures = _Pictures(network, TorchBackend(products, device))
     compute = pictures.head_inputs if inputs else pictures.logits
-    known, guesses = (torch.as_tensor(array) for array in (planes, predictions))
-    images, height, width, _ = known.shape
+    whole, guesses = (torch.as_tensor(array) for array in (planes, predictions))
+    (images, height, width), count = whole.shape[:3], network.known
+    beforehand = np.zeros((images, height, width, 0), np.int8)
+    if count:
+        beforehand = np.stack([known_codes(each, network.known_taps) for each in whole[..., :count].cpu().numpy()])
+    coded, ahead = whole[..., count:], torch.from_numpy(beforehand)
     together = max(1, min(images, CHUNK_PIXELS // (height * width)))
     rows = min(height, max(CHUNK_PIXELS // (together * width), HALO_SHARE * pictures.halo, 1))
     for first in range(0, images, together):
@@ -372,7 +382,8 @@ def strips(
         for y in range(0, height, rows):
             above = min(y, pictures.halo)
             seen = slice(y - above, y + rows)
-            part = compute(known[batch, seen].to(device), guesses[batch, seen].to(device), above, y - above)
+            values, predicted, codes = (each[batch, seen].to(device) for each in (coded, guesses, ahead))
+            part = compute(values, predicted, codes, above, y - above)
             yield batch, slice(y, y + part.shape[1]), part
 
 
@@ -385,7 +396,7 @@ def logits(
 ) -> torch.Tensor:
     """Logits int16[B, H, W, C, classes] of known pictures, on the device; see `strips` for the arguments."""
     classes = network.heads[0].output.bias.size
-    result = torch.empty((*planes.shape, classes), dtype=torch.int16, device=device)
+    result = torch.empty((*planes.shape[:3], network.channels, classes), dtype=torch.int16, device=device)
     for images, rows, part in strips(network, planes, predictions, device, products):
         result[images, rows] = part
     return result

@@ -15,8 +15,8 @@ from numba import njit
 from pixcodec.exact.emit import aligned, specialise
 from pixcodec.exact.heads import to_bytes, to_stream
 from pixcodec.exact.matmul import OUTPUTS, TERMS, VectorBackend, pack, padded
-from pixcodec.exact.network import STREAM_LIMIT, phase_codes
-from pixcodec.exact.predict import REACH, TOP
+from pixcodec.exact.network import STREAM_LIMIT, known_codes, phase_codes
+from pixcodec.exact.predict import REACH, TOP, no_planes
 from pixcodec.exact.products import layer_kernel
 from pixcodec.exact.rounding import rescaled
 
@@ -49,8 +49,8 @@ def _stream_to_bytes(stream, alpha, rows, target, start, offset):  # type: ignor
 
 
 @_compiled
-def _prepare(step, first, last, inputs, slot, signed, rings, own_slot, unsigned, phases, column):  # type: ignore[no-untyped-def]
-    """Pad values around the active lanes of all rings, and the bits of y, then of x, as the trunk's last inputs."""
+def _prepare(step, first, last, inputs, slot, signed, rings, own_slot, unsigned, phases, known, column):  # type: ignore[no-untyped-def]
+    """Pad values around the active lanes of all rings; as the trunk's last inputs bits of y and x, and known codes."""
     for side in range(2):
         start, stop = (max(first - REACH, -TOP), first) if side == 0 else (last + 1, last + 1 + REACH)
         for y in range(start + TOP, stop + TOP):
@@ -65,6 +65,8 @@ def _prepare(step, first, last, inputs, slot, signed, rings, own_slot, unsigned,
         for k in range(count):
             row[column + k] = phases[y & 7, k] + signed
             row[column + count + k] = phases[x & 7, k] + signed
+        for k in range(known.shape[2]):
+            row[column + 2 * count + k] = known[y, x, k] + signed
 
 
 class _Taps:
@@ -87,8 +89,10 @@ class Trunk:
         depth: of `inputs`; step t lies in slot t % depth.
     """
 
-    def __init__(self, network: Network, backend: Backend, height: int, width: int) -> None:
-        """Start a tile."""
+    def __init__(
+        self, network: Network, backend: Backend, height: int, width: int, known: np.ndarray | None = None
+    ) -> None:
+        """Start a tile, of which planes uint8[H, W, known] are known."""
         self.network, self.backend = network, backend
         self._lanes = min(height, (width + 1) // 2)
         rows, features, lanes = height + TOP + REACH, padded(network.features, OUTPUTS), self._lanes
@@ -97,7 +101,8 @@ class Trunk:
         codes, self.depth = network.first.weight.shape[1], self._first_taps.depth
         self.inputs = aligned((self.depth, rows, padded(codes, TERMS)), backend.stored, self._signed)
         self._phases = phase_codes(network.phases)
-        self._column = codes - 2 * network.phases
+        self._known = known_codes(no_planes(height, width) if known is None else known, network.known_taps)
+        self._column = codes - network.places
         self._rings = aligned((len(network.blocks), self._taps.depth, rows, features), backend.stored, self._unsigned)
         self._hidden = aligned((1, lanes, features), backend.stored)
         self._stream = aligned((lanes, features), np.int16)
@@ -119,7 +124,7 @@ class Trunk:
         slot, own = step % self.depth, step % self._taps.depth
         _prepare(
             step, first, last, self.inputs, slot, self._signed, self._rings, own, self._unsigned, self._phases,
-            self._column,
+            self._known, self._column,
         )  # fmt: skip
         rows = last - first + 1
         if rows > 0:
@@ -221,6 +226,6 @@ class VectorTrunk(Trunk):
         )  # fmt: skip
 
 
-def trunk(network: Network, backend: Backend, height: int, width: int) -> Trunk:
-    """A network's trunk for one tile, by the fastest way that the back end has."""
-    return (VectorTrunk if isinstance(backend, VectorBackend) else Trunk)(network, backend, height, width)
+def trunk(network: Network, backend: Backend, height: int, width: int, known: np.ndarray | None = None) -> Trunk:
+    """A network's trunk for one tile, by the fastest way that the back end has; see `Trunk`."""
+    return (VectorTrunk if isinstance(backend, VectorBackend) else Trunk)(network, backend, height, width, known)

@@ -111,13 +111,27 @@ class Wavefront:
     In each step: `trunk`, then for each channel `logits` and, once the channel is known, `learn` and `know`.
     """
 
-    def __init__(self, network: Network, backend: Backend, height: int, width: int, heads: Heads | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        backend: Backend,
+        height: int,
+        width: int,
+        heads: Heads | None = None,
+        known: np.ndarray | None = None,
+    ) -> None:
         """Start a tile; `backend` has passed its known-answer test for the network's shapes.
 
-        `heads`: by default the model's, by the same back end.
+        Args:
+            network: the model.
+            backend: of products.
+            height: of the tile.
+            width: of the tile.
+            heads: by default the model's, by the same back end.
+            known: planes uint8[H, W, known], where the model has any.
         """
         self.network = network
-        self.trunk_of = trunk(network, backend, height, width)
+        self.trunk_of = trunk(network, backend, height, width, known)
         lanes = min(height, (width + 1) // 2)
         self.heads = fixed_heads(network, backend, lanes) if heads is None else heads
         self._signed = backend.signed_offset
@@ -140,7 +154,7 @@ class Wavefront:
         _place(self._features[:, : network.features], rows, self._shift, inputs)
         head_codes(
             predictors.fixed[channel], centre, known, heads.signed_offset - self._signed,
-            2 * network.phases, channel, inputs, network.features, self.centres, first, last,
+            network.places, channel, inputs, network.features, self.centres, first, last,
             heads.signed_offset,
         )  # fmt: skip
         return heads.logits(channel, rows), (self._zeros if network.raw else self.centres)[:rows]

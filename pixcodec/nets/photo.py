@@ -40,6 +40,8 @@ class Configuration:
         first_taps: taps of the first layer, mask A.
         taps: taps of the blocks, mask B.
         phases: how many bits of x and of y are inputs, 0 to 3: what was made in blocks differs by place.
+        known: planes that are known beforehand (`exact.predict.Parameters.known`).
+        known_taps: (dy, dx), on any side, of what is seen of them besides the pixel itself.
     """
 
     channels: int
@@ -52,6 +54,8 @@ class Configuration:
     first_taps: Taps = FIRST_TAPS
     taps: Taps = TAPS
     phases: int = 0
+    known: int = 0
+    known_taps: Taps = ()
 
     def __post_init__(self) -> None:
         """Check what can be wrong in a recipe."""
@@ -63,6 +67,8 @@ class Configuration:
         check_taps(self.taps, sees_itself=True)
         if self.channels not in (1, 3) or min(self.predictions, self.features, self.head) < 1 or self.blocks < 0:
             raise ValueError("a network needs 1 or 3 channels and positive sizes")
+        if bool(self.known) < bool(self.known_taps):
+            raise ValueError("taps of known planes need known planes")
         if self.output not in ("residual", "raw"):
             raise ValueError(f'output must be "residual" or "raw", found {self.output!r}')
         if (
@@ -73,24 +79,26 @@ class Configuration:
             raise ValueError(f"edges must ascend within 1..255, found {self.edges}")
 
     @classmethod
-    def load(cls, card: Mapping[str, Any], channels: int, predictions: int) -> Configuration:
+    def load(cls, card: Mapping[str, Any], channels: int, predictions: int, known: int = 0) -> Configuration:
         """From the `network` part of a recipe or card; `ValueError` where it makes no network."""
         fields: dict[str, Any] = {key: card[key] for key in _PLAIN if key in card}
         if "edges" in card:
             fields["edges"] = tuple(map(int, card["edges"]))
-        for key in ("first_taps", "taps"):
+        for key in ("first_taps", "taps", "known_taps"):
             if key in card:
                 fields[key] = tuple((int(dy), int(dx)) for dy, dx in card[key])
-        return cls(channels, predictions, **fields)
+        return cls(channels, predictions, known=known, **fields)
 
     def save(self) -> dict[str, Any]:
         """The `network` part of a card."""
         fields = asdict(self)
-        del fields["channels"], fields["predictions"]
+        del fields["channels"], fields["predictions"], fields["known"]
         fields["edges"] = list(self.edges)
         fields["first_taps"], fields["taps"] = [list(t) for t in self.first_taps], [list(t) for t in self.taps]
-        if not self.phases:
-            del fields["phases"]  # models from before there were any keep their identity
+        fields["known_taps"] = [list(tap) for tap in self.known_taps]
+        for key in ("phases", "known_taps"):
+            if not fields[key]:
+                del fields[key]  # models from before there were any keep their identity
         return {**fields, "classes": self.outputs.outputs}
 
     @property
@@ -99,14 +107,19 @@ class Configuration:
         return Residual(self.edges) if self.output == "residual" else Raw()
 
     @property
+    def places(self) -> int:
+        """Codes a pixel that are known beforehand: of its place, and of known planes."""
+        return 2 * self.phases + self.known * (1 + len(self.known_taps))
+
+    @property
     def trunk_codes(self) -> int:
         """Codes a pixel that the trunk sees of earlier pixels."""
-        return self.channels * (1 + self.predictions) + 2 * self.phases
+        return self.channels * (1 + self.predictions) + self.places
 
     @property
     def head_codes(self) -> tuple[int, ...]:
         """Codes that each head sees of its own pixel."""
-        return tuple(self.predictions + 1 + c * self.predictions + 2 * self.phases for c in range(self.channels))
+        return tuple(self.predictions + 1 + c * self.predictions + self.places for c in range(self.channels))
 
     @property
     def multiply_adds(self) -> int:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from pixcodec.origins.base import Origin, Planes, Shape
 
-    # Bytes that planes take when they are coded.
-    Cost = Callable[[Planes], int]
+    # Bytes that planes take when they are coded, by them and planes [h, w, K] that are known.
+    Cost = Callable[[Planes, Planes], int]
 
 # In the order in which they are looked for: the first that is found is taken, unless it is unsure.
 ORIGINS: tuple[type[Origin], ...] = (Constant, Gray, Enlarged, Jpeg, Palette, PhotoCD, YCbCr, Ranks)
@@ -121,8 +121,10 @@ def _is_worth(planes: Planes, origin: Origin, groups: Sequence[Planes], cost: Co
     """Whether the groups need clearly fewer bytes than the picture, by coding the middle of it both ways."""
     middle = _middle(planes.shape)
     scale = planes.size / planes[middle].size
-    without = scale * cost(planes[middle])
-    needed = len(origin.pack()) + scale * sum(cost(group[middle]) for group in groups)
+    without = scale * cost(planes[middle], planes[middle][:, :, :0])
+    knows = [origin.known(groups[:number], planes.shape)[middle] for number in range(len(groups))]
+    coded = sum(cost(group[middle], known) for group, known in zip(groups, knows, strict=True))
+    needed = len(origin.pack()) + scale * coded
     return needed < WORTH * without - WORTH_BYTES
 
 
@@ -148,4 +150,5 @@ def read(record: bytes, mode: str, shape: Shape, levels: int) -> tuple[tuple[byt
     return trees.read(record, mode, shape, levels, NUMBERS)
 
 
-render, words, write, leaves = trees.render, trees.words, trees.write, trees.leaves
+render, words, write = trees.render, trees.words, trees.write
+leaves, known_leaves = trees.leaves, trees.known_leaves

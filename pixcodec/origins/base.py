@@ -51,6 +51,13 @@ class Origin(ABC):
     def shapes(self, shape: Shape) -> list[Shape]:
         """The shapes of the groups of a picture of this shape."""
 
+    def known(self, groups: Sequence[Planes], shape: Shape) -> Planes:
+        """What the model of the group that follows `groups` may know, uint8[h, w, K] of its size; nothing, K = 0.
+
+        `shape` is the picture's. Planes of which nothing can be known yet are 0.
+        """
+        return np.zeros((*self.shapes(shape)[len(groups)][:2], 0), np.uint8)
+
     @abstractmethod
     def pack(self) -> bytes:
         """The parameters in a file; `read` knows where they end."""

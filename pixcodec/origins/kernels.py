@@ -51,6 +51,18 @@ def render(y, c1, c2, tables, layout, planes):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def enlarge(plane, layout, out):  # type: ignore[no-untyped-def]
+    """Chroma [h, w] at every pixel of `out` [H, W], any integers."""
+    down, across, phase_y, phase_x, replicated = layout
+    wide = plane.astype(np.int64)
+    for row in range(out.shape[0]):
+        y0, y1 = _around(row, phase_y, down, wide.shape[0], replicated)
+        for column in range(out.shape[1]):
+            x0, x1 = _around(column, phase_x, across, wide.shape[1], replicated)
+            out[row, column] = _chroma(wide, y0, y1, x0, x1)
+
+
+@_compiled
 def invert(pixels, tables, inverse, offsets, out):  # type: ignore[no-untyped-def]
     """Y, C1, C2 of pixels [n, 3] to `out` int64[n, 3], UNKNOWN where a channel is clipped; how many have none.
 

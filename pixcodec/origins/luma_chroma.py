@@ -49,7 +49,7 @@ class Conversion:
 
 @dataclass(frozen=True)
 class LumaChroma(Origin):
-    """Luma [H, W, 1] and two chroma planes [h, w, 1].
+    """Two chroma planes [h, w, 1], of which the second knows the first, and luma [H, W, 1], which knows both.
 
     Args:
         conversion: its place in `CONVERSIONS`.
@@ -107,9 +107,9 @@ class LumaChroma(Origin):
                     yield missing / known, number
 
     def _groups(self, planes: Planes, solved: NDArray[np.int64]) -> list[Planes] | None:
-        """Luma and chroma; None where pixels that nothing clips do not agree with this layout."""
+        """Chroma and luma; None where pixels that nothing clips do not agree with this layout."""
         tables, layout = self.CONVERSIONS[self.conversion].tables, self._layout
-        c1, c2 = (np.full(shape[:2], kernels.UNKNOWN, np.int64) for shape in self.shapes(planes.shape)[1:])
+        c1, c2 = (np.full(shape[:2], kernels.UNKNOWN, np.int64) for shape in self.shapes(planes.shape)[:2])
         wrong = kernels.gather(solved, layout, c1, c2)
         known, differ = kernels.disagreements(solved, layout, c1, c2)
         if known == 0 or wrong + differ > _ENOUGH * known:
@@ -125,19 +125,33 @@ class LumaChroma(Origin):
                         break
         y = np.zeros(planes.shape[:2], np.int64)
         kernels.luma(planes, tables, layout, c1, c2, y)
-        return [plane.astype(np.uint8)[:, :, None] for plane in (y, c1, c2)]
+        return [plane.astype(np.uint8)[:, :, None] for plane in (c1, c2, y)]
 
     def render(self, groups: Sequence[Planes], shape: Shape) -> Planes:
         """See `Origin`."""
         planes = np.empty(shape, np.uint8)
-        y, c1, c2 = (group[:, :, 0].astype(np.int64) for group in groups)
+        c1, c2, y = (group[:, :, 0].astype(np.int64) for group in groups)
         kernels.render(y, c1, c2, self.CONVERSIONS[self.conversion].tables, self._layout, planes)
+        return planes
+
+    def known(self, groups: Sequence[Planes], shape: Shape) -> Planes:
+        """See `Origin`: of the first chroma plane, whose model knows one, a plane of zeros."""
+        if not groups:
+            return np.zeros(self.shapes(shape)[0], np.uint8)
+        if len(groups) == 1:
+            return groups[0]
+        return np.concatenate([self.enlarged(chroma, *shape[:2]) for chroma in groups], axis=2)
+
+    def enlarged(self, chroma: Planes, height: int, width: int) -> Planes:
+        """Chroma uint8[h, w, 1] at every pixel of a luma of this size."""
+        planes = np.empty((height, width, 1), np.uint8)
+        kernels.enlarge(chroma[:, :, 0], self._layout, planes[:, :, 0])
         return planes
 
     def shapes(self, shape: Shape) -> list[Shape]:
         """See `Origin`."""
         height, width = (max(-(-(shape[axis] - self.phases[axis]) // self.factors[axis]), 1) for axis in (0, 1))
-        return [(*shape[:2], 1), (height, width, 1), (height, width, 1)]
+        return [(height, width, 1), (height, width, 1), (*shape[:2], 1)]
 
     def pack(self) -> bytes:
         """Two bytes: the conversion, and the layout's place in `_kinds`."""

@@ -16,9 +16,11 @@ from pixcodec.origins import base, palette
 from pixcodec.varint import Reader, varint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pixcodec.origins.base import Origin, Planes, Shape
+
+    Code = Callable[["Leaf", Planes], Planes]  # the planes of a leaf, by it and what is known
 
 SAME_MODEL, OTHER_MODEL = 0, 255  # nodes that are leaves; every other number is an origin's
 MODEL_ID_BYTES = 8
@@ -46,7 +48,7 @@ class Leaf:
         """How many sub-pixels."""
         return self.shape[0] * self.shape[1] * self.shape[2]
 
-    def known(self) -> Planes:
+    def found(self) -> Planes:
         """The planes of a leaf that was found, not read."""
         if self.planes is None:
             message = "a leaf that was read has no planes before they are decoded"
@@ -79,13 +81,33 @@ def nodes(tree: Node | Leaf) -> Iterator[Origin]:
             yield from nodes(group)
 
 
-def render(tree: Node | Leaf, coded: Iterator[Planes], shape: Shape) -> Planes:
-    """The picture of `shape`, from the planes of all leaves, which are taken one after the other."""
+def render(tree: Node | Leaf, code: Code, shape: Shape, known: Planes | None = None) -> Planes:
+    """The picture of `shape`.
+
+    Args:
+        tree: what it was made from.
+        code: gives the planes of each leaf, one after the other, by it and planes [h, w, K] that are known of it.
+        shape: of the picture.
+        known: planes of its size that are known.
+    """
     if isinstance(tree, Leaf):
-        return next(coded)
-    shapes = tree.origin.shapes(shape)
-    groups = [render(group, coded, own) for group, own in zip(tree.groups, shapes, strict=True)]
+        return code(tree, np.zeros((*shape[:2], 0), np.uint8) if known is None else known)
+    groups: list[Planes] = []
+    for group, own in zip(tree.groups, tree.origin.shapes(shape), strict=True):
+        groups.append(render(group, code, own, tree.origin.known(groups, shape)))
     return tree.origin.render(groups, shape)
+
+
+def known_leaves(tree: Node | Leaf, shape: Shape) -> list[tuple[Leaf, Planes]]:
+    """All leaves of a picture of `shape` that was found, with what is known of each."""
+    pairs: list[tuple[Leaf, Planes]] = []
+
+    def code(leaf: Leaf, known: Planes) -> Planes:
+        pairs.append((leaf, known))
+        return leaf.found()
+
+    render(tree, code, shape)
+    return pairs
 
 
 def words(tree: Node | Leaf) -> str:

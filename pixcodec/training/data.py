@@ -22,14 +22,18 @@ import numpy as np
 from numba import njit
 
 from pixcodec.errors import TrainingError
-from pixcodec.exact.network import phase_codes
-from pixcodec.exact.predict import COMPAND, LIMIT, UNIT, Parameters, predictions
+from pixcodec.exact.network import known_codes, phase_codes
+from pixcodec.exact.predict import COMPAND, LIMIT, REACH, UNIT, Parameters, predictions
+from pixcodec.training import luma_chroma
 from pixcodec.training.pasts import with_past
 from pixcodec.training.sources import Picture, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
+
+    from pixcodec.nets.masked import Taps
+    from pixcodec.nets.photo import Configuration
 
 CACHE_FORMAT = 1
 VALIDATION_WINDOW = 192  # side of what is measured of each validation picture
@@ -41,18 +45,20 @@ _MAXIMUM_CODE = 127
 class Version:
     """One transform of one picture: `turn` 0..7 of the square's symmetries, `pixels` at most, perhaps with a past.
 
-    `past` is the number of a past that is drawn by it (`pasts.with_past`), or None.
+    `past` is the number of a past that is drawn by it (`pasts.with_past`), or None; `planes` what is made of it: a
+    group of `luma_chroma.NAMES`, or nothing but the picture itself.
     """
 
     picture: Picture
     turn: int
     pixels: int
     past: int | None = None
+    planes: str = ""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A version's planes uint8[H, W, C] and predictions int16[H, W, C, P], mapped from the cache."""
+    """A version's planes uint8[H, W, known + C] and predictions int16[H, W, C, P], mapped from the cache."""
 
     version: Version
     planes: np.ndarray
@@ -70,9 +76,9 @@ class Batch:
 
 
 @njit(nogil=True, cache=True)
-def _fill_codes(planes, predictions, centres, compand, phases, top, left, trunk, heads, centre):  # type: ignore[no-untyped-def]
+def _fill_codes(planes, predictions, centres, compand, phases, known, top, left, trunk, heads, centre):  # type: ignore[no-untyped-def]
     height, width, channels, count = predictions.shape
-    bits = phases.shape[1]
+    bits, more = phases.shape[1], known.shape[2]
     for y in range(height):
         for x in range(width):
             k = 0
@@ -98,50 +104,75 @@ def _fill_codes(planes, predictions, centres, compand, phases, top, left, trunk,
                 for place in (y + top, x + left):
                     heads[y, x, k : k + bits] = phases[place & 7]
                     k += bits
+                heads[y, x, k : k + more] = known[y, x]
+                k += more
             k = channels * (1 + count)
             trunk[y, x, k : k + bits] = phases[(y + top) & 7]
-            trunk[y, x, k + bits :] = phases[(x + left) & 7]
+            trunk[y, x, k + bits : k + 2 * bits] = phases[(x + left) & 7]
+            trunk[y, x, k + 2 * bits :] = known[y, x]
 
 
 def codes(
-    planes: np.ndarray, predicted: np.ndarray, parameters: Parameters, phases: int = 0, place: tuple[int, int] = (0, 0)
+    planes: np.ndarray,
+    predicted: np.ndarray,
+    parameters: Parameters,
+    form: Configuration | None = None,
+    place: tuple[int, int] = (0, 0),
 ) -> Batch:
     """The network's inputs for one picture or crop.
 
     Args:
-        planes: uint8[H, W, C].
+        planes: uint8[H, W, known + C].
         predicted: int16[H, W, C, P] in sixteenths, `exact.predict.predictions`.
         parameters: whose centres are used.
-        phases: bits of y and x among the inputs.
+        form: the network, which may see its place and known planes; by default it sees neither.
         place: of the crop's first pixel in its picture.
 
     Returns:
         A batch of one.
     """
     height, width, _ = planes.shape
-    batch = _empty(1, height, width, parameters, phases)
-    batch.values[0] = planes
-    _fill(batch, 0, predicted, parameters, phases, place)
+    batch = _empty(1, height, width, parameters, form)
+    _fill(batch, 0, planes, (slice(0, height), slice(0, width)), predicted, parameters, form, place)
     return batch
 
 
-def _empty(crops: int, height: int, width: int, parameters: Parameters, phases: int) -> Batch:
-    channels, count = parameters.channels, parameters.count
+def _empty(crops: int, height: int, width: int, parameters: Parameters, form: Configuration | None) -> Batch:
+    channels, count, places = parameters.channels, parameters.count, form.places if form else 0
     shape = (crops, height, width)
     return Batch(
-        np.empty((*shape, channels * (1 + count) + 2 * phases), np.int8),
-        np.empty((*shape, sum(count + 1 + c * count + 2 * phases for c in range(channels))), np.int8),
+        np.empty((*shape, channels * (1 + count) + places), np.int8),
+        np.empty((*shape, sum(count + 1 + c * count + places for c in range(channels))), np.int8),
         np.empty((*shape, channels), np.uint8),
         np.empty((*shape, channels), np.uint8),
     )
 
 
 def _fill(
-    batch: Batch, n: int, predicted: np.ndarray, parameters: Parameters, phases: int, place: tuple[int, int]
+    batch: Batch,
+    n: int,
+    planes: np.ndarray,
+    part: tuple[slice, slice],
+    predicted: np.ndarray,
+    parameters: Parameters,
+    form: Configuration | None,
+    place: tuple[int, int],
 ) -> None:
-    """Codes of crop `n`, whose values are there."""
-    arrays = batch.trunk[n], batch.heads[n], batch.centre[n]
-    _fill_codes(batch.values[n], predicted, np.array(parameters.centre), COMPAND, phase_codes(phases), *place, *arrays)
+    """Values and codes of crop `n`: `part` of a picture's planes, at a place that may be another one modulo 8."""
+    arrays, phases = (batch.trunk[n], batch.heads[n], batch.centre[n]), phase_codes(form.phases if form else 0)
+    batch.values[n] = planes[part][:, :, parameters.known :]
+    known = _known_codes(planes[:, :, : parameters.known], part, form.known_taps if form and form.known else None)
+    _fill_codes(batch.values[n], predicted, np.array(parameters.centre), COMPAND, phases, known, *place, *arrays)
+
+
+def _known_codes(known: np.ndarray, part: tuple[slice, slice], taps: Taps | None) -> np.ndarray:
+    """`exact.network.known_codes` of a part of a picture's known planes, as they are in the whole."""
+    rows, columns = part
+    if taps is None:
+        return np.empty((rows.stop - rows.start, columns.stop - columns.start, 0), np.int8)
+    top, left = max(rows.start - REACH, 0), max(columns.start - REACH, 0)
+    around = known_codes(known[top : rows.stop + REACH, left : columns.stop + REACH], taps)
+    return around[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
 
 
 def turned(planes: np.ndarray, turn: int) -> np.ndarray:
@@ -183,22 +214,28 @@ def versions(pictures: Sequence[Picture], data: Mapping[str, Any]) -> list[Versi
     """The versions of each training picture that a recipe's `data` part asks for, and one of each validation picture.
 
     Turns are chosen by the seed and the picture's name: different ones for one picture.  `data["pasts"]` asks for one
-    more version of a share of the pictures, with a past: {"share": .., "max_pixels": ..}.
+    more version of a share of the pictures, with a past: {"share": .., "max_pixels": ..}; `data["planes"]` what is made
+    of each, see `Version`.
     """
-    result = []
+    planes, result = str(data.get("planes", "")), []
+    if planes and planes not in luma_chroma.NAMES:
+        raise TrainingError(
+            f"planes must be one of {', '.join(luma_chroma.NAMES)}, found {planes!r}; change the recipe"
+        )
     counts: Mapping[str, int] = data.get("versions", {})
     for picture in pictures:
         if picture.validates:
-            result.append(Version(picture, 0, 0))
+            result.append(Version(picture, 0, 0, planes=planes))
             continue
         number = min(int(counts.get(picture.kind, counts.get("default", 1))), 8)
         seed = hashlib.blake2b(f"{data.get('seed', 0)} {picture.name}".encode(), digest_size=8).digest()
         random = np.random.default_rng(int.from_bytes(seed, "little"))
         turns = random.permutation(8)
-        result += [Version(picture, int(turn), int(data.get("max_pixels", 1 << 20))) for turn in turns[:number]]
+        most = int(data.get("max_pixels", 1 << 20))
+        result += [Version(picture, int(turn), most, planes=planes) for turn in turns[:number]]
         if "pasts" in data and random.random() < data["pasts"]["share"]:
             past = int(random.integers(1 << 31))
-            result.append(Version(picture, int(turns[-1]), int(data["pasts"]["max_pixels"]), past))
+            result.append(Version(picture, int(turns[-1]), int(data["pasts"]["max_pixels"]), past, planes))
     return result
 
 
@@ -209,6 +246,8 @@ def _key(version: Version, parameters: Parameters) -> str:
         about.append([VALIDATION_WINDOW, _WARM_UP])
     if version.past is not None:
         about.append(version.past)
+    if version.planes:
+        about.append(version.planes)
     digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
     digest.update(picture.path.read_bytes())
     return digest.hexdigest()
@@ -219,12 +258,14 @@ def _prepare(version: Version, parameters: Parameters, cache: Path) -> tuple[Pat
     key = _key(version, parameters)
     names = cache / f"{key}.planes.npy", cache / f"{key}.predictions.npy"
     if not all(name.is_file() for name in names):
-        planes = read(version.picture, parameters.channels)
+        planes = read(version.picture, 3 if version.planes else parameters.channels)
         if version.picture.validates:
             planes = validation_part(planes)
         else:
             planes = turned(cut(planes, version.pixels), version.turn)
             planes = planes if version.past is None else with_past(planes, version.past)
+        if version.planes:
+            planes = luma_chroma.converted(planes, version.planes, int(key[:12], 16))
         for name, array in zip(names, (planes, predictions(planes, parameters)), strict=True):
             temporary = name.with_suffix(f".{os.getpid()}.tmp")
             with temporary.open("wb") as stream:
@@ -305,20 +346,20 @@ class Batches:
         items: Sequence[Item],
         parameters: Parameters,
         data: Mapping[str, Any],
-        phases: int = 0,
+        form: Configuration | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         """Prepare to draw `data["batch"]` crops of side `data["crop"]` at a time; part `rank` of `world` of them.
 
-        `phases` is how many bits of y and x are inputs: of a place in a picture that was perhaps cut off its grid.
+        `form` is the network; a place is one in a picture that was perhaps cut off its grid.
         """
         self.rank, self.world = rank, world
         side = int(data.get("crop", 96))
         self.items = [item for item in items if min(item.planes.shape[:2]) >= side]
         if not self.items:
             raise TrainingError(f"crops of {side} pixels need pictures as large, found none; add larger pictures")
-        self.parameters, self.phases = parameters, phases
+        self.parameters, self.form = parameters, form
         self.side, self.count = side, int(data.get("batch", 3))
         self.seed = int(data.get("seed", 0))
         self._limits = np.cumsum(weights(self.items, data.get("boost", {})))
@@ -331,15 +372,15 @@ class Batches:
     def make(self, number: int) -> Batch:
         """Batch `number`, always the same one."""
         draw = np.random.default_rng([self.seed, number * self.world + self.rank])
-        batch = _empty(self.count, self.side, self.side, self.parameters, self.phases)
+        batch = _empty(self.count, self.side, self.side, self.parameters, self.form)
         for n in range(self.count):
             chosen = int(np.searchsorted(self._limits, draw.random() * self._limits[-1], side="right"))
             item = self.items[min(chosen, len(self.items) - 1)]
             top, left = (int(draw.integers(0, size - self.side + 1)) for size in item.planes.shape[:2])
             part = slice(top, top + self.side), slice(left, left + self.side)
-            batch.values[n] = item.planes[part]
             place = top + int(draw.integers(8)), left + int(draw.integers(8))
-            _fill(batch, n, np.ascontiguousarray(item.predictions[part]), self.parameters, self.phases, place)
+            predicted = np.ascontiguousarray(item.predictions[part])
+            _fill(batch, n, item.planes, part, predicted, self.parameters, self.form, place)
         return batch
 
     def run(self, first: int, ahead: int = 6) -> Generator[Batch]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pixcodec.exact.predict import Parameters
-    from pixcodec.nets.photo import PhotoNet
+    from pixcodec.nets.photo import Configuration, PhotoNet
     from pixcodec.training.data import Batch
 
 MARGIN = 16  # rows and columns around what is measured, so that the network sees what it would see in the whole picture
@@ -35,18 +35,21 @@ class Bits:
         )
 
 
-def crop(item: Item, parameters: Parameters, phases: int = 0) -> tuple[Batch, tuple[slice, slice]]:
+def crop(item: Item, parameters: Parameters, form: Configuration | None = None) -> tuple[Batch, tuple[slice, slice]]:
     """Inputs for the measured window of a validation picture with a margin, and where in them the window is."""
     rows, columns = window(item.planes)
     top, left = max(rows.start - MARGIN, 0), max(columns.start - MARGIN, 0)
     part = slice(top, rows.stop), slice(left, columns.stop + MARGIN)
     inside = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
     planes, predicted = (np.ascontiguousarray(array[part]) for array in (item.planes, item.predictions))
-    return codes(planes, predicted, parameters, phases, (top, left)), inside
+    return codes(planes, predicted, parameters, form, (top, left)), inside
 
 
 def summary(
-    items: Sequence[Item], parameters: Parameters, nats: Callable[[Batch], np.ndarray], phases: int = 0
+    items: Sequence[Item],
+    parameters: Parameters,
+    nats: Callable[[Batch], np.ndarray],
+    form: Configuration | None = None,
 ) -> Bits:
     """Bits of the validation windows by any model.
 
@@ -54,11 +57,11 @@ def summary(
         items: validation pictures.
         parameters: their predictors.
         nats: code lengths [C, 1, H, W] of a batch of one.
-        phases: bits of y and x among its inputs.
+        form: the network, for what it sees of places and known planes.
     """
     sums: dict[str, list[float]] = {}
     for item in items:
-        batch, (rows, columns) = crop(item, parameters, phases)
+        batch, (rows, columns) = crop(item, parameters, form)
         lengths = nats(batch)[:, :, rows, columns]
         entry = sums.setdefault(item.version.picture.source, [0.0, 0.0])
         entry[0] += float(lengths.sum(dtype=np.float64)) * BITS
@@ -80,4 +83,4 @@ def validate(network: PhotoNet, items: Sequence[Item], parameters: Parameters, d
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
             return network.nats(*tensors(batch, device)).float().cpu().numpy()
 
-    return summary(items, parameters, nats, network.configuration.phases)
+    return summary(items, parameters, nats, network.configuration)

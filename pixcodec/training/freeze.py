@@ -93,7 +93,7 @@ def measure(model: nn.Module, items: Sequence[data.Item], parameters: Any) -> Bi
             lengths: np.ndarray = model.nats(*tensors(batch, "cpu")).numpy()
         return lengths
 
-    return summary(items, parameters, nats, getattr(model, "network", model).configuration.phases)
+    return summary(items, parameters, nats, getattr(model, "network", model).configuration)
 
 
 def tune(
@@ -169,7 +169,7 @@ def freeze(
     training = [item for item in items if not item.version.picture.validates]
     if not validation:
         raise TrainingError("what freezing costs is measured on validation pictures, found none; give more --data")
-    batches = data.Batches(training, parameters, recipe["data"], configuration.phases)
+    batches = data.Batches(training, parameters, recipe["data"], configuration)
     before = measure(network, validation, parameters)
     say(f"float: {before.line()}")
     first = int(card["training"].get("steps", 0))  # crops that training has not seen

@@ -79,7 +79,8 @@ class Task(Protocol):
 def parts(recipe: Mapping[str, Any]) -> tuple[Parameters, photo.Configuration]:
     """Predictors and network of a photo recipe or card; `ValueError` and `KeyError` where they are not there."""
     parameters = Parameters.load(recipe["predictors"])
-    return parameters, photo.Configuration.load(recipe["network"], parameters.channels, parameters.count)
+    form = recipe["network"]
+    return parameters, photo.Configuration.load(form, parameters.channels, parameters.count, parameters.known)
 
 
 def is_of_the_paper(recipe: Mapping[str, Any]) -> bool:
@@ -129,7 +130,7 @@ class PhotoTask:
     def batches(self, loaded: Sequence[data.Item], rank: int = 0, world: int = 1) -> data.Batches:
         """Crops of the pictures to train on."""
         training = [item for item in loaded if not item.version.picture.validates]
-        return data.Batches(training, self.parameters, self.recipe["data"], self.configuration.phases, rank, world)
+        return data.Batches(training, self.parameters, self.recipe["data"], self.configuration, rank, world)
 
     def about(self, loaded: Sequence[data.Item]) -> str:
         """How many pictures of how many pixels."""

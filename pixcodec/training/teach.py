@@ -21,7 +21,7 @@ from pixcodec import models, tiles
 from pixcodec.errors import ModelError, PixcodecError
 from pixcodec.exact.experts import Experts
 from pixcodec.exact.network import EXPERT_MAPS, Network, identity
-from pixcodec.training import sources
+from pixcodec.training import luma_chroma, sources
 from pixcodec.training.freeze import write_model
 from pixcodec.training.pasts import jpeg, noise, palette, quarter_chroma, text, tone
 
@@ -44,17 +44,25 @@ SERIES: tuple[Past | None, ...] = (
 )  # fmt: skip
 
 
-def pictures(folders: Sequence[str | Path], channels: int, count: int, seed: int = 0) -> Iterator[Planes]:
-    """Crops uint8[256, 320, C] of training photographs, in an order that mixes sources; every second with a past."""
+def pictures(
+    folders: Sequence[str | Path], channels: int, count: int, seed: int = 0, *, planes: str = ""
+) -> Iterator[Planes]:
+    """Crops uint8[256, 320, C] of training photographs, in an order that mixes sources; every second with a past.
+
+    `planes`: what is made of each, of `luma_chroma.NAMES`, or nothing.
+    """
     random = np.random.default_rng(seed)
     found = [each for each in sources.find(folders) if not each.validates]
     for number, place in enumerate(random.permutation(len(found))[:count]):
-        planes = sources.read(found[place], 3)
-        top, left = (int(random.integers(max(planes.shape[k] - size, 0) + 1)) for k, size in ((0, HEIGHT), (1, WIDTH)))
-        crop = np.ascontiguousarray(planes[top : top + HEIGHT, left : left + WIDTH])
+        whole = sources.read(found[place], 3)
+        top, left = (int(random.integers(max(whole.shape[k] - size, 0) + 1)) for k, size in ((0, HEIGHT), (1, WIDTH)))
+        crop = np.ascontiguousarray(whole[top : top + HEIGHT, left : left + WIDTH])
         past = SERIES[number % len(SERIES)]
         if past is not None and crop.shape[:2] == (HEIGHT, WIDTH):
             crop = past(crop, random)
+        if planes:
+            yield luma_chroma.converted(crop, planes, int(random.integers(1 << 31)))
+            continue
         yield crop if channels == 3 else np.asarray(Image.fromarray(crop).convert("L"))[:, :, None]
 
 
@@ -62,7 +70,7 @@ def teach(network: Network, series: Iterator[Planes], say: Callable[[str], None]
     """What the experts' maps and the last map have learned from pictures, beginning with what they start from."""
     start: tuple[np.ndarray, ...] = ()
     for number, planes in enumerate(series):
-        experts = Experts(*planes.shape, *start)
+        experts = Experts(*planes.shape, *start, known=network.known)
         bits = tiles.learn(planes, network, experts)
         start = experts.taught(1023)
         say(f"picture {number}: {bits / planes.size:.3f} bits per sub-pixel")
@@ -79,7 +87,8 @@ def run(folder: Path, folders: Sequence[str | Path], count: int, say: Callable[[
     network = models.load(str(folder))
     if not isinstance(network, Network):
         raise ModelError(f"{folder} must hold a photo model, whose experts can be taught; give another one")
-    learned = teach(network, pictures(folders, network.channels, count), say)
+    planes = network.card.get("training", {}).get("recipe", {}).get("data", {}).get("planes", "")
+    learned = teach(network, pictures(folders, network.channels, count, planes=planes), say)
     tensors = {name: tensor for name, tensor in load_file(folder / models.WEIGHTS).items() if name not in EXPERT_MAPS}
     tensors |= dict(zip(EXPERT_MAPS, learned, strict=True))
     card = json.loads((folder / models.CARD).read_text(encoding="utf-8"))

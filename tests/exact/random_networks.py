@@ -47,6 +47,11 @@ SMALL = card(
     centre=[4, 5, 0],
 )
 SMALL_GRAY = card(1, [(0, -1)], [1], memories=[[0.49, 0.5, 1]], stack=[0.4, 0.5, 9], base=0, centre=[1])
+SMALL_LUMA = card(
+    1, [(0, -1), (1, 1)], [1, 2], memories=[[0.49, 0.5, 1]], stack=[0.4, 0.5, 9], base=0, centre=[2], known=2
+)
+SMALL_CHROMA = card(1, [(0, -1)], [1], memories=[[0.49, 0.5, 1]], stack=[0.4, 0.5, 9], base=0, centre=[1], known=1)
+KNOWN_TAPS = ((0, 1), (-1, 0), (4, -4), (-2, 3))  # of pixels on all sides
 # Neighbours at the end of the reach, memories that forget all, forget nothing above or left, have a ridge next to none.
 FAR = card(
     1,
@@ -134,6 +139,7 @@ def random_card(
     edges: Sequence[int] = EDGES,
     output: str = "residual",
     phases: int = 0,
+    known_taps: Sequence[tuple[int, int]] = (),
     extreme: bool = False,
     seed: int = 0,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -150,6 +156,9 @@ def random_card(
         "taps": [list(tap) for tap in taps],
         "phases": phases,
     }
+    if parameters.known:
+        form["known_taps"] = [list(tap) for tap in known_taps]
+    places = 2 * phases + parameters.known * (1 + len(known_taps))
     form["classes"] = classes = int(residual_classes(form).max()) + 1
     tensors: dict[str, np.ndarray] = {}
 
@@ -159,14 +168,14 @@ def random_card(
             parts["weight"] = parts["weight"][0]
         tensors.update({f"{name}.{part}": array for part, array in parts.items()})
 
-    add("first", (len(first_taps), channels * (1 + count) + 2 * phases, features), 900)
+    add("first", (len(first_taps), channels * (1 + count) + places, features), 900)
     for i in range(blocks):
         tensors[f"blocks.{i}.alpha"] = np.array([0.1 + 0.05 * i], np.float32)
         add(f"blocks.{i}.conv", (len(taps), features, features), 120)
         add(f"blocks.{i}.pointwise", (1, features, features), 600)
     tensors["alpha"] = np.array([0.09], np.float32)
     for c in range(channels):
-        add(f"heads.{c}.input", (1, features + head_inputs(count, c, phases), head), 120)
+        add(f"heads.{c}.input", (1, features + head_inputs(count, c, places), head), 120)
         weight = tensors.pop(f"heads.{c}.input.weight")
         tensors[f"heads.{c}.input.features"], tensors[f"heads.{c}.input.codes"] = weight[:features], weight[features:]
         add(f"heads.{c}.hidden", (1, head, head), 120)
@@ -185,10 +194,11 @@ def back_end(name: str, network: Network) -> matmul.Backend:
 
 
 def wavefront_logits(network: Network, planes: np.ndarray, backend: matmul.Backend) -> tuple[np.ndarray, np.ndarray]:
-    """What the fast path gives for a known picture: predictions int16[H, W, C, P], logits int16[H, W, C, classes]."""
-    height, width, channels = planes.shape
-    predictors = Predictors(network.parameters, height, width)
-    wavefront = Wavefront(network, backend, height, width)
+    """What the fast path gives of [H, W, known + C]: predictions int16[H, W, C, P], logits int16[H, W, C, classes]."""
+    (height, width), channels = planes.shape[:2], network.channels
+    known, planes = np.split(planes, [network.known], axis=2)
+    predictors = Predictors(network.parameters, height, width, known)
+    wavefront = Wavefront(network, backend, height, width, known=known)
     predictions = np.empty((*planes.shape, network.parameters.count), np.int16)
     result = np.empty((*planes.shape, network.heads[0].output.bias.size), np.int16)
     for step in range(number_of_steps(height, width)):

@@ -52,7 +52,7 @@ def counts_of(network: Network, planes: NDArray[np.uint8], device: str | None = 
     backend = None if device is None else f"torch-float32:{device}"
     run = tiles._prepare(network, backend, None, [planes], None, learning=True)
     if device is None:
-        tiles._code_tile(run, *planes.shape[:2], code)
+        tiles._code_tile(run, planes[:, :, :0], code)
     else:
         tiles._code_known_tile(run, planes, device, code)
     return result

@@ -19,6 +19,8 @@ PARAMETERS = {
     "photo_gray": nets.recipe("photo_gray"),
     "small": nets.SMALL,
     "small_gray": nets.SMALL_GRAY,
+    "small_luma": nets.SMALL_LUMA,
+    "small_chroma": nets.SMALL_CHROMA,
     "far": nets.FAR,
     "far_colour": nets.FAR_COLOUR,
 }
@@ -33,13 +35,13 @@ def agree(planes: np.ndarray, parameters: Parameters) -> None:
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_the_fast_path_agrees_with_the_reference_on_every_shape(name: str, kind: str) -> None:
     for height, width in SHAPES:
-        agree(nets.picture(kind, height, width, PARAMETERS[name].channels), PARAMETERS[name])
+        agree(nets.picture(kind, height, width, PARAMETERS[name].planes), PARAMETERS[name])
 
 
 @pytest.mark.parametrize("kind", ["random", "smooth", "stripes"])
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_the_fast_path_agrees_with_the_reference_on_a_larger_picture(name: str, kind: str) -> None:
-    agree(nets.picture(kind, 33, 40, PARAMETERS[name].channels), PARAMETERS[name])
+    agree(nets.picture(kind, 33, 40, PARAMETERS[name].planes), PARAMETERS[name])
 
 
 @pytest.mark.parametrize(("height", "width"), [(1037, 2), (1025, 1)])

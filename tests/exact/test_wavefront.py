@@ -32,6 +32,8 @@ NETWORKS = {
     "wide": nets.random_network(nets.SMALL_GRAY, features=70, blocks=1, head=130, edges=tuple(range(80, 90)), seed=7),
     "phases": nets.random_network(nets.SMALL, phases=3, seed=9),
     "gray phases": nets.random_network(nets.SMALL_GRAY, phases=1, seed=10),
+    "known planes": nets.random_network(nets.SMALL_LUMA, phases=1, known_taps=nets.KNOWN_TAPS, seed=11),
+    "a known plane": nets.random_network(nets.SMALL_CHROMA, seed=12),
     "raw": nets.random_network(nets.SMALL_GRAY, output="raw", seed=8),
 }
 
@@ -46,7 +48,7 @@ def agree(network: Network, planes: np.ndarray, backend: str) -> None:
 def test_logits_agree_with_the_reference_on_every_shape(name: str, backend: str) -> None:
     network = NETWORKS[name]
     for height, width in SHAPES:
-        agree(network, nets.picture("random", height, width, network.channels), backend)
+        agree(network, nets.picture("random", height, width, network.parameters.planes), backend)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -68,7 +70,7 @@ def test_a_thousand_lanes_agree_with_the_reference(height: int, width: int) -> N
 def test_random_networks_are_lively_and_reach_their_bounds() -> None:
     """The tests above would show little if logits did not vary, or sums stayed far from 2^24."""
     for name, network in NETWORKS.items():
-        planes = nets.picture("random", 17, 5, network.channels)
+        planes = nets.picture("random", 17, 5, network.parameters.planes)
         _, logits = nets.wavefront_logits(network, planes, nets.back_end("vector", network))
         varying = (np.ptp(logits.reshape(-1, *logits.shape[2:]), axis=0) > 0).mean()
         assert varying > (0.25 if "bound" in name else 0.9), name
@@ -76,24 +78,24 @@ def test_random_networks_are_lively_and_reach_their_bounds() -> None:
         assert (np.abs(logits) == STREAM_LIMIT).any() or "bound" not in name, name
 
 
-@pytest.mark.parametrize("name", ["small", "at the bound", "far taps", "raw"])
+@pytest.mark.parametrize("name", ["small", "at the bound", "far taps", "known planes", "raw"])
 def test_the_codec_codes_with_the_counts_of_the_reference_in_its_order(name: str) -> None:
     network = NETWORKS[name]
-    planes = nets.picture("smooth", 7, 10, network.channels)
+    planes, known = nets.picture("smooth", 7, 10, network.parameters.planes), network.known
     expected, centres = reference_codec.counts_and_centres(network, planes)
     order: list[tuple[int, int, int]] = []
 
     def code(channel: int, step: int, first: int, counts: np.ndarray, around: np.ndarray) -> np.ndarray:
         rows = np.arange(first, first + len(counts))
         columns = step - 2 * rows
-        np.testing.assert_array_equal(counts, expected[rows, columns, channel])
-        np.testing.assert_array_equal(around, centres[rows, columns, channel])
-        order.extend((y, x, channel) for y, x in zip(rows.tolist(), columns.tolist(), strict=True))
+        np.testing.assert_array_equal(counts, expected[rows, columns, channel - known])
+        np.testing.assert_array_equal(around, centres[rows, columns, channel - known])
+        order.extend((y, x, channel - known) for y, x in zip(rows.tolist(), columns.tolist(), strict=True))
         return planes[rows, columns, channel].astype(np.int32)
 
     run = tiles._Run(network, nets.back_end("vector", network), "", None)
-    tiles._code_tile(run, *planes.shape[:2], code)
-    assert order == list(reference_codec.order(*planes.shape))
+    tiles._code_tile(run, planes[:, :, :known], code)
+    assert order == list(reference_codec.order(*expected.shape[:3]))
 
 
 def test_counts_depend_on_what_is_known_and_nothing_else() -> None:

@@ -27,6 +27,7 @@ from pixcodec.exact.experts import BUCKETS, MAP_SIZE, NODES, starting_map
 from pixcodec.exact.network import Network, head_inputs, residual_classes
 from pixcodec.exact.predict import Parameters
 from pixcodec.exact.program import Program
+from pixcodec.expert_names import mask_of
 from pixcodec.image import write as write_image
 from pixcodec.origins import numbers
 from pixcodec.origins.jpeg import LAYOUTS
@@ -58,6 +59,8 @@ PREDICTORS: dict[str, dict[str, Any]] = {
         "centre": [1],
     },
 }
+PREDICTORS["model_tiny_chroma"] = {**PREDICTORS["model_tiny_gray"], "known": 1}
+PREDICTORS["model_tiny_luma"] = {**PREDICTORS["model_tiny_gray"], "known": 2}
 PREDICTORS["model_tiny_taught"] = PREDICTORS["model_tiny_gray"]  # with starting values for experts
 PREDICTORS["model_tiny_learning"] = PREDICTORS["model_tiny_rgb"]  # with places among its inputs and heads that learn
 FORM: dict[str, Any] = {
@@ -75,22 +78,28 @@ LEARNS: dict[str, Any] = {
     "phases": 2,
     "learning": {"rates": [2.0, 1.0, 0.5], "betas": [0.8, 0.98], "epsilon": 1.0},
 }
+# More of a network's form, by model; those that know planes have heads that learn, a luma taught experts as well.
+MORE: dict[str, dict[str, Any]] = {
+    "model_tiny_learning": LEARNS,
+    "model_tiny_chroma": LEARNS,
+    "model_tiny_luma": {**LEARNS, "known_taps": [[0, -1], [1, 0], [0, 1], [-1, 1]]},
+}
 
 
 def model(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Card and tensors.  Logits fall by about half a bit from class to class, around the residual 0."""
     parameters = Parameters.load(PREDICTORS[name])
     channels, count, h, d = parameters.channels, parameters.count, FORM["features"], FORM["head"]
-    more = LEARNS if name == "model_tiny_learning" else {}
-    phases = more.get("phases", 0)
+    more = MORE.get(name, {})
+    places = 2 * more.get("phases", 0) + parameters.known * (1 + len(more.get("known_taps", ())))
     classes = int(residual_classes(FORM).max()) + 1
     tensors = {"alpha": np.array([0.09], np.float32), "blocks.0.alpha": np.array([0.1], np.float32)}
-    tensors |= product("first", (len(FORM["first_taps"]), channels * (1 + count) + 2 * phases, h), 900)
+    tensors |= product("first", (len(FORM["first_taps"]), channels * (1 + count) + places, h), 900)
     tensors |= product("blocks.0.conv", (len(FORM["taps"]), h, h), 120)
     tensors |= product("blocks.0.pointwise", (h, h), 600)
     for c in range(channels):
         head = f"heads.{c}"
-        own = product(f"{head}.input", (h + head_inputs(count, c, phases), d), 120)
+        own = product(f"{head}.input", (h + head_inputs(count, c, places), d), 120)
         weight = own.pop(f"{head}.input.weight")
         tensors |= own | {f"{head}.input.features": weight[:h], f"{head}.input.codes": weight[h:]}
         tensors |= product(f"{head}.hidden", (d, d), 120)
@@ -98,7 +107,7 @@ def model(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         scale = np.full(classes, 1 / 32, np.float32)
         slope = -(8 * 512) * np.abs(np.arange(classes) - classes // 2)
         tensors |= {f"{head}.output.scale": scale, f"{head}.output.bias": slope.astype(np.int32)}
-    if name == "model_tiny_taught":
+    if name in {"model_tiny_taught", "model_tiny_luma"}:
         tensors |= {"experts.maps": taught(channels, MAP_SIZE), "experts.last": taught(channels, NODES * BUCKETS)}
     card = {"channels": channels, "network": {**FORM, "classes": classes, **more}, "predictors": PREDICTORS[name]}
     return card, tensors
@@ -160,6 +169,7 @@ def bilevel(height: int, width: int) -> np.ndarray:
     return ((((x * x + 40 * y) // 60 % 2 == 0) ^ wrong).astype(np.uint8))[..., None]
 
 
+KNOWING = ""  # for groups that know others: models for these, as `write_origins` says
 PLAIN, LEARNING = 1, 7  # efforts: the network alone, and with experts
 # The worked example of docs/format.md.
 EXAMPLE = np.array(
@@ -189,6 +199,9 @@ EXPERT_PICTURES: dict[str, tuple[np.ndarray, int]] = {
     "rgb_text_38x25_experts": (text(25, 38, 3), 48),
     "gray_text_48x30_experts": (text(30, 48, 1), 48),
 }
+# Text again, by some of the experts: the file has their mask.
+MASK = mask_of("known,change-left,match,before,upper")
+MASKED_PICTURES = {"rgb_text_38x25_some_experts": EXPERT_PICTURES["rgb_text_38x25_experts"]}
 # The same by networks of the paper, whose tiles have at most 16 pixels a side.
 PAPER_PICTURES: dict[str, tuple[np.ndarray, str, str]] = {
     "bilevel_7x5": (bilevel(5, 7), "1", "model_tiny_bilevel"),
@@ -223,10 +236,10 @@ ARCHIVE = {
 }
 
 
-def encode(planes: np.ndarray, tile: int, effort: int = PLAIN) -> bytes:
+def encode(planes: np.ndarray, tile: int, effort: int = PLAIN, experts: int | None = None) -> bytes:
     """A file by the tiny model for its channels."""
     mode, name = ("RGB", "model_tiny_rgb") if planes.shape[2] == 3 else ("L", "model_tiny_gray")
-    return codec.encode(planes, mode, model=name, tile=tile, threads=1, effort=effort).data
+    return codec.encode(planes, mode, model=name, tile=tile, threads=1, effort=effort, experts=experts).data
 
 
 def save(planes: np.ndarray, mode: str, path: Path) -> None:
@@ -238,9 +251,9 @@ def save(planes: np.ndarray, mode: str, path: Path) -> None:
 
 def write_golden() -> None:
     """`NAME.pxc` and `NAME.png` of every picture."""
-    for name, (planes, tile) in (PICTURES | EXPERT_PICTURES).items():
-        effort = LEARNING if name in EXPERT_PICTURES else PLAIN
-        (GOLDEN / f"{name}.pxc").write_bytes(encode(planes, tile, effort))
+    for name, (planes, tile) in (PICTURES | EXPERT_PICTURES | MASKED_PICTURES).items():
+        effort = PLAIN if name in PICTURES else LEARNING
+        (GOLDEN / f"{name}.pxc").write_bytes(encode(planes, tile, effort, MASK if name in MASKED_PICTURES else None))
         save(planes, "RGB" if planes.shape[2] == 3 else "L", GOLDEN / f"{name}.png")
     for name, (planes, mode, network) in (PAPER_PICTURES | TAUGHT_PICTURES).items():
         (GOLDEN / f"{name}.pxc").write_bytes(codec.encode(planes, mode, model=network, threads=1).data)
@@ -250,8 +263,8 @@ def write_golden() -> None:
 def luma_chroma(kind: type[PhotoCD | YCbCr], number: int, phases: tuple[int, int]) -> np.ndarray:
     """A picture of smooth luma and chroma, some of it clipped: uint8[24, 30, 3]."""
     origin = kind(number, (2, 2), phases, replicated=kind is YCbCr)
-    luma, *chroma = (smooth(height, width, 1) for height, width, _ in origin.shapes((24, 30, 3)))
-    return origin.render([luma, *(plane // 4 + 100 for plane in chroma)], (24, 30, 3))
+    *chroma, luma = (smooth(height, width, 1) for height, width, _ in origin.shapes((24, 30, 3)))
+    return origin.render([*(plane // 4 + 100 for plane in chroma), luma], (24, 30, 3))
 
 
 def decoded_jpeg(layout: int, quality: int, height: int, width: int) -> np.ndarray:
@@ -294,15 +307,18 @@ def origin_pictures() -> dict[str, tuple[np.ndarray, str, str, str, container.Co
         "ranks": (smooth(9, 14, 1) // 7 * 7, "L", "ranks", gray, none),
         "photo_cd_missed": (missed, "RGB", "photo_cd", gray, none),
         "ycbcr": (luma_chroma(YCbCr, 1, (0, 0)), "RGB", "ycbcr", gray, none),
+        "ycbcr_known": (luma_chroma(YCbCr, 1, (0, 1)), "RGB", "ycbcr", KNOWING, none),
+        "photo_cd_known": (luma_chroma(PhotoCD, 0, (1, 0)), "RGB", "photo_cd", KNOWING, none),
     }
 
 
 def write_origins() -> None:
     """`origins/NAME.pxc` and `NAME.png` of pictures whose file has a record."""
+    models.KNOWING.update({1: "model_tiny_chroma", 2: "model_tiny_luma"})
     folder = GOLDEN / "origins"
     folder.mkdir(exist_ok=True)
     for name, (planes, mode, origin, network, colours) in origin_pictures().items():
-        options = {"origin": origin, "model": network, "colours": colours, "tile": 32, "threads": 1}
+        options = {"origin": origin, "model": network or None, "colours": colours, "tile": 32, "threads": 1}
         (folder / f"{name}.pxc").write_bytes(codec.encode(planes, mode, **options).data)
         with (folder / f"{name}.png").open("wb") as target:
             write_image(planes, mode, target, "PNG", colours)

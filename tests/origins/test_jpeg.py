@@ -44,7 +44,11 @@ def saved(planes: np.ndarray, quality: int, sampling: str = "4:4:4", **options: 
     return stream.getvalue(), np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1))
 
 
-def no_cost(_: np.ndarray) -> int:
+def no_cost(_planes: np.ndarray, _known: np.ndarray) -> int:
+    raise AssertionError
+
+
+def no_groups(_leaf: object, _known: np.ndarray) -> np.ndarray:
     raise AssertionError
 
 
@@ -85,7 +89,7 @@ def test_what_is_found_costs_what_the_jpeg_cost(layout: int, cut: tuple[int, int
     # Where a crop cuts blocks the levels are others, and there are exceptions: much of so small a picture.
     assert len(record) < bytes_of_source * (1.02 if cut == (0, 0, 0, 0) else 1.4) + 20
     _, again = origins.read(record, "RGB", shape, 256)
-    np.testing.assert_array_equal(origins.render(again, iter(()), shape), pixels)
+    np.testing.assert_array_equal(origins.render(again, no_groups, shape), pixels)
     assert "JPEG, quality 80" in origins.words(again)
 
 
@@ -113,7 +117,7 @@ def test_tables_that_are_no_qualitys_are_found() -> None:
     record = origins.write(tree, "RGB", (b"", b""), iter(()))
     assert len(record) < stream.getbuffer().nbytes
     again = origins.read(record, "RGB", pixels.shape, 256)[1]
-    np.testing.assert_array_equal(origins.render(again, iter(()), pixels.shape), pixels)
+    np.testing.assert_array_equal(origins.render(again, no_groups, pixels.shape), pixels)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -36,13 +36,14 @@ KINDS = ("smooth", "random", "white")
 def quantised(parameters: Parameters, size: float = 1.0, beyond: float = 1.0, **form: Any) -> Quantised:
     """An untrained network, its weights made `size` times as large, calibrated, made `beyond` times as large."""
     torch.manual_seed(7)
-    configuration = Configuration(parameters.channels, parameters.count, **{"features": 8, "head": 8, **form})
+    form = {"features": 8, "head": 8, "known": parameters.known, **form}
+    configuration = Configuration(parameters.channels, parameters.count, **form)
     network = PhotoNet(configuration)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(size)
-    planes = nets.picture("smooth", 30, 30, parameters.channels)
-    batch = data.codes(planes, predictions(planes, parameters), parameters)
+    planes = nets.picture("smooth", 30, 30, parameters.planes)
+    batch = data.codes(planes, predictions(planes, parameters), parameters, configuration)
     units = calibrate(network, [tensors(batch, "cpu")[:2]])
     with torch.no_grad():
         for parameter in network.parameters():
@@ -61,7 +62,7 @@ def frozen(model: Quantised, parameters: Parameters) -> Network:
 
 def integers_of(model: Quantised, planes: np.ndarray, predicted: np.ndarray, parameters: Parameters) -> np.ndarray:
     """Logits int[H, W, C, classes] in steps that the fake-quantised network gives in binary32."""
-    batch = data.codes(planes, predicted, parameters)
+    batch = data.codes(planes, predicted, parameters, model.network.configuration)
     with torch.no_grad():
         nats = torch.stack(model(*tensors(batch, "cpu")[:2]), 3)[0]
     return (nats.double() / NATS_PER_LOGIT).round().long().numpy()
@@ -75,6 +76,7 @@ FORMS: dict[str, tuple[Parameters, dict[str, Any]]] = {
     "own step": (nets.SMALL, {"blocks": 2, "taps": ((0, 0), (1, 2), (0, -3))}),
     "large weights": (nets.SMALL, {"blocks": 2, "size": 9.0}),
     "clamped stream": (nets.SMALL, {"blocks": 2, "beyond": 30.0}),
+    "known planes": (nets.SMALL_LUMA, {"blocks": 1, "phases": 1, "known_taps": nets.KNOWN_TAPS}),
     "wide": (nets.SMALL_GRAY, {"blocks": 1, "features": 104, "head": 16}),
 }
 
@@ -85,7 +87,7 @@ def test_the_integers_give_to_the_bit_what_fake_quantisation_gives(name: str) ->
     model = quantised(parameters, **form)
     network = frozen(model, parameters)
     for kind in KINDS:
-        planes = nets.picture(kind, 13, 11, parameters.channels)
+        planes = nets.picture(kind, 13, 11, parameters.planes)
         guesses = predictions(planes, parameters)
         expected = integers_of(model, planes, guesses, parameters)
         assert np.abs(expected).max() <= STREAM_LIMIT

@@ -410,7 +410,7 @@ def test_larger_networks_begin_as_the_function_that_their_first_weights_are(trai
     predicted = predictions(planes, tiny.PARAMETERS)
     with torch.inference_mode():
         before = small.nats(*tensors(data.codes(planes, predicted, tiny.PARAMETERS), "cpu"))
-        after = large.nats(*tensors(data.codes(planes, predicted, tiny.PARAMETERS, 2, (3, 1)), "cpu"))
+        after = large.nats(*tensors(data.codes(planes, predicted, tiny.PARAMETERS, large.configuration, (3, 1)), "cpu"))
     np.testing.assert_allclose(after.numpy(), before.numpy(), atol=1e-5)
     with pytest.raises(TrainingError, match=r"blocks\.0"):
         checkpoint.load_weights(trained, tasks.make(tiny.recipe(network={"blocks": 0})).network, grow=True)

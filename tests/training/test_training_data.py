@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +16,14 @@ import tiny_training as tiny
 from pixcodec.errors import TrainingError
 from pixcodec.exact.predict import predictions
 from pixcodec.exact.reference import network as reference
-from pixcodec.training import data
+from pixcodec.nets.photo import Configuration
+from pixcodec.origins.ycbcr import YCbCr
+from pixcodec.training import data, luma_chroma
 from pixcodec.training.pasts import PASTS, with_past
 from pixcodec.training.sources import Picture, find, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_codes_are_those_of_the_reference(parameters: Any, kind: str) -> None:
 def test_codes_of_a_crop_know_its_place_in_the_picture() -> None:
     planes = nets.picture("random", 5, 12, 3)
     predicted = predictions(planes, nets.SMALL)
-    batch = data.codes(planes, predicted, nets.SMALL, 3, (9, 6))
+    batch = data.codes(planes, predicted, nets.SMALL, Configuration(3, nets.SMALL.count, phases=3), (9, 6))
     for y in range(5):
         for x in range(12):
             place = reference.phase_codes(y + 9, x + 6, 3)
@@ -61,6 +63,54 @@ def test_codes_of_a_crop_know_its_place_in_the_picture() -> None:
             assert batch.trunk[0, y, x].tolist() == trunk
             assert batch.heads[0, y, x].tolist() == heads
     assert reference.phase_codes(5, 6, 3) == [32, -32, 32, -32, 32, 32]
+
+
+def test_codes_of_a_crop_are_those_of_known_planes_in_the_whole_picture() -> None:
+    parameters = nets.SMALL_LUMA
+    form = Configuration(1, parameters.count, phases=1, known=2, known_taps=nets.KNOWN_TAPS)
+    planes = nets.picture("random", 23, 26, 3)
+    predicted = predictions(planes, parameters)
+    version = data.Version(Picture(Path(), "", "", "", validates=False, scale=1), 0, 0, planes=luma_chroma.LUMA)
+    batches = data.Batches([data.Item(version, planes, predicted)], parameters, {"crop": 9, "batch": 40}, form)
+    batch = batches.make(0)
+    known, luma = planes[:, :, :2], planes[:, :, 2:]
+    for crop in range(40):
+        ((top, left),) = np.argwhere(
+            (np.lib.stride_tricks.sliding_window_view(luma[:, :, 0], (9, 9)) == batch.values[crop, :, :, 0]).all((2, 3))
+        )
+        for y, x in ((0, 0), (8, 8), (3, 0), (0, 5)):
+            beforehand = reference.known_codes(known, nets.KNOWN_TAPS, top + y, left + x)
+            assert batch.trunk[crop, y, x, -10:].tolist() == beforehand
+            assert batch.heads[crop, y, x, -10:].tolist() == beforehand
+            rest, heads, centres = tiny.codes_by_hand(luma, predicted, parameters, top + y, left + x)
+            assert batch.trunk[crop, y, x, :-12].tolist() == rest
+            assert batch.heads[crop, y, x, :-12].tolist() == heads
+            assert batch.centre[crop, y, x].tolist() == centres
+
+
+@pytest.mark.parametrize("name", luma_chroma.NAMES)
+def test_converted_photographs_are_what_an_origin_renders(name: str) -> None:
+    planes, shapes = nets.picture("smooth", 14, 17, 3), set()
+    for number in range(60):
+        group = luma_chroma.converted(planes, name, number)
+        np.testing.assert_array_equal(luma_chroma.converted(planes, name, number), group)
+        shapes.add(group.shape)
+        assert group.dtype == np.uint8
+    if name == luma_chroma.LUMA:
+        assert shapes == {(14, 17, 3)}
+    else:
+        assert shapes == {(7, 9, 2), (7, 8, 2), (14, 9, 2), (14, 8, 2), (14, 17, 2)}
+        assert any(not luma_chroma.converted(planes, name, number)[:, :, 0].any() for number in range(9))
+
+
+@pytest.mark.parametrize("replicated", [True, False])
+def test_separated_planes_render_to_nearly_the_picture(replicated: bool) -> None:  # noqa: FBT001
+    y, x, c = np.ogrid[:40, :48, :3]
+    planes = np.clip(90 + y + x + 9 * c, 0, 255).astype(np.uint8)
+    origin = YCbCr(1, (2, 2), (1, 0), replicated)
+    luma, *chroma = luma_chroma.separated(planes, origin)
+    assert [each.shape for each in (*chroma, luma)] == origin.shapes(planes.shape)
+    assert np.abs(origin.render([*chroma, luma], planes.shape).astype(int) - planes)[2:-2, 2:-2].max() <= 3
 
 
 def test_a_share_of_the_pictures_has_one_more_version_with_a_past(tmp_path: Path) -> None:

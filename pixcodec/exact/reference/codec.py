@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def counts_and_centres(model: Network, planes: np.ndarray, *, learning: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Of a known picture uint8[H, W, C], by the model's heads or by heads that learn it.
+    """Of a known picture uint8[H, W, known + C], by the model's heads or by heads that learn it.
 
     Returns:
         Counts int64[H, W, C, 256], each row of sum 2^24 - 256, and what experts take for the centres, int64[H, W, C]:
@@ -28,8 +28,8 @@ def counts_and_centres(model: Network, planes: np.ndarray, *, learning: bool = F
     if learning:
         return _learning(model, planes, predictions)
     logits, centres = network.logits(model, planes, predictions)
-    result = np.empty((*planes.shape, frequencies.SYMBOLS), np.int64)
-    for place in np.ndindex(planes.shape):
+    result = np.empty((*centres.shape, frequencies.SYMBOLS), np.int64)
+    for place in np.ndindex(centres.shape):
         classes = frequencies.symbol_classes(model.card["network"], int(centres[place]))
         result[place] = frequencies.counts(logits[place].tolist(), classes)
     return result, np.zeros_like(centres) if model.raw else centres
@@ -37,10 +37,10 @@ def counts_and_centres(model: Network, planes: np.ndarray, *, learning: bool = F
 
 def _learning(model: Network, planes: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """As `counts_and_centres`, step by step."""
-    height, width, channels = planes.shape
+    height, width, channels = predictions.shape[:3]
     features, codes, centres = network.inputs(model, planes, predictions)
     heads = [learn.LearningHead(model, channel) for channel in range(channels)]
-    result = np.empty((*planes.shape, frequencies.SYMBOLS), np.int64)
+    result = np.empty((*centres.shape, frequencies.SYMBOLS), np.int64)
     for step in range(width + 2 * (height - 1)):
         places = [(y, step - 2 * y) for y in range(height) if 0 <= step - 2 * y < width]
         for c in range(channels if places else 0):
@@ -48,7 +48,9 @@ def _learning(model: Network, planes: np.ndarray, predictions: np.ndarray) -> tu
             for (y, x), classes in zip(places, own, strict=True):
                 logits = heads[c].logits(np.concatenate([features[y, x], codes[c][y, x]]))
                 result[y, x, c] = frequencies.counts(logits.tolist(), classes)
-            heads[c].learn([result[y, x, c] for y, x in places], own, [int(planes[y, x, c]) for y, x in places])
+            heads[c].learn(
+                [result[y, x, c] for y, x in places], own, [int(planes[y, x, model.known + c]) for y, x in places]
+            )
     return result, np.zeros_like(centres) if model.raw else centres
 
 

@@ -186,10 +186,12 @@ class Experts:
         last: np.ndarray | None = None,
         *,
         mask: int = (1 << EXPERTS) - 1,
+        known: int = 0,
     ) -> None:
         self.height, self.width, self.channels = height, width, channels
         self._present = [bool(mask >> e & 1) for e in range(EXPERTS)]
         self._starts = {"maps": maps, "last": last}
+        self._known = known  # channels that come first and are not coded, so that nothing was trained for them
         self._tables = [Table() for _ in range(LISTS)]
         self._counters: dict[tuple[int, ...], Cell] = {}
         self._maps: dict[tuple[str, int], Cell] = {}
@@ -248,7 +250,7 @@ class Experts:
                 change_up = (left - corner) * 512 + right - upper
         parity = x % 2 + 2 * (y % 2)
         neighbourhood = hashed(hashed(hashed(pixels[0], pixels[1]), pixels[2]), pixels[3])
-        if c == 0 and self._present[MATCH]:
+        if c == self._known and self._present[MATCH]:
             far = int(planes[places[4]][0]) if x + y else 0
             self._find_match(planes, y, x, step, hashed(neighbourhood, far) & 0xFFFF)
         contexts = [
@@ -368,8 +370,9 @@ class Experts:
         return states
 
     def _cell(self, which: str, at: int) -> Cell:
-        start = self._starts[which]
-        first = start_of_map(at % BUCKETS) if start is None else divmod(int(start.ravel()[at]), 1024)
+        start, first = self._starts[which], start_of_map(at % BUCKETS)
+        if start is not None:
+            first = divmod(int(start.ravel()[at - self._known * start.shape[1]]), 1024)
         return self._maps.get((which, at), first)
 
     def _mixed_decision(

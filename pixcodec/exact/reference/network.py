@@ -54,8 +54,24 @@ def phase_codes(y: int, x: int, phases: int) -> list[int]:
     return [32 if place >> k & 1 else -32 for place in (y, x) for k in range(phases)]
 
 
+def known_codes(planes: np.ndarray, taps: Sequence[tuple[int, int]], y: int, x: int) -> list[int]:
+    """What is known beforehand at a pixel of planes uint8[H, W, K]: plane by plane its level, and differences to it.
+
+    A tap (dy, dx) is the pixel (y - dy, x + dx), on any side, or the nearest inside.
+    """
+    codes = []
+    for plane in np.moveaxis(planes.astype(np.int64), 2, 0):
+        here, (bottom, right) = int(plane[y, x]), (size - 1 for size in plane.shape)
+        seen = [int(plane[min(max(y - dy, 0), bottom), min(max(x + dx, 0), right)]) for dy, dx in taps]
+        codes += [level(here), *(compand(UNIT * (other - here)) for other in seen)]
+    return codes
+
+
 def past_codes(values: Sequence[int], predictions: Sequence[Sequence[int]], place: Sequence[int] = ()) -> list[int]:
-    """The trunk's inputs from a known pixel: of each channel its level and its predictions' errors; `phase_codes`."""
+    """The trunk's inputs from a coded pixel: of each channel its level and its predictions' errors; its place.
+
+    `place` is all that is known beforehand: `phase_codes`, then `known_codes`.
+    """
     codes = []
     for value, row in zip(values, predictions, strict=True):
         codes += [level(value), *(compand(UNIT * value - p) for p in row)]
@@ -72,7 +88,7 @@ def head_codes(
     """What a channel's head sees at a pixel besides the features.
 
     The other predictions minus the central one (its number is `centre`), its fraction and its level, the errors of the
-    predictions of the channels before, and the pixel's place (`phase_codes`).
+    predictions of the channels before, and the pixel's place (see `past_codes`).
     """
     own = predictions[channel]
     p = own[centre]
@@ -139,16 +155,17 @@ def inputs(
 
     Args:
         network: for C channels.
-        planes: uint8[H, W, C].
+        planes: uint8[H, W, known + C].
         predictions: int16[H, W, C, count], see `reference.predict`.
 
     Returns:
         Features int64[H, W, features], each channel's codes int64[H, W, codes], centres int64[H, W, C].
     """
-    height, width, channels = planes.shape
-    values, guesses = planes.tolist(), predictions.tolist()
+    (height, width), channels = planes.shape[:2], network.channels
+    known, coded = np.split(planes, [network.known], axis=2)
+    values, guesses, taps = coded.tolist(), predictions.tolist(), network.known_taps
     pixels = [(y, x) for y in range(height) for x in range(width)]
-    places = {(y, x): phase_codes(y, x, network.phases) for y, x in pixels}
+    places = {(y, x): phase_codes(y, x, network.phases) + known_codes(known, taps, y, x) for y, x in pixels}
     past = np.array([past_codes(values[y][x], guesses[y][x], places[y, x]) for y, x in pixels], np.int64)
     features = trunk(network, past.reshape(height, width, -1))
     codes, centres = [], np.empty((height, width, channels), np.int64)
@@ -167,7 +184,7 @@ def logits(network: Network, planes: np.ndarray, predictions: np.ndarray) -> tup
         Logits int16[H, W, C, classes] and rounded centres int64[H, W, C].
     """
     features, codes, centres = inputs(network, planes, predictions)
-    result = np.empty((*planes.shape, network.heads[0].output.bias.size), np.int16)
-    for y, x, c in np.ndindex(planes.shape):
+    result = np.empty((*centres.shape, network.heads[0].output.bias.size), np.int16)
+    for y, x, c in np.ndindex(centres.shape):
         result[y, x, c] = head(network, c, features[y, x], codes[c][y, x])
     return result, centres

@@ -5,11 +5,13 @@ For each memory (a, b, ridge) statistics run along the wavefront:
     P = a S(y, x-1) + b S(y-1, x+1)            the prior of a pixel
     S(y, x) = flush(P + g g^T), g = (f, v)     after it
 
-f holds, neighbour by neighbour and in each channel by channel, the neighbour's value minus the channel's reference, the
-mean of the left and the upper value; v the pixel's channels minus their references.  The first m neighbours predict v
-by least squares under P: eliminating the first m C columns of P + ridge I (C channels) with u carried along,
+f holds, for each of K planes that are known, the pixel minus the mean of the left and the upper one (or of the nearest
+pixels inside); then, neighbour by neighbour and in each channel by channel, the neighbour's value minus the channel's
+reference, the mean of the left and the upper value; v the pixel's channels minus their references.  What is known and
+the first m neighbours predict v by least squares under P: eliminating the first K + m C columns of P + ridge I
+(C channels) with u carried along,
 
-    L_ik = A_ik / d_k,   A_ij -= A_ik L_jk,   u_i -= L_ik u_k,   r_c += L_ck u_k        for k = 0, 1, ..., m C - 1
+    L_ik = A_ik / d_k,   A_ij -= A_ik L_jk,   u_i -= L_ik u_k,   r_c += L_ck u_k        for k = 0, 1, ..., K + m C - 1
 
 leaves r, the predictions of v by f, and in the rows of v what is left of the statistics of their errors: by it a later
 channel's prediction is corrected for the errors of the channels before it.
@@ -44,6 +46,12 @@ def value(channel: np.ndarray, y: int, x: int) -> int:
     if x < 0:
         return LEFT_OF_FIRST_ROW
     return int(channel[y, min(x, channel.shape[1] - 1)])
+
+
+def known_feature(plane: np.ndarray, y: int, x: int) -> np.float32:
+    """A pixel of a known plane, uint8[H, W], minus the mean of the left and the upper one, or of the nearest inside."""
+    left, upper = np.float32(plane[y, max(x - 1, 0)]), np.float32(plane[max(y - 1, 0), x])
+    return np.float32(plane[y, x]) - (left + upper) * HALF
 
 
 def fixed(prediction: np.float32) -> int:
@@ -154,18 +162,19 @@ class _Pixel:
     def __init__(
         self, planes: np.ndarray, parameters: Parameters, place: tuple[int, int], left: Statistics, above: Statistics
     ) -> None:
-        self.planes, self.parameters, self.place = planes, parameters, place
+        known, self.planes = np.split(planes, [parameters.known], axis=2)
+        self.parameters, self.place = parameters, place
         y, x = place
         channels = range(parameters.channels)
 
         def seen(c: int, dy: int, dx: int) -> np.float32:
-            return np.float32(value(planes[:, :, c], y - dy, x + dx))
+            return np.float32(value(self.planes[:, :, c], y - dy, x + dx))
 
         self.reference = [(seen(c, 0, -1) + seen(c, 1, 0)) * HALF for c in channels]
-        self.features = np.array(
-            [seen(c, dy, dx) - self.reference[c] for dy, dx in parameters.neighbours for c in channels], np.float32
-        )
-        self.values = np.array([planes[y, x, c] for c in channels], np.float32)
+        ahead = [known_feature(plane, y, x) for plane in np.moveaxis(known, 2, 0)]
+        past = [seen(c, dy, dx) - self.reference[c] for dy, dx in parameters.neighbours for c in channels]
+        self.features = np.array([*ahead, *past], np.float32)
+        self.values = np.array([self.planes[y, x, c] for c in channels], np.float32)
         self.known = self.values - np.array(self.reference, np.float32)
         states = zip(parameters.memories, left.memories, above.memories, strict=True)
         self.priors = [prior(memory, s, t) for memory, s, t in states]
@@ -175,7 +184,7 @@ class _Pixel:
     def predictions(self) -> list[list[int]]:
         """Of each channel, each knowing the channels before it."""
         parameters = self.parameters
-        orders = [order * parameters.channels for order in parameters.orders]
+        orders = [parameters.known + order * parameters.channels for order in parameters.orders]
         solved = [
             regression
             for memory, p in zip(parameters.memories, self.priors, strict=True)
@@ -218,14 +227,14 @@ def predictions(planes: np.ndarray, parameters: Parameters) -> np.ndarray:
     """All predictions of a known picture.
 
     Args:
-        planes: uint8[H, W, C].
+        planes: uint8[H, W, known + C]: those that are known, then those that are predicted.
         parameters: for C channels.
 
     Returns:
         int16[H, W, C, count] in sixteenths of a level: each memory's orders, the stack, MED.
     """
-    height, width, channels = planes.shape
-    own = len(parameters.neighbours) * channels + channels
+    (height, width), channels = planes.shape[:2], parameters.channels
+    own = parameters.known + len(parameters.neighbours) * channels + channels
     stacked = len(parameters.memories) * len(parameters.orders) + 1
     zero = Statistics(
         [np.zeros((own, own), np.float32) for _ in parameters.memories],
