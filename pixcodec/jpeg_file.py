@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
+
+from pixcodec.exact.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,8 +35,8 @@ _CODES = 1 << 16  # a table of Huffman codes by 16 bits: 256 length + symbol, or
 # Of the state of a scan: place of the next byte, bits read ahead (32 at most are kept) and their number, how many of
 # them are beyond the last byte, blocks that are still without new coefficients, and whether anything is wrong.
 _AT, _HELD, _COUNT, _BEYOND, _RUN, _DAMAGED = range(6)
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
-_inlined = njit(nogil=True, cache=True, error_model="numpy", inline="always")
+_compiled = compiled()
+_inlined = compiled(inline="always")
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-from numba import njit
 
 from pixcodec import models
 from pixcodec.behind import Behind
 from pixcodec.coding import Decoder, Encoder, check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder
+from pixcodec.exact.compiled import compiled
 from pixcodec.exact.experts import Experts
 from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, code_lengths, counts_of_logits
 from pixcodec.exact.learn import LearningHeads
@@ -267,7 +267,7 @@ class _KnownInputs:
         return self._heads.logits(channel, rows.size)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _samples_of_step(planes, channel, step, first, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for lane in range(found.size):
         y = first + lane

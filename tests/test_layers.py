@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "files": {"names"},
     "progress": set(),
     "coding": set(),
-    "jpeg_file": set(),
+    "jpeg_file": {"exact"},
     "exact": set(),
     "models": {"exact"},
     "origins": {"exact", "jpeg_file", "varint"},

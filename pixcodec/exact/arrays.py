@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from pixcodec.exact import matmul
+from pixcodec.exact.compiled import compiled
 from pixcodec.exact.network import Product
 from pixcodec.exact.rounding import rescaled
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pixcodec.exact.program import Program
 
 FEW = 8  # features of a map whose taps NumPy multiplies at once
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
+_compiled = compiled()
 
 
 def are_codes(low: int, high: int) -> bool:

@@ -23,10 +23,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import decisions, range_coder
+from pixcodec.exact.compiled import compiled
 from pixcodec.exact.decisions import UNIT, code_number
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ BORDER = np.array([181] + [256] * 7, np.int64)  # s
 FAR = 1 << 18  # means are clamped to it: 4096 steps
 FORGET = 7  # slopes: 1/128 of what they know at each edge coefficient
 
-_compiled = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-_inlined = njit(nogil=True, cache=True, error_model="numpy", _nrt=False, inline="always")
+_compiled = compiled(_nrt=False)
+_inlined = compiled(_nrt=False, inline="always")
 
 
 class Near(NamedTuple):

@@ -15,16 +15,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from pixcodec.exact.compiled import compiled
 from pixcodec.exact.decision_weights import STAGES, START
+from pixcodec.exact.emit import LANES
 from pixcodec.exact.experts import LIMIT, learned, logarithm, squash
 from pixcodec.exact.range_coder import advance, put, quantile
 from pixcodec.exact.tables import LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
-from pixcodec.exact.vectors import INT32X16, dot, limited, load_int32x16, store
+from pixcodec.exact.vectors import dot, limited, load_int32x16, store
 
 CONTEXTS, DISTRIBUTIONS, SETS, MAPS = 8, 4, 3, 2
-INPUTS = INT32X16.ir.count  # of a mixer: contexts, distributions, the constant, and three that are 0, for whole vectors
+INPUTS = LANES  # of a mixer: contexts, distributions, the constant, and three that are 0, for whole vectors
 GROUPS = 8  # of numbers, which share no contexts, weights or maps
 CHOICES = 64  # of weights and maps, in a group
 DECISIONS = 32  # that have weights and maps of their own
@@ -49,8 +50,8 @@ _SURE = np.array([1024 * n // (n + YOUNG) for n in range(1024)], np.int32)
 _BEND = np.int32(359)  # log2(1 + f) is f + 0.35 f (1 - f), within 0.009
 _ALL = 1 << PROBABILITY_BITS
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_compiled = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-_inlined = njit(nogil=True, cache=True, error_model="numpy", _nrt=False, inline="always")
+_compiled = compiled(_nrt=False)
+_inlined = compiled(_nrt=False, inline="always")
 
 
 class Memory(NamedTuple):

@@ -10,19 +10,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from inspect import Parameter, Signature
-from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias
-from zlib import crc32
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.core.registry import cpu_target
-from numba.extending import intrinsic
 
+from pixcodec.exact.compiled import Lazy
 from pixcodec.exact.rounding import ROUND
+from pixcodec.exact.store import processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +26,7 @@ if TYPE_CHECKING:
 
 LANES = 16
 ALIGNMENT = 64  # bytes of a cache line
+INTP, FLOAT32 = "intp", "float32"  # numba's names of types
 I1, I8, I16, I32, I64, F32 = (*(ir.IntType(bits) for bits in (1, 8, 16, 32, 64)), ir.FloatType())
 FLOATS = ir.VectorType(F32, LANES)
 INTS = ir.VectorType(I32, LANES)
@@ -39,7 +35,7 @@ _ROUND_BITS = int(ROUND.view(np.int32))
 
 def processor_features() -> set[str]:
     """Names of the instruction sets that numba compiles for."""
-    return {f[1:] for f in cpu_target.target_context.codegen().magic_tuple()[2].split(",") if f.startswith("+")}
+    return {f[1:] for f in processor()[2].split(",") if f.startswith("+")}
 
 
 def aligned(shape: tuple[int, ...], dtype: Any, value: float = 0) -> np.ndarray:
@@ -223,6 +219,8 @@ class Variable:
     """A value that changes in loops; LLVM keeps it in a register."""
 
     def __init__(self, start: Value) -> None:
+        from numba.core import cgutils
+
         self._builder = start.builder
         self._place = cgutils.alloca_once(self._builder, start.type)
         self.set(start)
@@ -239,6 +237,8 @@ class Variable:
 @contextmanager
 def loop(start: Operand, stop: Value, step: int = 1) -> Iterator[Value]:
     """Emit the body once, for all numbers from start to before stop."""
+    from numba.core import cgutils
+
     b, word = stop.builder, stop.type
     first = start.value if isinstance(start, Value) else ir.Constant(word, start)
     with cgutils.for_range_slice(b, first, stop.value, ir.Constant(word, step), intp=word) as (index, _):
@@ -266,32 +266,30 @@ def vector_function(builder: ir.IRBuilder, name: str, result: ir.Type, arguments
     return known or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
 
 
-def emitted(arguments: Sequence[Any], emit: Callable[..., None]) -> Any:
-    """An intrinsic of numba that returns nothing; `emit` is given its arguments as `Value`s, addresses as integers."""
+def emitted(arguments: Sequence[str], emit: Callable[..., None]) -> Lazy:
+    """An intrinsic of numba that returns nothing; `emit` is given its arguments as `Value`s, addresses as integers.
 
-    def made(_context: Any, *_types: Any) -> Any:
-        def code(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
-            emit(*(Value(builder, value) for value in values))
-            return context.get_dummy_value()
+    Args:
+        arguments: their types by numba's names, `INTP` and `FLOAT32`.
+        emit: emits its code.
+    """
 
-        return types.void(*arguments), code
+    def make() -> Any:
+        from numba import types
+        from numba.extending import intrinsic
 
-    names = ["context", *(f"argument{k}" for k in range(len(arguments)))]
-    made.__signature__ = Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names])  # type: ignore[attr-defined]
-    return intrinsic(made)
+        own = types.void(*(getattr(types, each) for each in arguments))
 
+        def made(_context: Any, *_types: Any) -> Any:
+            def code(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+                emit(*(Value(builder, value) for value in values))
+                return context.get_dummy_value()
 
-# numba keeps functions on disk by their own source file, but what is emitted into them comes from others.
-_SOURCES = crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+            return own, code
 
+        names = ["context", *(f"argument{k}" for k in range(len(arguments)))]
+        parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        made.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        return intrinsic(made)
 
-def specialise(function: Callable[..., Any], name: str, **intrinsics: Any) -> Callable[..., Any]:
-    """Compile `function` under `name`, with `intrinsics` as globals; cached on disk by name, sources and processor."""
-    name = f"{name}_{_SOURCES:08x}"
-    replaced: dict[str, Any] = {"co_name": name}
-    if hasattr(function.__code__, "co_qualname"):
-        replaced["co_qualname"] = name
-    copy = FunctionType(function.__code__.replace(**replaced), {**function.__globals__, **intrinsics}, name)
-    copy.__module__, copy.__qualname__ = function.__module__, name
-    compiled: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")(copy)
-    return compiled
+    return Lazy(make)

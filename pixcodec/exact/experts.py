@@ -23,9 +23,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from pixcodec.exact import value_lists
+from pixcodec.exact.compiled import compiled
 from pixcodec.exact.emit import aligned
 from pixcodec.exact.range_coder import advance, put, quantile
 from pixcodec.exact.tables import LOG2, LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
@@ -90,9 +90,9 @@ _BEND = np.int32(359)  # log2(1 + f) is f + 0.35 f (1 - f), within 0.009
 _ALL = 1 << PROBABILITY_BITS
 _u = np.uint64
 # Without the runtime that counts references to arrays: nothing is allocated here, and counting took most of the time.
-_compiled = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+_compiled = compiled(_nrt=False)
 # Inlined where arrays would be handed on one by one.
-_inlined = njit(nogil=True, cache=True, error_model="numpy", _nrt=False, inline="always")
+_inlined = compiled(_nrt=False, inline="always")
 
 
 def _steps(edges: list[int], size: int) -> np.ndarray:

@@ -14,23 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
 
-from pixcodec.exact.emit import (
-    F32,
-    FLOATS,
-    I16,
-    I32,
-    I64,
-    INTS,
-    LANES,
-    Value,
-    Variable,
-    constant,
-    emitted,
-    loop,
-    specialise,
-)
+from pixcodec.exact.compiled import compiled, specialise
+from pixcodec.exact.emit import F32, FLOATS, I16, I32, I64, INTP, INTS, LANES, Value, Variable, constant, emitted, loop
 from pixcodec.exact.network import LOGIT_UNIT, SYMBOLS
 
 TOTAL = (1 << 24) - SYMBOLS  # sum of the counts of a row
@@ -165,7 +151,7 @@ def _spread(row: _Row, low: Value, start: Value, stop: Value) -> None:
             _at(row.out, place + k).store(count)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _longest_run(starts, ends):  # type: ignore[no-untyped-def]
     """The first of neighbouring classes of one symbol each, as many as there are anywhere, and where they end."""
     first, last, begin = 0, 0, 0
@@ -216,10 +202,10 @@ def _counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: ign
                 counts[i, v] = beyond[r, v]
 
 
-counts_of_logits = specialise(_counts_of_logits, "counts_of_logits", row_counts=emitted([types.intp] * 9, _emit_rows))
+counts_of_logits = specialise(_counts_of_logits, "counts_of_logits", row_counts=emitted([INTP] * 9, _emit_rows))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def code_length(counts, symbols):  # type: ignore[no-untyped-def]
     """Bits that an ideal coder spends on `symbols` with these counts (for reports, never for coding)."""
     bits = 0.0
@@ -228,7 +214,7 @@ def code_length(counts, symbols):  # type: ignore[no-untyped-def]
     return bits
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def code_lengths(counts, symbols):  # type: ignore[no-untyped-def]
     """float64[lanes]: `code_length` of each symbol."""
     bits = np.empty(symbols.size)

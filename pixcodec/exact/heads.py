@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
-from numba import njit
 
-from pixcodec.exact.emit import aligned, specialise
+from pixcodec.exact.compiled import compiled, specialise
+from pixcodec.exact.emit import aligned
 from pixcodec.exact.matmul import OUTPUTS, TERMS, VectorBackend, pack, padded
 from pixcodec.exact.network import STREAM_LIMIT
 from pixcodec.exact.products import layer_kernel
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pixcodec.exact.matmul import Backend
     from pixcodec.exact.network import Network, Product
 
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
+_compiled = compiled()
 _ZERO, _BYTE = np.float32(0), np.float32(255)
 _LIMIT = np.float32(STREAM_LIMIT)
 

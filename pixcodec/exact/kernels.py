@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 
 from pixcodec.exact.emit import (
+    FLOAT32,
     FLOATS,
     I32,
+    INTP,
     INTS,
     LANES,
     Value,
@@ -229,7 +230,7 @@ def regression(unknowns: int, channels: int, orders: tuple[int, ...]) -> Any:
                 column(out, row).store(value)
                 row += 1
 
-    return emitted([*[types.intp] * 6, *[types.float32] * 3], emit)
+    return emitted([*[INTP] * 6, *[FLOAT32] * 3], emit)
 
 
 def working(unknowns: int, channels: int) -> int:
@@ -258,7 +259,7 @@ def accumulation(rows: int) -> Any:
                 statistics.store(new.where(active, old), triangle(i, j))
                 statistics.prefetch(triangle(i, j))
 
-    return emitted([*[types.intp] * 4, *[types.float32] * 2, *[types.intp] * 2], emit)
+    return emitted([*[INTP] * 4, *[FLOAT32] * 2, *[INTP] * 2], emit)
 
 
 def statistics(memories: int, rows: int, lanes: int) -> np.ndarray:

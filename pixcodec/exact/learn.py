@@ -16,10 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
 
 from pixcodec.errors import ModelError
-from pixcodec.exact.emit import F32, FLOATS, I16, I32, INTS, LANES, Value, aligned, emitted, loop, specialise, splat
+from pixcodec.exact.compiled import compiled, specialise
+from pixcodec.exact.emit import (
+    F32,
+    FLOATS,
+    I16,
+    I32,
+    INTP,
+    INTS,
+    LANES,
+    Value,
+    aligned,
+    emitted,
+    loop,
+    splat,
+)
 from pixcodec.exact.frequencies import class_intervals
 from pixcodec.exact.heads import head_kernel, in_panels
 from pixcodec.exact.matmul import OUTPUTS, padded
@@ -33,7 +46,7 @@ if TYPE_CHECKING:
     from pixcodec.exact.products import ProductForm
 
 SHORTS = ir.VectorType(I16, LANES)
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
+_compiled = compiled()
 TEACHERS = 1024  # pixels of a step that are learned from, the first ones: sums of more could leave int32
 WIDEST = 256  # inputs of a product: likewise
 LARGEST_BIAS = 1 << 22
@@ -150,12 +163,12 @@ def _learn(  # type: ignore[no-untyped-def]
 @lru_cache
 def _kernels(kind: str) -> tuple[Callable[..., None], Callable[..., None]]:
     """A head's logits, and what it learns, by an instruction for 16 bits."""
-    errors = specialise(_errors, "errors", row_errors=emitted([types.intp] * 7, _emit_errors))
+    errors = specialise(_errors, "errors", row_errors=emitted([INTP] * 7, _emit_errors))
     learn = specialise(
         _learn,
         f"learn_{kind}",
         probabilities_less_ones=errors,
-        group=specialise(_group, "group", pair=emitted([types.intp] * 4, _emit_group)),
+        group=specialise(_group, "group", pair=emitted([INTP] * 4, _emit_group)),
         errors_layer=layer_kernel(kind, "errors"),
         update=update_kernel(kind),
     )

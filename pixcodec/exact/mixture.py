@@ -15,8 +15,8 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numba import njit
 
+from pixcodec.exact.compiled import compiled
 from pixcodec.exact.frequencies import EXP2_BITS, SHIFT
 from pixcodec.exact.tables import GATE_LIMIT, logistic
 
@@ -36,7 +36,7 @@ def table() -> np.ndarray:
     return logistic(_LIMIT, LOGISTIC_UNIT, _ONE)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def begin(outputs, components, exp2, weights):  # type: ignore[no-untyped-def]
     """Fill weights, int64[n, components], from outputs int32[n, ...]."""
     for i in range(outputs.shape[0]):
@@ -48,7 +48,7 @@ def begin(outputs, components, exp2, weights):  # type: ignore[no-untyped-def]
             weights[i, k] = exp2[d & 255] >> min(d >> 8, 63)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _mean(row, components, channels, channel, k, errors, tanh):  # type: ignore[no-untyped-def]
     """A component's mean; G's and B's are linear in the prediction errors of the channels before."""
     mean = np.int64(row[(1 + channel) * components + k])
@@ -63,7 +63,7 @@ def _mean(row, components, channels, channel, k, errors, tanh):  # type: ignore[
     return mean
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _inverse(scale, exp2):  # type: ignore[no-untyped-def]
     """2^16 * 64 / 8 * 2^(-scale / 256)."""
     e = -min(max(np.int64(scale), np.int64(LOWEST)), np.int64(HIGHEST))
@@ -71,7 +71,7 @@ def _inverse(scale, exp2):  # type: ignore[no-untyped-def]
     return (exp2[f] * _FACTOR) >> (EXP2_BITS - ((e + f) >> 8))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _below(j, centre, inverse, logistic):  # type: ignore[no-untyped-def]
     """A component's distribution function at the lower edge of value j, with its mean at centre - 32."""
     if j == 0:
@@ -82,7 +82,7 @@ def _below(j, centre, inverse, logistic):  # type: ignore[no-untyped-def]
     return np.int64(logistic[min(max(z, -_LIMIT), _LIMIT) + _LIMIT])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def counts_of_mixture(outputs, components, channels, channel, centres, errors, weights, exp2, tanh, logistic, counts):  # type: ignore[no-untyped-def]
     """Fill counts, float32[n, 256] of sum 2^24 - 256.
 
@@ -132,7 +132,7 @@ def counts_of_mixture(outputs, components, channels, channel, centres, errors, w
             counts[i, j] = np.float32(mass[j])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def learn(outputs, components, channels, channel, centres, errors, weights, exp2, tanh, logistic):  # type: ignore[no-untyped-def]
     """Weights after a channel is known: each times its component's mass of the value centres + errors."""
     product = np.empty(components, np.int64)

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
 
-from pixcodec.exact.emit import ALIGNMENT, F32, FLOATS, I16, I32, LANES, Value, emitted, loop, specialise
+from pixcodec.exact.compiled import compiled, specialise
+from pixcodec.exact.emit import ALIGNMENT, F32, FLOATS, I16, I32, INTP, LANES, Value, emitted, loop
 from pixcodec.exact.kernels import accumulation, regression, statistics, working
 from pixcodec.exact.steps import active_lanes, number_of_steps
 
@@ -43,7 +43,7 @@ REACH = 4  # lanes outside the image that neighbours can reach, on either side
 MOST_PLANES = 3  # that are coded or known
 
 SHORTS = ir.VectorType(I16, LANES)
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
+_compiled = compiled()
 
 
 def _compand_table() -> np.ndarray:
@@ -386,7 +386,7 @@ def _kernels(unknowns: int, channels: int, orders: tuple[int, ...], inputs: int)
     """For regressions of so many unknowns, values and orders, and a stack of so many inputs."""
 
     def lanes(emit: Callable[..., None]) -> Any:
-        return emitted([types.intp] * len(signature(emit).parameters), emit)
+        return emitted([INTP] * len(signature(emit).parameters), emit)
 
     name = f"{unknowns}_{channels}_{'_'.join(map(str, orders))}"
     return _Kernels(

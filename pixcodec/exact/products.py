@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llvmlite import ir
 from llvmlite.binding import llvm_version_info
-from numba import types
 
+from pixcodec.exact.compiled import specialise
 from pixcodec.exact.emit import (
     ALIGNMENT,
     F32,
+    FLOAT32,
     I8,
     I16,
     I32,
+    INTP,
     Value,
     Variable,
     aligned,
@@ -29,7 +31,6 @@ from pixcodec.exact.emit import (
     emitted,
     loop,
     processor_features,
-    specialise,
     vector,
 )
 
@@ -225,7 +226,7 @@ def _tile(form: ProductForm, rows: int, finish: Callable[..., None]) -> Any:
             accumulate(form, sums, (x, row_bytes, form.group), (w, step_bytes), steps)
         finish(form, sums, *rest)
 
-    return emitted([types.intp] * 13, emit)
+    return emitted([INTP] * 13, emit)
 
 
 def _layer(source, slots, starts, rows, weight, bias, out, first, scale, other, alpha):  # type: ignore[no-untyped-def]
@@ -313,7 +314,7 @@ def _update_tile(form: ProductForm, rows: int) -> Any:
                     group = group.shuffled(rounded[r + 1], order)
                 (fine + (r // form.terms * form.width + form.lanes * j) * size).store(group)
 
-    return emitted([*[types.intp] * 5, *[types.float32] * 5, *[types.intp] * 8], emit)
+    return emitted([*[INTP] * 5, *[FLOAT32] * 5, *[INTP] * 8], emit)
 
 
 def _update(  # type: ignore[no-untyped-def]

@@ -7,9 +7,9 @@ int64 and uint64.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pixcodec.errors import DamagedTileError
+from pixcodec.exact.compiled import compiled
 
 PRECISION = 24
 WORD_BYTES = 4
@@ -20,7 +20,7 @@ _MASK = np.uint64(0xFFFFFFFF)
 _BITS = np.uint64(PRECISION)
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
-_inlined = njit(nogil=True, cache=True, error_model="numpy", _nrt=False, inline="always")
+_inlined = compiled(_nrt=False, inline="always")
 
 
 @_inlined

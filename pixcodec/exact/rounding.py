@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from pixcodec.exact.compiled import compiled
 
 ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding and subtracting it rounds numbers below 2^22
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def rescaled(x: float, scale: np.float32, low: np.float32, high: np.float32) -> np.float32:
     """clamp(rint(x * scale), low, high) of an integer below 2^24; `low` and `high` are integers below 2^22."""
     return (min(max(np.float32(x) * scale, low), high) + ROUND) - ROUND

@@ -8,8 +8,8 @@ Everything is done to all bytes of a word at once (the definition, with plain li
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from pixcodec.exact.compiled import compiled
 from pixcodec.exact.vectors import as_bytes, as_words, lower_halves, where
 
 VALUES = 7  # of a list
@@ -22,7 +22,7 @@ COUNTS = _u(0x00FFFFFFFFFFFFFF)  # all bytes but the last
 _LAST = _u(0x0080000000000000)  # the high bit of the seventh byte
 _ROUND, _FIVE_BITS, _ALL = _u(0x0004040404040404), _u(0x001F1F1F1F1F1F1F), _u(0xFFFFFFFFFFFFFFFF)
 _0, _1, _56 = _u(0), _u(1), _u(56)
-_compiled = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+_compiled = compiled(_nrt=False)
 
 
 @_compiled

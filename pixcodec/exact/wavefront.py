@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit, types
 
-from pixcodec.exact.emit import F32, FLOATS, I16, I32, INTS, LANES, Value, emitted, loop, specialise
+from pixcodec.exact.compiled import compiled, specialise
+from pixcodec.exact.emit import F32, FLOATS, I16, I32, INTP, INTS, LANES, Value, emitted, loop
 from pixcodec.exact.heads import fixed_heads
 from pixcodec.exact.predict import SHORTS, TOP, UNIT
 from pixcodec.exact.trunk import trunk
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pixcodec.exact.network import Network
     from pixcodec.exact.predict import Predictors
 
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
+_compiled = compiled()
 SIXTEEN = UNIT  # where the codes of differences begin to be logarithmic, too
 EXPONENT_OF_16 = 131  # in binary32
 
@@ -101,8 +101,8 @@ def _head_codes(fixed, centre, known, shift, places, channel, target, column, ce
                 row[at + k] = np.int32(seen[known.shape[1] - places + k]) + shift
 
 
-input_codes = specialise(_input_codes, "input_codes", errors=emitted([types.intp] * 5, _emit_errors))
-head_codes = specialise(_head_codes, "head_codes", differences=emitted([types.intp] * 6, _emit_differences))
+input_codes = specialise(_input_codes, "input_codes", errors=emitted([INTP] * 5, _emit_errors))
+head_codes = specialise(_head_codes, "head_codes", differences=emitted([INTP] * 6, _emit_differences))
 
 
 class Wavefront:

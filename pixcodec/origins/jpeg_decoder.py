@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from pixcodec.exact.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Factors = tuple[tuple[int, int], ...]  # of sampling, (h, v), of each component
 Cut = tuple[int, int, int, int]  # rows above a picture, columns before it, rows below and columns behind it
 BITS, MORE = 13, 2  # CONST_BITS and PASS1_BITS
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
+_compiled = compiled()
 GRAY: Factors = ((1, 1),)
 FULL, HALF, ACROSS, DOWN = (((h, v), (1, 1), (1, 1)) for h, v in ((1, 1), (2, 2), (2, 1), (1, 2)))
 LAYOUTS: tuple[Factors, ...] = (GRAY, FULL, HALF, ACROSS, DOWN)

@@ -6,14 +6,15 @@ Planes of luma and chroma are int16, UNKNOWN where pixels do not say them. Float
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from pixcodec.exact.compiled import compiled
 
 UNKNOWN = -1
 NOISE = 5.0  # deviations: a coefficient below so many may be 0 and noise, and says nothing of its step
 CAP = 8.0  # nats that one coefficient can speak against a step
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
-_inlined = njit(nogil=True, cache=True, error_model="numpy", inline="always")
-_fast = njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+_compiled = compiled()
+_inlined = compiled(inline="always")
+_fast = compiled(fastmath=True)
 
 
 @_compiled

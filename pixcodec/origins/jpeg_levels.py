@@ -6,8 +6,8 @@ Bounds of samples are int16 pairs, 0 and 255 standing for all that clamps to the
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from pixcodec.exact.compiled import compiled
 from pixcodec.origins.jpeg_decoder import inverse
 from pixcodec.origins.jpeg_kernels import UNKNOWN, rounding, weights
 
@@ -16,8 +16,8 @@ NEVER = 1e-3  # of a step's square: the variance of coefficients that are taken 
 DEPTH = 12  # levels that are changed at once
 FIRST_LIMIT, LAST_LIMIT = 0.25, 8.0  # of the costs of a subset, in turn
 SLACK = 0.62  # of a sample: half for its rounding, the rest for that of the integer transform
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
-_fast = njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+_compiled = compiled()
+_fast = compiled(fastmath=True)
 
 
 @_compiled

@@ -12,11 +12,12 @@ that of the sample before; outside of all samples the nearest one.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from pixcodec.exact.compiled import compiled
 
 UNKNOWN = -1
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
-_inlined = njit(nogil=True, cache=True, error_model="numpy", inline="always")
+_compiled = compiled()
+_inlined = compiled(inline="always")
 
 
 @_inlined

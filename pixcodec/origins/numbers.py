@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from pixcodec.exact import range_coder
+from pixcodec.exact.compiled import compiled
 from pixcodec.varint import varint
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ FREE_BYTES = 16  # that a reader adds: zeros at the end are not written
 _LEARNED = 3  # bits below the highest one, of which as many as the first two learn
 _ONE, _HALF = 1 << 16, 1 << 15
 _LIMIT, _LEAST = 254, 32
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
+_compiled = compiled()
 
 
 @_compiled

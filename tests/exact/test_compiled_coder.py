@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numba import njit
 
 from pixcodec import coding
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import range_coder
+from pixcodec.exact.compiled import compiled
 from pixcodec.exact.reference import range_coder as reference
 
 
-@njit
+@compiled()
 def _put(state: np.ndarray, words: np.ndarray, below: np.ndarray, sizes: np.ndarray) -> None:
     for n in range(below.size):
         range_coder.put(state, words, below[n], sizes[n])
 
 
-@njit
+@compiled()
 def _get(state: np.ndarray, words: np.ndarray, counts: np.ndarray, symbols: np.ndarray) -> None:
     for n in range(symbols.size):
         point, below, v = range_coder.quantile(state), 0, 0

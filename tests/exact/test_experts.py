@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from numba import njit
 
 from pixcodec.exact import experts, range_coder, value_lists
+from pixcodec.exact.compiled import compiled
 from pixcodec.exact.reference import experts as reference
 from pixcodec.exact.reference import range_coder as words
 from pixcodec.exact.steps import active_lanes, number_of_steps
@@ -114,7 +114,7 @@ def read_by_definition(payload: bytes, counts: np.ndarray, centres: np.ndarray) 
     return planes
 
 
-def compiled(
+def compiled_words(
     planes: np.ndarray, counts: np.ndarray, centres: np.ndarray, start: tuple[np.ndarray, ...], mask: int = ALL
 ) -> bytes:
     learner, encoder, bits = experts.Experts(*planes.shape, *start, mask=mask), range_coder.Encoder(), 0.0
@@ -146,7 +146,7 @@ def test_compiled_words_are_the_definition_s_and_come_back(kind: str, channels: 
     for n, size in enumerate(((1, 1), (1, 9), (8, 1), (13, 17))):
         planes = picture(kind, *size, channels, n)
         counts, centres = rows(kind, planes, n)
-        payload = compiled(planes, counts, centres, ())
+        payload = compiled_words(planes, counts, centres, ())
         assert payload == by_definition(planes, counts, centres, ())
         np.testing.assert_array_equal(read_compiled(payload, counts, centres, ()), planes)
         if n % 2:
@@ -164,7 +164,7 @@ def test_any_experts_alone_give_the_definition_s_words(mask: int) -> None:
     for channels in (1, 3):
         planes = np.concatenate([picture(kind, 9, 6, channels, mask) for kind in ("text", "tiles")], axis=1)
         counts, centres = rows("text", planes, mask)
-        payload = compiled(planes, counts, centres, (), mask)
+        payload = compiled_words(planes, counts, centres, (), mask)
         assert payload == by_definition(planes, counts, centres, (), mask)
         np.testing.assert_array_equal(read_compiled(payload, counts, centres, (), mask), planes)
 
@@ -206,7 +206,7 @@ def test_every_weight_map_and_list_is_reached_on_a_longer_picture() -> None:
     parts = [picture(kind, 24, 12, 3, 5) for kind in ("text", "palette", "tiles", "flat")]
     planes = np.concatenate(parts, axis=1)
     counts, centres = rows("text", planes, 5)
-    assert compiled(planes, counts, centres, ()) == by_definition(planes, counts, centres, ())
+    assert compiled_words(planes, counts, centres, ()) == by_definition(planes, counts, centres, ())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -221,13 +221,13 @@ def test_trained_starting_values_are_used(channels: int) -> None:
     )
     planes = picture("palette", 7, 9, channels, 1)
     counts, centres = rows("palette", planes, 1)
-    payload = compiled(planes, counts, centres, start)
+    payload = compiled_words(planes, counts, centres, start)
     assert payload == by_definition(planes, counts, centres, start)
-    assert payload != compiled(planes, counts, centres, ())
+    assert payload != compiled_words(planes, counts, centres, ())
     np.testing.assert_array_equal(read_compiled(payload, counts, centres, start), planes)
 
 
-@njit
+@compiled()
 def learn_eight(lists: np.ndarray, values: np.ndarray) -> None:
     """uint64[2, 8], the words of eight lists, after uint64[8] came to them."""
     at = lists.ctypes.data
@@ -236,7 +236,7 @@ def learn_eight(lists: np.ndarray, values: np.ndarray) -> None:
     store(at + 64, second)
 
 
-@njit
+@compiled()
 def evidence_of_eight(lists: np.ndarray, offsets: np.ndarray, prefix: int, shift: int, found: np.ndarray) -> None:
     """The evidence of eight lists, into int32[2, 8]."""
     at = lists.ctypes.data

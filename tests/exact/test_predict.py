@@ -7,10 +7,11 @@ import hashlib
 import numpy as np
 import pytest
 import random_networks as nets
-from numba import njit, types
+from numba import njit
 
-from pixcodec.exact import predict
-from pixcodec.exact.emit import FLOATS, LANES, emitted
+from pixcodec.exact import predict, store
+from pixcodec.exact.compiled import Kernel, compiled
+from pixcodec.exact.emit import FLOATS, INTP, LANES, emitted
 from pixcodec.exact.predict import COMPAND, LIMIT, Parameters, Predictors, predictions
 from pixcodec.exact.reference import predict as reference
 
@@ -81,10 +82,10 @@ def test_values_outside_the_picture_follow_the_rules() -> None:
     assert reference.value(narrow, 2, -1) == 5  # (1, 1), whose row's last is (1, 0)
 
 
-_emitted = emitted([types.intp] * 2, lambda value, out: out.store(predict._stored(value.load(FLOATS))))
+_emitted = emitted([INTP] * 2, lambda value, out: out.store(predict._stored(value.load(FLOATS))))
 
 
-@njit
+@compiled()
 def _store(values, stored):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     _emitted(values.ctypes.data, stored.ctypes.data)
 
@@ -170,12 +171,12 @@ def test_compand_has_sixteen_codes_an_octave() -> None:
     np.testing.assert_array_equal(positive, expected)
 
 
-def compiled_anew(function: object) -> str:
-    """The assembly of a kernel; what comes from numba's cache cannot be inspected."""
-    options = {name: value for name, value in function.targetoptions.items() if name != "nopython"}  # type: ignore[attr-defined]
-    fresh = njit(**options)(function.py_func)  # type: ignore[attr-defined]
-    for signature in function.nopython_signatures:  # type: ignore[attr-defined]
-        fresh.compile(signature.args)
+def assembly_of(kernel: Kernel) -> str:
+    """The assembly of a kernel that was compiled in this process; what comes from the store has no types."""
+    options = {name: value for name, value in kernel.made.targetoptions.items() if name != "nopython"}
+    fresh = njit(**options)(kernel.made.py_func)
+    for types in kernel.types:
+        fresh.compile(types)
     return "\n".join(fresh.inspect_asm().values())
 
 
@@ -190,13 +191,15 @@ def _fusable(a, b, c):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     return a * b + c
 
 
-def test_nothing_is_fused_in_the_kernels() -> None:
+def test_nothing_is_fused_in_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     _fusable(np.float32(1), np.float32(2), np.float32(3))
     if not fused("\n".join(_fusable.inspect_asm().values())):
         pytest.skip("the processor that numba compiles for has no fused multiply-add")
     parameters = nets.SMALL
+    predict._kernels.cache_clear()
+    monkeypatch.setattr(store, "read", lambda *_: None)
     predictions(nets.picture("random", 3, 3, 3), parameters)
     for kernel in predict._kernels(6, 3, (3, 6), 4):
-        assembly = compiled_anew(kernel)
+        assembly = assembly_of(kernel)
         assert "mul" in assembly, kernel
         assert not fused(assembly), kernel

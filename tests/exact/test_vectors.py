@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from numba import njit
 
 from pixcodec.exact import vectors
+from pixcodec.exact.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ def test_operators_work_on_every_element(name: str, kind: type) -> None:
     function = OPERATORS[name]
     load = vectors.load_int32x16 if kind is np.int32 else vectors.load_uint64x8
 
-    @njit
+    @compiled()
     def run(a: np.ndarray, b: np.ndarray, both: np.ndarray, one: np.ndarray, number: int) -> None:
         first = load(a.ctypes.data)
         vectors.store(both.ctypes.data, function(first, load(b.ctypes.data)))
@@ -51,9 +51,9 @@ def test_operators_work_on_every_element(name: str, kind: type) -> None:
 
 def _compiled(kind: type, work: Callable[[Any, int], Any]) -> Callable[[np.ndarray, int], np.ndarray]:
     load = vectors.load_int32x16 if kind is np.int32 else vectors.load_uint64x8
-    inner = njit(work)
+    inner = compiled()(work)
 
-    @njit
+    @compiled()
     def run(a: np.ndarray, number: int, result: np.ndarray) -> None:
         vectors.store(result.ctypes.data, inner(load(a.ctypes.data), number))
 
@@ -89,7 +89,7 @@ def test_reciprocals_are_exact() -> None:
 
 
 def test_octaves_are_whole_bits_of_quotients() -> None:
-    @njit
+    @compiled()
     def run(larger: np.ndarray, smaller: np.ndarray, result: np.ndarray) -> None:
         at = vectors.load_int32x16(larger.ctypes.data), vectors.load_int32x16(smaller.ctypes.data)
         vectors.store(result.ctypes.data, vectors.octaves(at[0], at[1]))
@@ -108,7 +108,7 @@ def test_products_have_64_bits() -> None:
 
 
 def test_trees_of_sums() -> None:
-    @njit
+    @compiled()
     def run(counts: np.ndarray, tree: np.ndarray) -> None:
         vectors.add_up(counts.ctypes.data, tree.ctypes.data)
 
@@ -121,7 +121,7 @@ def test_trees_of_sums() -> None:
 def test_look_ups_and_changes_of_single_elements() -> None:
     look_up, put = vectors.pairs_of(11), vectors.setter_of(11)
 
-    @njit
+    @compiled()
     def run(table: np.ndarray, places: np.ndarray, found: np.ndarray, scratch: np.ndarray) -> None:
         at = vectors.load_int32x16(places.ctypes.data)
         own, following = look_up(table.ctypes.data, at, scratch.ctypes.data)
