@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import numpy as np
 
-from pixcodec import __version__, archive_commands, container, expert_names, files, image, network_commands
+from pixcodec import __version__, container, expert_names, files, network_commands
 from pixcodec.errors import (
     ContainerError,
     DigestError,
@@ -28,6 +27,7 @@ from pixcodec.progress import Talk
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pixcodec import image
     from pixcodec.codec import Decoded
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -190,7 +190,7 @@ def encode(
     **computing: Any,  # noqa: ANN401
 ) -> None:
     """Compress IMAGE (PNG, WebP, BMP, TIFF, PPM, JPEG; - is stdin) to a .pxc file, exactly; or many to an archive."""
-    from pixcodec import codec
+    from pixcodec import archive_commands, codec, image
 
     talk = Talk(quiet=quiet, verbose=verbose)
     if archive and explain:
@@ -266,7 +266,7 @@ def decode(
 
     An archive is decoded to a folder: the output, or the input's name without .pxc.
     """
-    from pixcodec import codec
+    from pixcodec import archive_commands, codec, image
 
     talk = Talk(quiet=quiet, verbose=verbose)
     with files.named(source):
@@ -307,7 +307,7 @@ def decode(
 @_talking
 def verify(sources: tuple[str, ...], *, quiet: bool, verbose: bool, **computing: Any) -> None:  # noqa: ANN401
     """Decode each .pxc FILE and compare it with the digest of the pixels that were encoded; write nothing."""
-    from pixcodec import codec
+    from pixcodec import archive_commands, codec
 
     talk = Talk(quiet=quiet, verbose=verbose)
     code = 0
@@ -343,6 +343,8 @@ def info(source: str, *, as_json: bool, names: bool) -> None:
     with files.named(source):
         data = files.read_container(source)
         if container.is_archive(data):
+            from pixcodec import archive_commands
+
             archive_commands.info(data, source, as_json=as_json, names=names)
             return
         if names:
@@ -462,6 +464,8 @@ def _target(source: str, output: str | None, suffix: str, *, force: bool) -> str
 
 def _there(target: str, header: container.Header) -> image.Picture:
     """Return what the target holds; refuse at once, before anything is decoded, what cannot be these pixels."""
+    from pixcodec import image
+
     with files.named(target):
         try:
             there = image.read(target)
@@ -474,6 +478,8 @@ def _there(target: str, header: container.Header) -> image.Picture:
 
 
 def _same(picture: image.Picture, decoded: Decoded) -> bool:
+    import numpy as np
+
     return (
         picture.mode == decoded.mode
         and picture.colours == decoded.colours

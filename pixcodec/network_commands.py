@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-from PIL import Image
 
-from pixcodec import files, image
+from pixcodec import files
 from pixcodec.errors import MissingDependencyError, ModelError, UnsupportedImageError
 from pixcodec.progress import Talk
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
     from pixcodec.exact.program import Program
 
@@ -62,6 +62,9 @@ def _program(name: str) -> Program:
 
 def grid(rows: list[NDArray[np.uint8]], levels: int) -> Image.Image:
     """Rows of images, each uint8[N, H, W, C], side by side with a gap between; levels 2 are black and white."""
+    import numpy as np
+    from PIL import Image
+
     height, width, channels = rows[0].shape[1:]
     columns = max(len(row) for row in rows)
     step_y, step_x = height + GAP, width + GAP
@@ -163,6 +166,8 @@ def complete(
     quiet: bool,
 ) -> None:
     """Complete IMAGEs of one size, of which only the upper rows are given, by MODEL."""
+    import numpy as np
+
     from pixcodec import stacks
 
     target = _completed(sources[0]) if output is None else output
@@ -202,6 +207,10 @@ def _completed(source: str) -> str:
 
 def _originals(model: str, program: Program, sources: tuple[str, ...]) -> NDArray[np.uint8]:
     """uint8[N, H, W, C] of images that a model can complete, all of one size; `UnsupportedImageError` for others."""
+    import numpy as np
+
+    from pixcodec import image
+
     originals: list[NDArray[np.uint8]] = []
     for source in sources:
         with files.named(source):

@@ -6,10 +6,12 @@ names, other kernels and instructions that numba is to emit (`Lazy`), is made fi
 Python's objects (`entry`), goes to the store; and it is loaded from there as in every later run.
 
 Where there can be no such code (`store.USABLE`, arguments that an entry cannot take), numba runs the function as ever.
+The logger "pixcodec" is told, at level INFO, before anything is compiled.
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from functools import cached_property
 from threading import RLock
@@ -21,7 +23,9 @@ from pixcodec.exact import store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+COMPILING = "compiling for this machine"
 LOCK = RLock()
+_LOG = logging.getLogger("pixcodec")
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 
 
@@ -80,21 +84,26 @@ class Kernel(Lazy):
         if not store.USABLE or described is None or described.kinds in self._kinds:
             return False
         self._kinds.add(described.kinds)
-        key = store.Key(self._name, self._sources, described.kinds)
-        code = store.read(key) if self._kept else None
-        if code is None:
-            with suppress(Exception):  # whatever stands in the way, numba's own way is as good
-                from pixcodec.exact.entry import compiled_code
+        with suppress(Exception):  # whatever stands in the way, numba's own way is as good
+            key = store.Key(self._name, self._sources, described.kinds)
+            code = (store.read(key) if self._kept else None) or self._compiled(key, arguments)
+            if code.elf:
+                self._entry = store.load(code, key.symbol, self._entry, described.classes)
+                return True
+        return False
 
-                tell()
-                code, types = compiled_code(self.made, arguments, key.symbol)
-                self.types.append(types)
-                if self._kept:
-                    store.write(key, code)
-        if code is None:
-            return False
-        self._entry = store.load(code, key.symbol, self._entry, described.classes)
-        return True
+    def _compiled(self, key: store.Key, arguments: tuple[Any, ...]) -> store.Code:
+        from pixcodec.exact.entry import compiled_code
+
+        _LOG.info(COMPILING)
+        try:
+            code, types = compiled_code(self.made, arguments, key.symbol)
+            self.types.append(types)
+        except NotImplementedError:
+            code = store.NO_CODE
+        if self._kept:
+            store.write(key, code)
+        return code
 
     @property
     def _sources(self) -> str:
@@ -102,7 +111,6 @@ class Kernel(Lazy):
 
     @cached_property
     def _by_numba(self) -> Callable[..., Any]:
-        tell()
         function = self._dispatcher()
         with suppress(RuntimeError):  # there is no place to keep it
             function.enable_caching()
@@ -172,18 +180,3 @@ def _made_cells(function: Callable[..., Any]) -> tuple[Any, ...] | None:
         return CellType(value.made) if isinstance(value, Lazy) else cell
 
     return function.__closure__ and tuple(made(cell) for cell in function.__closure__)
-
-
-class _Telling:
-    """Says once that something is compiled, to whom wants to know."""
-
-    def __init__(self) -> None:
-        self.listener: Callable[[], None] | None = None
-
-    def __call__(self) -> None:
-        if self.listener is not None:
-            self.listener()
-            self.listener = None
-
-
-tell = _Telling()

@@ -52,8 +52,8 @@ def compiled_code(dispatcher: Any, arguments: tuple[Any, ...], symbol: str) -> t
         symbol: the entry's name.
 
     Raises:
-        ValueError: numba compiles for another processor than `store` thinks, or the code needs what only numba has.
-        NotImplementedError: it returns what an entry cannot make.
+        ValueError: numba compiles for another processor than `store` thinks.
+        NotImplementedError: it returns what an entry cannot make, or needs what only numba has: lists, BLAS.
     """
     with global_compiler_lock:
         if tuple(cpu_target.target_context.codegen().magic_tuple()) != store.processor():
@@ -71,7 +71,7 @@ def compiled_code(dispatcher: Any, arguments: tuple[Any, ...], symbol: str) -> t
         elf = store.machine().emit_object(_linked(library, symbol))
     symbols = undefined(elf)
     if lost := store.missing(symbols):
-        raise ValueError(f"only numba has {', '.join(lost)}")
+        raise NotImplementedError(f"only numba has {', '.join(lost)}")
     return store.Code(symbols, elf), kinds
 
 

@@ -9,8 +9,8 @@ the user's cache folder; ``PIXCODEC_CACHE_DIR`` names another place.  A file is 
     bytes 18..18+n  the head, JSON: the key, and the names that the code takes from the process
     the rest        an ELF object
 
-A file that is not whole, or of other sources, counts as none.  LLVM's linker puts the object into memory, and its entry (`entry`) becomes a
-function of Python.
+A file that is not whole, or of other sources, counts as none.  LLVM's linker puts the object into memory, and its entry
+(`entry`) becomes a function of Python.
 """
 
 from __future__ import annotations
@@ -68,6 +68,9 @@ class Code(NamedTuple):
     elf: bytes
 
 
+NO_CODE = Code([], b"")  # of what is left to numba
+
+
 class Described(NamedTuple):
     """Kinds of arguments in words, and their classes: each argument, and behind a tuple its items."""
 
@@ -101,6 +104,7 @@ def _layout_is_known() -> bool:
 USABLE = sys.platform == "linux" and _layout_is_known()
 
 
+@cache
 def processor() -> tuple[str, str, str]:
     """Triple, name and features of the processor that numba compiles for, as its settings in the environment say."""
     name = os.environ.get("NUMBA_CPU_NAME")

@@ -1,6 +1,6 @@
 """Sigmoid, tanh and logarithm as integers, made by integer arithmetic alone, so that they are the same everywhere.
 
-SIGMOID and TANH take a gate's input, in 1/256, clamped to -8..8: entry x + 2048.  TANH_CELL takes an LSTM's cell, in
+SIGMOID and TANH take a gate's input, in 1/256, clamped to -8..8: entry x + 2048.  `tanh_cell` takes an LSTM's cell, in
 1/2048, clamped to -8..8: entry c + 16384.  All give 1/4096.
 
 LOG2 is the logarithm to base 2 of 1 + i/2048, in 1/1024.  SQUASH[k] is 2^24 / (1 + 2^-x) for x = k/32 - 24, from 1 to
@@ -9,6 +9,7 @@ LOG2 is the logarithm to base 2 of 1 + i/2048, in 1/1024.  SQUASH[k] is 2^24 / (
 
 from __future__ import annotations
 
+from functools import cache
 from math import isqrt
 
 import numpy as np
@@ -56,7 +57,12 @@ def logistic(limit: int, unit: int, top: int) -> np.ndarray:
 
 SIGMOID = logistic(GATE_LIMIT, GATE_UNIT, OPEN)
 TANH = _tanh(GATE_LIMIT, GATE_UNIT)
-TANH_CELL = _tanh(CELL_LIMIT, CELL_UNIT)
+
+
+@cache
+def tanh_cell() -> np.ndarray:
+    """int32[2 CELL_LIMIT + 1]; only recurrent networks want it, and it takes 10 ms."""
+    return _tanh(CELL_LIMIT, CELL_UNIT)
 
 
 def _log2(entries: int, unit: int) -> np.ndarray:

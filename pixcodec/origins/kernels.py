@@ -165,10 +165,10 @@ def fill(plane, start):  # type: ignore[no-untyped-def]
     height, width = plane.shape
     ring = np.empty_like(plane)
     while True:
-        ring[:] = plane
         left, found = 0, 0
         for y in range(height):
             for x in range(width):
+                ring[y, x] = plane[y, x]
                 if plane[y, x] != UNKNOWN:
                     continue
                 total, count = 0, 0
@@ -182,7 +182,9 @@ def fill(plane, start):  # type: ignore[no-untyped-def]
                     found += 1
                 else:
                     left += 1
-        plane[:] = ring
+        for y in range(height):
+            for x in range(width):
+                plane[y, x] = ring[y, x]
         if left == 0:
             return
         if found == 0:

@@ -24,7 +24,7 @@ import numpy as np
 
 from pixcodec.exact import operations as form
 from pixcodec.exact.reference.network import rescale
-from pixcodec.exact.tables import CELL_LIMIT, GATE_LIMIT, SIGMOID, TANH, TANH_CELL
+from pixcodec.exact.tables import CELL_LIMIT, GATE_LIMIT, SIGMOID, TANH, tanh_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,7 +78,7 @@ def _recur(op: form.Recur, gates: np.ndarray) -> np.ndarray:
         dy, dx = op.carry
         cell = 2 * _gate(SIGMOID, f) * _at(cells, y - dy, x + dx, first_cell)
         cell = np.clip((cell + _gate(SIGMOID, i) * _gate(TANH, g) + (1 << 12)) >> 13, -STREAM, STREAM)
-        bent = TANH_CELL[np.clip(cell, -CELL_LIMIT, CELL_LIMIT) + CELL_LIMIT]
+        bent = tanh_cell()[np.clip(cell, -CELL_LIMIT, CELL_LIMIT) + CELL_LIMIT]
         cells[y, x] = cell
         states[y, x] = np.clip((_gate(SIGMOID, o) * bent + (1 << 16)) >> 17, -SIGNED, SIGNED)
     return states
