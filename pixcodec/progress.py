@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -25,12 +26,25 @@ SHOW_ABOVE_SECONDS = 2.0
 _DECIDE_AFTER_SECONDS = 0.3
 _REDRAW_SECONDS = 0.1
 _BAR_CELLS = 24
+_LOG = logging.getLogger("pixcodec")
+
+
+class _Listener(logging.Handler):
+    """Hands on what is logged."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(record.getMessage())
 
 
 class ProgressBar:
     """A bar that appears when the whole will take over two seconds and standard error is a terminal.
 
-    Calls come from any thread: ``bar(done, total)``. Used as a context manager it wipes itself at the end.
+    Calls come from any thread: ``bar(done, total)``. Used as a context manager it says until then what is logged for
+    users (that kernels are compiled), and wipes itself at the end.
     """
 
     def __init__(self, label: str, *, quiet: bool = False, stream: TextIO | None = None) -> None:
@@ -41,6 +55,7 @@ class ProgressBar:
         self._began: float | None = None
         self._drawn = 0.0
         self._last = (0, 0)
+        self._listener = _Listener(self._tell)
 
     def __call__(self, done: int, total: int) -> None:
         """Take note that ``done`` of ``total`` steps are finished."""
@@ -61,16 +76,25 @@ class ProgressBar:
 
     def __enter__(self) -> Self:
         """Return the bar itself, to be called."""
+        if self._enabled:
+            _LOG.addHandler(self._listener)
+            _LOG.setLevel(logging.INFO)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Wipe the bar, so that the next line starts on a clean one."""
+        _LOG.removeHandler(self._listener)
         with self._lock:
             if self._drawn:
                 self._write("\r\x1b[K")
             self._enabled = False
+
+    def _tell(self, text: str) -> None:
+        with self._lock:
+            self._drawn = time.monotonic()
+            self._write(f"\r{self._label}: {text}\x1b[K")
 
     def _draw(self, share: float, left: float) -> None:
         filled = round(share * _BAR_CELLS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -371,6 +372,18 @@ def test_a_bar_with_the_time_left_appears_above_two_seconds_only(monkeypatch: py
     assert shown.endswith("\r\x1b[K")
     assert shown_by(1.9, monkeypatch) == ""
     assert shown_by(10, monkeypatch, quiet=True) == ""
+
+
+def test_what_takes_long_before_the_first_step_is_said() -> None:
+    log, stream = logging.getLogger("pixcodec"), Terminal()
+    with ProgressBar("encoding a.png", stream=stream):
+        log.info("compiling")
+        log.debug("nothing for users")
+    log.info("too late")
+    assert stream.getvalue() == "\rencoding a.png: compiling\x1b[K\r\x1b[K"
+    with ProgressBar("encoding a.png", stream=stream, quiet=True):
+        log.info("compiling")
+    assert stream.getvalue().count("compiling") == 1
 
 
 def test_no_bar_goes_into_a_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from pixcodec.exact import store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-COMPILING = "compiling for this machine"
+COMPILING = "compiling for this machine, once; it takes up to a minute"
 LOCK = RLock()
 _LOG = logging.getLogger("pixcodec")
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
