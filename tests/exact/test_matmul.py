@@ -12,12 +12,13 @@ from llvmlite.binding import llvm_version_info
 from numba.core.registry import cpu_target
 
 from pixcodec.errors import BackendError, PixcodecError
-from pixcodec.exact import matmul, products
+from pixcodec.exact import matmul, products, store
 from pixcodec.exact.matmul import NumpyBackend, Packed, VectorBackend, known_answer, padded
 from pixcodec.exact.network import BOUND, Product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NETWORK = nets.random_network(nets.recipe("photo"), features=64, blocks=1, head=64)
 SHAPES = tuple(sorted({product.weight.shape for product in NETWORK.products().values()}))
@@ -203,3 +204,27 @@ def test_without_any_exact_back_end_nothing_is_coded(monkeypatch: pytest.MonkeyP
 def test_an_unknown_back_end_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(BackendError, match="vector, numpy, torch-int8, torch-float32"):
         matmul.choose("cuda", SHAPES)
+
+
+@pytest.mark.skipif(not store.USABLE, reason="no code is kept here")
+def test_kept_code_is_asked_until_it_has_given_the_answers_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(store.ENVIRONMENT, str(tmp_path))
+    asked: list[tuple[int, ...]] = []
+
+    def answer(_: object, *shape: int) -> bool:
+        asked.append(shape)
+        return len(asked) > 1
+
+    monkeypatch.setattr(matmul, "known_answer", answer)
+    found = []
+    for _ in range(4):
+        matmul._passes.cache_clear()
+        found.append(matmul._passes("vector", (1, 64, 64)))
+    assert found == [False, True, True, True]
+    assert asked == [(1, 64, 64)] * 2
+    matmul._passes.cache_clear()
+    assert matmul._passes("numpy", (1, 64, 64))
+    assert len(asked) == 3
+    matmul._passes.cache_clear()
