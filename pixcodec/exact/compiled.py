@@ -84,7 +84,7 @@ class Kernel(Lazy):
         if not store.USABLE or described is None or described.kinds in self._kinds:
             return False
         self._kinds.add(described.kinds)
-        with suppress(Exception):  # whatever stands in the way, numba's own way is as good
+        with suppress(Exception):  # whatever stands in the way, numba has its own way
             key = store.Key(self._name, self._sources, described.kinds)
             code = (store.read(key) if self._kept else None) or self._compiled(key, arguments)
             if code.elf:
@@ -99,7 +99,9 @@ class Kernel(Lazy):
         try:
             code, types = compiled_code(self.made, arguments, key.symbol)
             self.types.append(types)
-        except NotImplementedError:
+        except (MemoryError, OSError):
+            raise
+        except Exception:  # noqa: BLE001  of numba or LLVM, and another time it would be the same
             code = store.NO_CODE
         if self._kept:
             store.write(key, code)

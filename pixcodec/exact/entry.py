@@ -53,7 +53,8 @@ def compiled_code(dispatcher: Any, arguments: tuple[Any, ...], symbol: str) -> t
 
     Raises:
         ValueError: numba compiles for another processor than `store` thinks.
-        NotImplementedError: it returns what an entry cannot make, or needs what only numba has: lists, BLAS.
+        NotImplementedError: it returns what an entry cannot make, or needs what only numba has (lists, BLAS) or only
+            this process (addresses).
     """
     with global_compiler_lock:
         if tuple(cpu_target.target_context.codegen().magic_tuple()) != store.processor():
@@ -90,6 +91,8 @@ def _linked(library: Any, symbol: str) -> Any:
     passes.add_global_dead_code_eliminate_pass()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     passes.run(module, llvm.create_pass_builder(store.machine(), options))
+    if any(each.name.startswith("numba.dynamic.globals") for each in module.global_variables):
+        raise NotImplementedError("the code holds addresses of this process")
     module.verify()
     return module
 

@@ -39,6 +39,7 @@ FOLDERS_KEPT = 4  # the last ones written: of other processors, other settings
 DIGEST, SHORT = 16, 8  # bytes
 PACKAGE = Path(__file__).parents[1]
 NUMBERS = {np.dtype(name).type for name in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")}
+WITHOUT_AVX = {"corei7-avx", "core-avx-i", "sandybridge", "ivybridge", "nocona"}  # numba does not trust them with it
 OWN_SETTINGS = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}  # those of numba that do not change code
 _METH_FASTCALL = 0x80
 
@@ -113,9 +114,13 @@ def processor() -> tuple[str, str, str]:
         features = ""
     if features is None:
         try:
-            features = llvm.get_host_cpu_features().flatten()
+            known = llvm.get_host_cpu_features()
         except RuntimeError:  # LLVM does not know them here
-            features = ""
+            known = llvm.FeatureMap()
+        asked = os.environ.get("NUMBA_ENABLE_AVX")
+        if asked == "0" or (asked is None and (name or llvm.get_host_cpu_name()) in WITHOUT_AVX):
+            known.update({each: False for each in known if each.startswith("avx")})
+        features = known.flatten()
     return llvm.get_process_triple(), name or llvm.get_host_cpu_name(), features
 
 
@@ -245,7 +250,7 @@ class _MethodDefinition(ctypes.Structure):
     )
 
 
-_loaded: list[Any] = []  # what must stay in memory: functions may be anywhere
+_methods: list[_MethodDefinition] = []  # functions of Python point to them
 
 
 def load(code: Code, symbol: str, other: Callable[..., Any], classes: tuple[type, ...]) -> Callable[..., Any]:
@@ -263,7 +268,8 @@ def load(code: Code, symbol: str, other: Callable[..., Any], classes: tuple[type
     engine.add_object_file(llvm.ObjectFileRef.from_data(code.elf))
     engine.finalize_object()
     method = _MethodDefinition(symbol.encode(), engine.get_function_address(symbol), _METH_FASTCALL, None)
-    _loaded.append((engine, method))
+    engine.detach()  # it is never given back: threads may be in it until the process ends
+    _methods.append(method)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.argtypes, make.restype = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p], ctypes.py_object
     function: Callable[..., Any] = make(ctypes.addressof(method), (other, fail, *classes), None)

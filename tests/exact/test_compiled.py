@@ -255,6 +255,27 @@ def test_a_store_that_cannot_be_written_costs_nothing_but_time(tmp_path: Path, m
     assert not by_numba(kernel)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"NUMBA_CPU_NAME": "generic"},
+        {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
+        {"NUMBA_CPU_NAME": "nocona"},
+        {"NUMBA_ENABLE_AVX": "0"},
+    ],
+    ids=str,
+)
+def test_numba_compiles_for_the_processor_of_the_store(settings: dict[str, str]) -> None:
+    script = (
+        "from numba.core.registry import cpu_target as t; from pixcodec.exact import store\n"
+        "assert tuple(t.target_context.codegen().magic_tuple()) == store.processor(); print(store.state())"
+    )
+    environment = {**os.environ, **settings, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment)
+    assert (done.stdout.strip() == store.state()) is (settings == {})
+
+
 def test_the_store_does_not_grow_for_ever(folder: Path) -> None:
     for number in range(9):
         old = folder / "pixcodec" / f"kernels-{number}"
