@@ -190,7 +190,7 @@ def encode(
     **computing: Any,  # noqa: ANN401
 ) -> None:
     """Compress IMAGE (PNG, WebP, BMP, TIFF, PPM, JPEG; - is stdin) to a .pxc file, exactly; or many to an archive."""
-    from pixcodec import archive_commands, codec, image
+    from pixcodec import codec, image
 
     talk = Talk(quiet=quiet, verbose=verbose)
     if archive and explain:
@@ -200,6 +200,8 @@ def encode(
         with files.named(explain):
             files.refuse_existing(explain)
     if archive:
+        from pixcodec import archive_commands
+
         target = archive_commands.target_of(sources, output, force=force)
         options: dict[str, Any] = {"model": model, "effort": effort, "experts": experts, "verify": verify, "talk": talk}
         archive_commands.encode(sources, target, computing=_given(computing), **options)
@@ -266,12 +268,14 @@ def decode(
 
     An archive is decoded to a folder: the output, or the input's name without .pxc.
     """
-    from pixcodec import archive_commands, codec, image
+    from pixcodec import codec, image
 
     talk = Talk(quiet=quiet, verbose=verbose)
     with files.named(source):
         data = files.read_container(source)
     if container.is_archive(data):
+        from pixcodec import archive_commands
+
         archive_commands.decode(data, source, output, force=force, talk=talk, computing=_given(computing))
         return
     target = _target(source, output, ".png", force=force)
@@ -307,7 +311,7 @@ def decode(
 @_talking
 def verify(sources: tuple[str, ...], *, quiet: bool, verbose: bool, **computing: Any) -> None:  # noqa: ANN401
     """Decode each .pxc FILE and compare it with the digest of the pixels that were encoded; write nothing."""
-    from pixcodec import archive_commands, codec
+    from pixcodec import codec
 
     talk = Talk(quiet=quiet, verbose=verbose)
     code = 0
@@ -316,6 +320,8 @@ def verify(sources: tuple[str, ...], *, quiet: bool, verbose: bool, **computing:
             with files.named(source):
                 data = files.read_container(source)
                 if container.is_archive(data):
+                    from pixcodec import archive_commands
+
                     what = archive_commands.verify(data, source, talk=talk, computing=_given(computing))
                     if not quiet:
                         click.echo(f"{files.display(source)}: sound, {what}")
