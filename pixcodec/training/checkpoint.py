@@ -50,6 +50,8 @@ def _check_schedule(recipe: Mapping[str, Any]) -> None:
         raise ValueError(f"{recipe['pixels']} pixels to see")
     if not float(recipe["optimiser"]["rate"]) >= 0 or not isinstance(recipe["optimiser"]["name"], str):
         raise ValueError("the optimiser needs a name and a rate that is not negative")
+    if not 0 <= float(recipe["optimiser"].get("average", 0.0)) < 1:
+        raise ValueError("the optimiser's average must keep 0 or more of itself, and less than 1")
     if min(int(recipe["data"].get(key, 1)) for key in ("crop", "batch", "max_pixels", "validate")) < 1:
         raise ValueError("crop, batch, max_pixels and validate must be positive")
 

@@ -2,7 +2,8 @@
 
 A recipe is JSON: predictors, network, data, optimiser, and how many pixels to see.  The rate is constant after a short
 warm-up and falls to nothing as a cosine over the last part of the pixels or, with `minutes`, of the time, which counts
-on through `resume`.  Under `torchrun` several processes train together (`distributed`).
+on through `resume`.  An optimiser's `average` has the weights' running mean validated and written, not the weights.
+Under `torchrun` several processes train together (`distributed`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +32,13 @@ from pixcodec.training import checkpoint, distributed, tasks
 from pixcodec.training.evaluate import Bits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 LOG = "log.jsonl"
 _REPORT_SECONDS = 30.0
-_MATMUL = (4096, 4096, 512)  # the product whose rate training is compared with
+# The product whose rate training is compared with: a GPU is not filled by one that a processor takes its time for.
+_MATMUL = {"cpu": (4096, 4096, 512)}
+_LARGE_MATMUL = (8192, 8192, 8192)
 
 
 @dataclass
@@ -56,6 +60,9 @@ class Trainer:
         minutes: the schedule's length in time, or None: in pixels.
         position: how far this training has come.
         before: pixels and minutes of what the first weights had been trained by (`--init`).
+        begun: seconds of this training that were over when the schedule of `minutes` began.
+        make: gives the recipe's task.
+        average: the running mean of all parameters; nothing where the recipe asks for none.
     """
 
     recipe: Mapping[str, Any]
@@ -63,21 +70,25 @@ class Trainer:
     minutes: float | None = None
     position: Position = field(default_factory=Position)
     before: Mapping[str, Any] = field(default_factory=dict)
+    begun: float = 0.0
+    make: Callable[[Mapping[str, Any]], tasks.Task] = tasks.make
+    average: list[torch.Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Make the network with the weights that the recipe's seed gives, and the optimiser."""
         torch.manual_seed(int(self.recipe["data"].get("seed", 0)))
-        self.task = tasks.make(self.recipe)
+        self.task = self.make(self.recipe)
         self.channels = int(self.task.card()["channels"])
         self.network = self.task.network.to(self.device).to(memory_format=torch.channels_last)
         self.settings: Mapping[str, Any] = self.recipe["optimiser"]
         self.optimiser = make_optimiser(self.network, self.settings)
+        self.start_average()
 
     @property
     def progress(self) -> float:
         """The share of the schedule that is done, 0 to 1."""
         if self.minutes is not None:
-            return min(self.position.seconds / (60 * self.minutes), 1.0)
+            return min((self.position.seconds - self.begun) / (60 * self.minutes), 1.0)
         return min(self.position.pixels / float(self.recipe["pixels"]), 1.0)
 
     def rate(self) -> float:
@@ -99,9 +110,30 @@ class Trainer:
         distributed.average_gradients(self.network)
         nn.utils.clip_grad_norm_(self.network.parameters(), float(self.settings.get("clip", 1.0)))
         self.optimiser.step()
+        if self.average:
+            keep = min(float(self.settings["average"]), (1 + self.position.step) / (10 + self.position.step))
+            with torch.no_grad():
+                torch._foreach_lerp_(self.average, list(self.network.parameters()), 1 - keep)
         self.position.step += 1
         self.position.pixels += nats.numel() // self.channels * distributed.world()
         return loss.detach() * BITS
+
+    def start_average(self) -> None:
+        """Begin the running mean, if the recipe wants one, with the weights as they are."""
+        wanted = float(self.settings.get("average", 0.0)) > 0
+        self.average = [p.detach().clone() for p in self.network.parameters()] if wanted else []
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The network with the running mean as its weights, if there is one."""
+        own = [p.data for p in self.network.parameters()]
+        for parameter, mean in zip(self.network.parameters(), self.average or own, strict=True):
+            parameter.data = mean
+        try:
+            yield
+        finally:
+            for parameter, data in zip(self.network.parameters(), own, strict=True):
+                parameter.data = data
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs to go on as if nothing had happened."""
@@ -112,7 +144,14 @@ class Trainer:
             "generator": torch.get_rng_state(),
             "position": vars(self.position).copy(),
             "before": dict(self.before),
+            "average": self.average,
         }
+
+    def begin_from(self, weights: Path) -> None:
+        """Begin with 16-bit weights, perhaps of a smaller network; `TrainingError` where they do not fit."""
+        checkpoint.load_weights(weights, self.network, grow=True)
+        self.before = checkpoint.trained_before(weights)
+        self.start_average()
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint.
@@ -134,6 +173,9 @@ class Trainer:
             torch.set_rng_state(state["generator"])
             self.position = Position(**state["position"])
             self.before = dict(state.get("before", {}))
+            self.start_average()
+            for mean, kept in zip(self.average, state.get("average", []), strict=False):
+                mean.copy_(kept)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as problem:
             raise TrainingError(f"--resume needs a whole checkpoint, found {problem!r} in it; start anew") from None
 
@@ -173,7 +215,7 @@ def keep_memory() -> None:
 
 def matmul_rate(device: torch.device, seconds: float = 0.4) -> float:
     """Multiply-adds a second of a large bfloat16 product on this device, the best of a few."""
-    m, k, n = _MATMUL
+    m, k, n = _MATMUL.get(device.type, _LARGE_MATMUL)
     a, b = torch.ones(m, k, dtype=torch.bfloat16, device=device), torch.ones(k, n, dtype=torch.bfloat16, device=device)
     best, end = math.inf, time.perf_counter() + seconds
     while time.perf_counter() < end:
@@ -223,7 +265,7 @@ def run(
     if threads is not None:
         torch.set_num_threads(threads)
     out = Path(out)
-    trainer = Trainer(checkpoint.load_recipe(Path(recipe)), distributed.begin(_device(device)), minutes)
+    trainer = Trainer(checkpoint.load_recipe(Path(recipe)), distributed.begin(device_called(device)), minutes)
     if distributed.rank() > 0:
         say = _keep_silent
     try:
@@ -233,16 +275,15 @@ def run(
     if resume:
         trainer.restore(checkpoint.load_checkpoint(out))
     elif init is not None:
-        checkpoint.load_weights(Path(init), trainer.network, grow=True)
-        trainer.before = checkpoint.trained_before(Path(init))
+        trainer.begin_from(Path(init))
     distributed.share_weights(trainer.network)
     cache = out / "cache" if cache is None else Path(cache)
     with distributed.first_goes_first():
         loaded = trainer.task.load(data_folders, cache, torch.get_num_threads(), say)
-    return _Run(trainer, loaded, out, say).go()
+    return Run(trainer, loaded, out, say).go()
 
 
-def _device(name: str) -> torch.device:
+def device_called(name: str) -> torch.device:
     """The device called `name`; `TrainingError` where torch has none."""
     if reason := torch_backend.unavailable(name):
         raise TrainingError(f"--device needs one that torch has here, found {name} ({reason}); give another")
@@ -266,7 +307,7 @@ def _ask_on_signals() -> tuple[list[int], Callable[[], None]]:
     return asked, restore
 
 
-class _Run:
+class Run:
     """One run of a trainer over its data, with reports, validation and checkpoints in their time."""
 
     def __init__(self, trainer: Trainer, loaded: Any, out: Path, say: Callable[[str], None]) -> None:  # noqa: ANN401
@@ -307,7 +348,7 @@ class _Run:
                         bits = self._validate()
                         validated = time.monotonic()
                     if now - saved > 60 * float(recipe.get("checkpoint_minutes", 5)):
-                        self._save(bits)
+                        self.save(bits)
                         saved = time.monotonic()
                     busy = time.monotonic()
                 if distributed.anyone(bool(asked)):
@@ -321,7 +362,7 @@ class _Run:
         if not self.reports:
             return Bits(distributed.agree(0), {})
         bits = self._validate()
-        self._save(bits)
+        self.save(bits)
         return replace(bits, total=distributed.agree(bits.total))
 
     def _report(self, bits: float, speed: float) -> None:
@@ -341,7 +382,8 @@ class _Run:
 
     def _validate(self) -> Bits:
         self.trainer.network.eval()
-        bits = self.trainer.task.validate(self.loaded, self.trainer.device)
+        with self.trainer.averaged():
+            bits = self.trainer.task.validate(self.loaded, self.trainer.device)
         self.trainer.network.train()
         self.say(f"validation {bits.line()}")
         self._log({"validation": round(bits.total, 5), "sources": {k: round(v, 5) for k, v in bits.sources.items()}})
@@ -353,7 +395,8 @@ class _Run:
         with (self.out / LOG).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({**about, **entry}) + "\n")
 
-    def _save(self, bits: Bits | None) -> None:
+    def save(self, bits: Bits | None) -> None:
+        """Write checkpoint, weights and card."""
         trainer = self.trainer
         checkpoint.save_checkpoint(self.out, trainer.state())
         training: dict[str, Any] = {
@@ -370,7 +413,8 @@ class _Run:
             **trainer.task.card(),
             "training": {**training, "recipe": dict(trainer.recipe)},
         }
-        checkpoint.save_weights(self.out, trainer.network, card)
+        with trainer.averaged():
+            checkpoint.save_weights(self.out, trainer.network, card)
 
 
 def _clock(seconds: float) -> str:

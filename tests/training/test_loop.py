@@ -73,7 +73,8 @@ def test_a_run_writes_weights_their_card_a_checkpoint_and_a_log(trained: Path) -
     assert (card["training"]["steps"], card["training"]["pixels"]) == (tiny.STEPS, tiny.RECIPE["pixels"])
     assert set(card["training"]["validation"]) == {"all", "source1"}
     state = checkpoint.load_checkpoint(trained)
-    assert set(state) == set(PARTS)
+    assert set(state) == {*PARTS, "average"}
+    assert state["average"] == []
     assert state["position"]["step"] == tiny.STEPS
     entries = [json.loads(line) for line in (trained / loop.LOG).read_text().splitlines()]
     assert entries[-1]["step"] == tiny.STEPS
@@ -121,6 +122,33 @@ def test_going_on_from_a_checkpoint_gives_the_weights_of_going_through(
     for batch, _ in zip(batches(items).run(again.position.step), range(tiny.STEPS // 2), strict=False):
         again.step(batch)
     assert differences(again.state(), through.state()) == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_running_mean_is_validated_and_goes_through_a_checkpoint(
+    items: Sequence[data.Item], tmp_path: Path
+) -> None:
+    recipe, made = tiny.recipe(optimiser={"average": 0.6}), batches(items)
+    trainer, again = loop.Trainer(recipe, CPU), loop.Trainer(recipe, CPU)
+    expected = [p.detach().clone() for p in trainer.network.parameters()]
+    for step in range(6):
+        trainer.step(made.make(step))
+        keep = min(0.6, (1 + step) / (10 + step))
+        expected = [
+            keep * e + (1 - keep) * p.detach() for e, p in zip(expected, trainer.network.parameters(), strict=True)
+        ]
+        if step == 2:
+            checkpoint.save_checkpoint(tmp_path, trainer.state())
+            again.restore(checkpoint.load_checkpoint(tmp_path))
+        elif step > 2:
+            again.step(made.make(step))
+    own = [p.detach().clone() for p in trainer.network.parameters()]
+    for each in (trainer, again):
+        with each.averaged():
+            for parameter, mean in zip(each.network.parameters(), expected, strict=True):
+                torch.testing.assert_close(parameter.detach(), mean)
+        assert all(map(torch.equal, each.network.parameters(), own))
+    assert not all(map(torch.equal, own, expected))
 
 
 @pytest.mark.usefixtures("quick")
@@ -253,7 +281,7 @@ def test_init_starts_from_weights_and_not_from_their_optimiser(
 def test_without_validation_pictures_a_run_still_ends(items: Sequence[data.Item], tmp_path: Path) -> None:
     training = [item for item in items if not item.version.picture.validates]
     trainer = loop.Trainer(tiny.recipe(pixels=tiny.PIXELS), CPU)
-    bits = loop._Run(trainer, training, tmp_path, lambda _: None).go()
+    bits = loop.Run(trainer, training, tmp_path, lambda _: None).go()
     assert bits.sources == {}
 
 
@@ -285,6 +313,7 @@ BAD_RECIPES = {
     "no edges": tiny.recipe(network={"edges": []}),
     "no data": tiny.recipe(data=None),
     "no optimiser": tiny.recipe(optimiser=None),
+    "a mean of nothing new": tiny.recipe(optimiser={"average": 1.0}),
     "no rate": {**tiny.recipe(), "optimiser": {"name": "adamw"}},
     "no pixels": tiny.recipe(pixels=None),
     "0 pixels": tiny.recipe(pixels=0),
