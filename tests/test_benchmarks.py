@@ -215,3 +215,29 @@ def test_the_readmes_tables_are_made_from_the_committed_results(monkeypatch: pyt
         text = path.read_text(encoding="utf-8")
         assert tables.filled(text) == text, f"{path.name}: run python benchmarks/readme_tables.py"
     assert tables.README.read_text(encoding="utf-8").count("<!-- end -->") == 4
+
+
+def test_training_is_measured_against_a_product(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(FOLDER))
+    for name in ("training", "pictures"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    training, threads = importlib.import_module("training"), torch.get_num_threads()
+    monkeypatch.setattr(training.loop, "keep_memory", lambda: None)
+    try:
+        arguments = ["photo_fast", "--seconds", "0.1", "--batch", "1", "--results", str(tmp_path)]
+        assert training.main(arguments) == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert "photo_fast" in capsys.readouterr().out
+    (record,) = json.loads((tmp_path / "training.json").read_text())["networks"]
+    assert record["pixels_a_step"] == 96**2
+    work = record["pixels_a_second"] * record["multiply_adds_a_pixel"]
+    assert 2 * work < record["multiply_adds_a_second"] < 3 * work
+    assert record["share_of_product"] == pytest.approx(
+        record["multiply_adds_a_second"] / record["product_multiply_adds_a_second"], abs=1e-3
+    )
+    assert 0.02 < record["share_of_product"] < 1.2
+    assert 0.1 < record["planes_seconds_a_megapixel"] < 30

@@ -159,6 +159,7 @@ def run(
     batch: int = BATCH,
     turns: int = TURNS,
     rate: float | None = None,
+    compiled: bool | None = None,
     say: tasks.Say | None = None,
 ) -> Bits:
     """Train for a while; see this module's text.
@@ -174,6 +175,7 @@ def run(
         batch: crops a step.
         turns: symmetries of each picture, 1 to 8.
         rate: of the optimiser; by default the recipe's, times the root of how much larger batches are.
+        compiled: whether to compile the network and keep that if it is faster; by default not on a processor.
         say: takes lines about progress.
 
     Returns:
@@ -204,7 +206,7 @@ def run(
         loaded = task.load(folders, work / "cache", _cores(), say)
         say(f"{needed / 1e9:.1f} GB of planes after {time.monotonic() - began:.0f} s")
         training = _Run(trainer, loaded, work, Path(out), say)
-        if where.type != "cpu":
+        if where.type != "cpu" if compiled is None else compiled:
             task.compile(next(training.batches.run(trainer.position.step)), say)
         trainer.begun, trainer.minutes = trainer.position.seconds, (end - time.monotonic()) / 60
         if trainer.minutes <= 0:
@@ -239,6 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=BATCH, help=f"crops a step (default {BATCH})")
     parser.add_argument("--turns", type=int, default=TURNS, help=f"symmetries of each picture (default {TURNS})")
     parser.add_argument("--rate", type=float, help="of the optimiser (default: the recipe's, for larger batches)")
+    parser.add_argument("--eager", dest="compiled", action="store_false", default=None, help="compile nothing")
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress belongs on the terminal

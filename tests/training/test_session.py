@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -218,6 +219,23 @@ def test_init_begins_from_weights_and_their_mean(carried: Path, trained: Path, t
     networks = [checkpoint.load_network(folder)[0] for folder in (tmp_path / "out", trained)]
     for one, two in zip(*(network.parameters() for network in networks), strict=True):
         assert torch.equal(one, two)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_network_is_compiled_if_it_is_wanted(
+    carried: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, compiled: bool
+) -> None:
+    asked: list[object] = []
+
+    def compiler(function: Any) -> Any:
+        asked.append(function)
+        return partial(function)
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    said = go(carried, tmp_path / "out", compiled=compiled, minutes=MINUTES / 2)
+    assert len(asked) == compiled
+    assert any("M pixels a second forward and backward compiled" in line for line in said) == compiled
 
 
 def without_what_is_not_there(script: str) -> subprocess.CompletedProcess[str]:
