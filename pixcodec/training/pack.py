@@ -56,12 +56,7 @@ def crops(picture: Picture) -> list[Crop]:
     Raises:
         TrainingError: the file is no picture that can be read.
     """
-    try:
-        with Image.open(picture.path) as image:
-            width, height = (max(size // picture.scale, 1) for size in image.size)
-    except (OSError, ValueError, Image.DecompressionBombError) as problem:
-        raise TrainingError(f"{picture.path} must be a picture, found {problem}; remove or replace it") from None
-    rows, columns = (np.linspace(0, size, -(-size // SIDE) + 1).astype(int).tolist() for size in (height, width))
+    rows, columns = (np.linspace(0, side, -(-side // SIDE) + 1).astype(int).tolist() for side in sources.size(picture))
     return [
         Crop(picture, slice(top, bottom), slice(left, right), len(rows) == len(columns) == 2)
         for top, bottom in pairwise(rows)

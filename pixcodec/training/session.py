@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
 
 from pixcodec.errors import PixcodecError, TrainingError
 from pixcodec.training import checkpoint, data, loop, resident, sources, tasks
@@ -122,8 +121,8 @@ def _bytes(wanted: Sequence[data.Version], values: int) -> int:
     """What the planes of versions take where each pixel has so many values of one byte."""
     total = 0
     for version in wanted:
-        with Image.open(version.picture.path) as image:
-            total += min(image.width * image.height, version.pixels or data.VALIDATION_WINDOW * image.width) * values
+        height, width = sources.size(version.picture)
+        total += min(height * width, version.pixels or height * width) * values
     return total
 
 

@@ -96,6 +96,16 @@ def _plain(folder: Path) -> list[Picture]:
     return pictures
 
 
+def size(picture: Picture) -> tuple[int, int]:
+    """Height and width of a picture after it is reduced, from its file's header; errors as of `read`."""
+    try:
+        with Image.open(picture.path) as opened:
+            width, height = (max(side // picture.scale, 1) for side in opened.size)
+    except (OSError, ValueError, Image.DecompressionBombError) as problem:
+        raise TrainingError(f"{picture.path} must be a picture, found {problem}; remove or replace it") from None
+    return height, width
+
+
 def read(picture: Picture, channels: int) -> np.ndarray:
     """Planes uint8[H, W, channels], reduced by the picture's scale.
 

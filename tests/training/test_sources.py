@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pixcodec.errors import TrainingError
-from pixcodec.training.sources import Picture, find, read
+from pixcodec.training.sources import Picture, find, read, size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,3 +140,15 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path, damage: str) -> 
     with pytest.raises(TrainingError, match=r"a\.png must be a picture") as caught:
         read(picture(path), 3)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 9])
+def test_a_size_is_that_of_what_is_read(tmp_path: Path, scale: int) -> None:
+    picture = Picture(save(tmp_path / "a.png", (11, 8)), "a", "lights", "deb", validates=False, scale=scale)
+    assert size(picture) == read(picture, 3).shape[:2]
+
+
+def test_a_size_of_no_picture_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(TrainingError, match=r"a\.png must be a picture"):
+        size(Picture(tmp_path / "a.png", "a", "lights", "deb", validates=False, scale=1))
