@@ -1,9 +1,10 @@
 """Pictures that were JPEGs, found in their pixels: python benchmarks/jpeg.py --photos-list FILE --photos DIR.
 
 Each photograph is written as a JPEG by Pillow (optimised Huffman tables) at every quality and sampling, decoded, every
-other one cropped at random, and looked through for a JPEG; the record of a file is written, read, rendered, compared.
-Prints and writes how many blocks of 8x8 pixels came back exactly, how many pixels are exceptions, bytes against those
-of the JPEG (of the whole picture, also where it is cropped), and seconds of processor time.
+other one cropped at random at all sides, and encoded as any picture is (`--origin auto`).  The file is decoded and
+compared.  Prints and writes how many blocks of 8x8 pixels came back exactly, how many pixels are exceptions, bytes
+against those of the JPEG (times the share of its pixels that are left, where it is cropped), seconds of the processor
+each way; and, of every so many pictures, bytes of the same pixels by PNG, WebP and JPEG XL, decoded and compared.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import other_codecs
 import pictures
 from PIL import Image
 
@@ -25,12 +27,18 @@ from pixcodec.origins.exceptions import Exceptions
 from pixcodec.origins.jpeg import Jpeg
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
 SAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}  # and Pillow's numbers of them
 MOST_CUT = 16  # pixels that a crop takes from each side, fewer than so many
+# What is asked for: of which qualities, whether cropped; of the JPEG's bytes the most that may be, and the aim.
+TARGETS = (
+    ("whole, up to quality 95", range(1, 96), False, 0.88, 0.78),
+    ("whole, quality 98", range(98, 99), False, 0.95, 0.85),
+    ("cropped", range(1, 101), True, 1.00, 0.85),
+)
 
 
 def through_jpeg(planes: NDArray[np.uint8], quality: int, sampling: str) -> tuple[NDArray[np.uint8], int]:
@@ -47,64 +55,85 @@ def crop(planes: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.u
     return np.ascontiguousarray(planes[top : planes.shape[0] - bottom, left : planes.shape[1] - right])
 
 
-def container_bytes() -> int:
-    """Return what a file of a picture without groups has besides its record."""
-    data = codec.encode(np.zeros((16, 16, 3), np.uint8), "RGB", origin="constant").data
-    return len(data) - len(container.read_header(data).record)
-
-
-def no_cost(_planes: NDArray[np.uint8], _known: NDArray[np.uint8]) -> int:
-    """Return bytes of planes that nobody asks for when one origin is chosen."""
-    raise AssertionError
-
-
 def no_groups(_leaf: origins.Leaf, _known: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return planes that a JPEG's record does not need."""
     raise AssertionError
 
 
-def measure(planes: NDArray[np.uint8], more: int) -> dict[str, Any]:
-    """Recover, write, read, render, compare: figures of a picture uint8[H, W, 3], with `more` bytes of a container."""
+def measure(planes: NDArray[np.uint8], mode: str = "RGB", origin: str = origins.AUTO) -> dict[str, Any]:
+    """Encode, decode, compare: figures of a picture uint8[H, W, C]; `origin` is what is looked for."""
     began = time.process_time()
-    tree = origins.find(planes, 256, b"", Jpeg.name, no_cost)
-    record: dict[str, Any] = {"found": isinstance(tree, origins.Node), "seconds": time.process_time() - began}
-    if isinstance(tree, origins.Leaf):
-        return record
-    data = origins.write(tree, "RGB", (b"", b""), iter(()))
-    _, again = origins.read(data, "RGB", planes.shape, 256)
-    if not np.array_equal(origins.render(again, no_groups, planes.shape), planes):
+    data = codec.encode(planes, mode, origin=origin).data
+    encoded = time.process_time()
+    decoded = codec.decode(data).planes
+    seconds = {"seconds": encoded - began, "decode_seconds": time.process_time() - encoded}
+    if not np.array_equal(decoded, planes):
         sys.exit("other pixels came back")
-    jpeg = tree.groups[0] if isinstance(tree.origin, Exceptions) else tree
+    record = {"found": False, "bytes": len(data), "pixels": planes[:, :, 0].size, **seconds}
+    header = container.read_header(data)
+    if not header.has_origin:
+        return record
+    _, tree = codec.read_record(header)
+    jpeg = tree.groups[0] if isinstance(tree, origins.Node) and isinstance(tree.origin, Exceptions) else tree
+    if not isinstance(jpeg, origins.Node) or not isinstance(jpeg.origin, Jpeg):
+        return record | {"words": origins.words(tree)}
     wrong = (origins.render(jpeg, no_groups, planes.shape) != planes).any(axis=2)
     padded = np.pad(wrong, [(0, -side % 8) for side in wrong.shape])
     blocks = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8).any(axis=(1, 3))
-    figures = {"exceptions": int(wrong.sum()), "pixels": wrong.size, "exact_blocks": 1 - float(blocks.mean())}
-    return record | figures | {"bytes": len(data) + more, "words": origins.words(tree)}
+    figures = {"found": True, "exceptions": int(wrong.sum()), "exact_blocks": 1 - float(blocks.mean())}
+    return record | figures | {"words": origins.words(tree)}
 
 
-def table(records: Sequence[dict[str, Any]]) -> list[str]:
-    """Return lines of sums by quality, sampling and whether cropped."""
-    lines = [f"quality {'':16}{'pictures':>9}{'exact blocks':>14}{'exceptions':>12}{'of the JPEG':>13}{'seconds':>9}"]
+def of_the_jpeg(records: Sequence[dict[str, Any]]) -> float:
+    """Return the bytes of files as a share of those of their JPEGs, of these times what is left of their pixels."""
+    return sum(each["bytes"] for each in records) / sum(each["jpeg_bytes"] * each["kept"] for each in records)
+
+
+def table(records: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield lines of sums by quality, sampling and whether cropped."""
+    yield (
+        f"quality {'':16}{'pictures':>9}{'exact blocks':>14}{'exceptions':>12}{'of the JPEG':>13}"
+        f"{'encode':>9}{'decode':>9} seconds"
+    )
     groups = sorted({(each["quality"], each["sampling"], each["cropped"]) for each in records})
     for quality, sampling, cropped in groups:
-        own = [
-            each
-            for each in records
-            if (each["quality"], each["sampling"], each["cropped"]) == (quality, sampling, cropped)
-        ]
+        own = [each for each in records if (each["quality"], each["sampling"]) == (quality, sampling)]
+        own = [each for each in own if each["cropped"] == cropped]
         good = [each for each in own if each["found"]]
         line = f"{quality:<8}{sampling:7}{'cropped' if cropped else 'whole':9}{len(good):4} of {len(own):2}"
         if good:
             exact = statistics.mean(each["exact_blocks"] for each in good)
             missed = sum(each["exceptions"] for each in good) / sum(each["pixels"] for each in good)
-            share = sum(each["bytes"] for each in good) / sum(each["jpeg_bytes"] for each in good)
-            line += f"{exact:13.2%}{missed:12.3%}{share:13.3f}"
-        lines.append(line + f"{statistics.mean(each['seconds'] for each in own):9.2f}")
-    return lines
+            line += f"{exact:13.2%}{missed:12.3%}"
+        else:
+            line += f"{'':25}"
+        times = (statistics.mean(each[name] for each in own) for name in ("seconds", "decode_seconds"))
+        yield line + f"{of_the_jpeg(own):13.3f}" + "".join(f"{each:9.2f}" for each in times)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the benchmark; return the exit code."""
+def goals(records: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, float, float, float]]:
+    """Yield of each target and sampling their names, the share of the JPEG's bytes, the most asked for, the aim."""
+    for name, qualities, cropped, most, aim in TARGETS:
+        for sampling in SAMPLINGS:
+            own = [each for each in records if (each["cropped"], each["sampling"]) == (cropped, sampling)]
+            own = [each for each in own if each["quality"] in qualities]
+            if own:
+                yield name, sampling, of_the_jpeg(own), most, aim
+
+
+def beside(records: Sequence[dict[str, Any]]) -> Iterator[tuple[int, int, dict[str, int]]]:
+    """Yield quality, pictures, and bytes by codec of those that other codecs were tried on."""
+    tried = [each for each in records if "others" in each]
+    for quality in sorted({each["quality"] for each in tried}):
+        own = [each for each in tried if each["quality"] == quality]
+        kept = round(sum(each["jpeg_bytes"] * each["kept"] for each in own))
+        sizes = {"JPEG": kept, "pixcodec": sum(each["bytes"] for each in own)}
+        sizes |= {name: sum(each["others"][name] for each in own) for name in own[0]["others"]}
+        yield quality, len(own), sizes
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options, and whatever pictures they name as `samples`."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n", maxsplit=1)[0])
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
     parser.add_argument(
@@ -115,34 +144,57 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--sources", nargs="+", default=["cid22", "gb82"], help="of the list (default: those without loss)"
     )
-    parser.add_argument("--qualities", type=int, nargs="+", default=[50, 75, 85, 90, 95, 98])
+    parser.add_argument("--qualities", type=int, nargs="+", default=[50, 60, 70, 75, 80, 85, 90, 92, 95, 98])
+    parser.add_argument(
+        "--others", type=int, default=9, metavar="N", help="the other codecs on every N-th picture (default 9), 0: none"
+    )
     parser.add_argument("--name", default="jpeg", help="of the result's file")
     parser.add_argument(
         "--results", type=Path, default=pictures.RESULTS, metavar="DIR", help="default: benchmarks/results"
     )
     options = parser.parse_args(arguments)
-    about = pictures.circumstances("jpeg.py", arguments)
-    print(about["command"], about["machine"], about["versions"], sep="\n")
-    samples = list(pictures.from_paths(options.files))
+    options.samples = list(pictures.from_paths(options.files))
     if options.photos_list and options.photos:
         listed = pictures.from_list(options.photos_list, options.split, options.photos)
-        samples += [each for each in listed if each.source in options.sources]
-    if not samples:
+        options.samples += [each for each in listed if each.source in options.sources]
+    if not options.samples:
         parser.error("expected files, or a list and where its photographs lie")
-    records, more = [], container_bytes()
-    for place, sample in enumerate(samples):
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the benchmark; return the exit code."""
+    began, options = time.perf_counter(), parse(arguments)
+    about = pictures.circumstances("jpeg.py", arguments)
+    codecs, left_out = other_codecs.available()
+    print(about["command"], about["machine"], about["versions"], *left_out, sep="\n")
+    # Compiled code is loaded, or made, before a clock runs.
+    measure(through_jpeg(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), 50, "4:2:0")[0])
+    records: list[dict[str, Any]] = []
+    for place, sample in enumerate(options.samples):
         planes, _ = sample.load()
         random = np.random.default_rng(place)
         for number, (quality, sampling) in enumerate((q, s) for q in options.qualities for s in SAMPLINGS):
-            decoded, size = through_jpeg(planes, quality, sampling)
+            whole, size = through_jpeg(planes, quality, sampling)
+            # By turns, so that each quality and sampling is cropped of every other photograph.
             cropped = (place + number) % 2 == 1
-            measured = measure(crop(decoded, random) if cropped else decoded, more)
+            pixels = crop(whole, random) if cropped else whole
             about_it = {"name": sample.name, "source": sample.source, "quality": quality, "sampling": sampling}
-            records.append(about_it | {"cropped": cropped, "jpeg_bytes": size} | measured)
+            about_it |= {"cropped": cropped, "jpeg_bytes": size, "kept": pixels.size / whole.size}
+            records.append(about_it | measure(pixels))
+            if options.others and (place + number) % options.others == 0:
+                records[-1]["others"] = {each.name: each.measure(pixels, "RGB").bytes for each in codecs}
         print(f"{sample.name}: {sum(each['found'] for each in records)} of {len(records)} so far", flush=True)
     print("", *table(records), sep="\n")
-    target = pictures.save({"benchmark": "jpeg", **about, "pictures": records}, options.results, options.name)
-    print(f"\nresults: {target}")
+    print("\nbytes of the JPEG:")
+    for name, sampling, share, most, aim in goals(records):
+        print(f"{name:24}{sampling:7}{share:8.3f}, asked for {most:.2f}, aim {aim:.2f}")
+    for quality, count, sizes in beside(records):
+        print(f"quality {quality}, {count} pictures: {', '.join(f'{codec} {size:,}' for codec, size in sizes.items())}")
+    minutes = (time.perf_counter() - began) / 60
+    result = {"benchmark": "jpeg", **about, "minutes": minutes, "others_left_out": left_out, "pictures": records}
+    target = pictures.save(result, options.results, options.name)
+    print(f"\n{minutes:.1f} minutes; results: {target}")
     return 0
 
 

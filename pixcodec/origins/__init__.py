@@ -69,8 +69,10 @@ def find(planes: Planes, levels: int, palette: bytes, choice: str, cost: Cost, j
             ranks, (indices,) = ordered
             return Node(ranks, (Leaf(indices.shape, levels, indices),))
     read = Jpeg.of_file(jpeg, planes.shape) if jpeg and Jpeg in kinds else None
-    if read and (node := _node(*read, planes, levels, [], cost, forced=choice != AUTO)):
-        return node
+    if read:
+        if node := _node(*read, planes, levels, [], cost, forced=choice != AUTO):
+            return node
+        kinds.remove(Jpeg)  # the pixels say nothing that the file did not
     return _find(planes, levels, kinds, cost, forced=choice != AUTO)
 
 

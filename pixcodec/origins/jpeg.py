@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +39,7 @@ class Jpeg(Origin):
         tables: uint16[64] of each component.
         payload: of `coefficients`.
         pixels: of the picture.
+        components: what the payload holds, where that is known.
     """
 
     number, name = 10, "jpeg"
@@ -49,6 +50,7 @@ class Jpeg(Origin):
     tables: list[NDArray[np.uint16]]
     payload: bytes
     pixels: int
+    components: list[NDArray[np.int16]] | None = field(default=None, compare=False, repr=False)
 
     @property
     def unsure(self) -> bool:  # type: ignore[override]
@@ -61,8 +63,7 @@ class Jpeg(Origin):
         source = jpeg_recovery.recover(planes) if planes.shape[2] in {1, 3} else None
         if source is None:
             return None
-        payload = coefficients.encode(source.components, source.tables)
-        return cls(source.factors, source.cut, source.tables, payload, planes.shape[0] * planes.shape[1]), []
+        return cls.of_source(source, planes.shape), []
 
     @classmethod
     def of_file(cls, data: bytes, shape: Shape) -> tuple[Jpeg, list[Planes]] | None:
@@ -73,16 +74,24 @@ class Jpeg(Origin):
         factors, blocks = tuple(file.factors), [each.shape[:2] for each in file.components]
         if factors not in LAYOUTS or blocks != jpeg_decoder.shapes(factors, *shape[:2]):
             return None
+        source = jpeg_decoder.Source(factors, (0, 0, 0, 0), file.tables, file.components)
         try:
-            payload = coefficients.encode(file.components, file.tables)
+            return cls.of_source(source, shape), []
         except ValueError:  # steps or levels that no encoder writes
             return None
-        return cls(factors, (0, 0, 0, 0), file.tables, payload, shape[0] * shape[1]), []
+
+    @classmethod
+    def of_source(cls, source: jpeg_decoder.Source, shape: Shape) -> Jpeg:
+        """The origin of a picture of this shape; `ValueError` for coefficients that the coder has no place for."""
+        payload = coefficients.encode(source.components, source.tables)
+        return cls(source.factors, source.cut, source.tables, payload, shape[0] * shape[1], source.components)
 
     def render(self, groups: Sequence[Planes], shape: Shape) -> Planes:  # noqa: ARG002
         """See `Origin`; `DamagedTileError` for a payload that holds no coefficients."""
-        shapes = jpeg_decoder.shapes(self.factors, *jpeg_decoder.size(shape, self.cut))
-        components = coefficients.decode(self.payload, shapes, self.tables)
+        components = self.components
+        if components is None:
+            shapes = jpeg_decoder.shapes(self.factors, *jpeg_decoder.size(shape, self.cut))
+            components = coefficients.decode(self.payload, shapes, self.tables)
         return jpeg_decoder.Source(self.factors, self.cut, self.tables, components).render(shape)
 
     def shapes(self, shape: Shape) -> list[Shape]:  # noqa: ARG002

@@ -42,6 +42,7 @@ def _inverse_table(table: NDArray[np.int64]) -> NDArray[np.int64]:
     return out
 
 
+_STANDARD = np.array([[standard(each, n) for each in _QUALITIES] for n in range(3)], np.int64)  # [3, 100, 64]
 _RED, _BLUE = _inverse_table(jpeg_decoder.RED_OF_CR), _inverse_table(jpeg_decoder.BLUE_OF_CB)
 
 
@@ -137,7 +138,7 @@ def tables(
         (likely,) = _likelihoods(coefficients[None], 255, down, across)
     # Where nothing is above the noise any step will do; a large one makes levels of 0.
     blind = (likely + np.arange(255, dtype=np.float32) * np.float32(1e-4)).argmax(axis=1) + 1
-    totals = [float(likely[np.arange(64), standard(each, component).astype(int) - 1].sum()) for each in _QUALITIES]
+    totals = likely[np.arange(64), _STANDARD[component] - 1].sum(axis=1)
     tried = [_QUALITIES[int(n)] for n in np.argsort(totals)[: -_TRIED - 1 : -1]]
     close = _CLOSE if down == across == 1 else _COARSE_CLOSE
     prices = {each: price(samples, standard(each, component), close) for each in [*([named] if named else []), *tried]}

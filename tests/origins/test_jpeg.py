@@ -189,3 +189,14 @@ def test_a_few_bytes_cannot_ask_for_the_memory_of_a_huge_picture() -> None:
     origin = Jpeg.read(Reader(record, ContainerError, "it"), (1 << 14, 1 << 14, 1))
     with pytest.raises(DamagedTileError, match="cannot hold"):
         origin.render([], (1 << 14, 1 << 14, 1))
+
+
+def test_a_file_that_is_not_worth_it_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def recover(_: np.ndarray) -> None:
+        raise AssertionError
+
+    data, pixels = saved(texture(64, 80, 3), 100)
+    monkeypatch.setattr(Jpeg, "recover", recover)
+    found = origins.find(pixels, 256, b"", "auto", lambda planes: planes.size, jpeg=data)
+    assert isinstance(found.origin, Jpeg)
+    assert isinstance(origins.find(pixels, 256, b"", "auto", lambda _: 0, jpeg=data), origins.Leaf)
