@@ -23,8 +23,9 @@ import pictures
 from PIL import Image
 
 from pixcodec import codec, container, origins
+from pixcodec.origins import tree as trees
 from pixcodec.origins.exceptions import Exceptions
-from pixcodec.origins.jpeg import Jpeg
+from pixcodec.origins.jpeg import Jpeg, JpegPart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,11 +56,6 @@ def crop(planes: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.u
     return np.ascontiguousarray(planes[top : planes.shape[0] - bottom, left : planes.shape[1] - right])
 
 
-def no_groups(_leaf: origins.Leaf, _known: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return planes that a JPEG's record does not need."""
-    raise AssertionError
-
-
 def measure(planes: NDArray[np.uint8], mode: str = "RGB", origin: str = origins.AUTO) -> dict[str, Any]:
     """Encode, decode, compare: figures of a picture uint8[H, W, C]; `origin` is what is looked for."""
     began = time.process_time()
@@ -69,19 +65,23 @@ def measure(planes: NDArray[np.uint8], mode: str = "RGB", origin: str = origins.
     seconds = {"seconds": encoded - began, "decode_seconds": time.process_time() - encoded}
     if not np.array_equal(decoded, planes):
         sys.exit("other pixels came back")
-    record = {"found": False, "bytes": len(data), "pixels": planes[:, :, 0].size, **seconds}
+    record: dict[str, Any] = {"found": False, "bytes": len(data), "pixels": planes[:, :, 0].size, **seconds}
     header = container.read_header(data)
     if not header.has_origin:
         return record
     _, tree = codec.read_record(header)
-    jpeg = tree.groups[0] if isinstance(tree, origins.Node) and isinstance(tree.origin, Exceptions) else tree
-    if not isinstance(jpeg, origins.Node) or not isinstance(jpeg.origin, Jpeg):
-        return record | {"words": origins.words(tree)}
-    wrong = (origins.render(jpeg, no_groups, planes.shape) != planes).any(axis=2)
+    record["words"] = origins.words(tree)
+    nodes = [tree, tree.groups[0]] if isinstance(tree, origins.Node) and isinstance(tree.origin, Exceptions) else [tree]
+    if not isinstance(nodes[-1], origins.Node) or not isinstance(nodes[-1].origin, (Jpeg, JpegPart)):
+        return record
+    jpeg = nodes[-1].origin
+    # Of a JPEG in part what is not the JPEG's is wrong here.
+    blank = [np.zeros(shape, np.uint8) for shape in jpeg.shapes(planes.shape)]
+    wrong = (jpeg.render(blank, planes.shape) != planes).any(axis=2)
     padded = np.pad(wrong, [(0, -side % 8) for side in wrong.shape])
     blocks = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8).any(axis=(1, 3))
-    figures = {"found": True, "exceptions": int(wrong.sum()), "exact_blocks": 1 - float(blocks.mean())}
-    return record | figures | {"words": origins.words(tree)}
+    exceptions = sum(len(each.rows) for each in trees.nodes(tree) if isinstance(each, Exceptions))
+    return record | {"found": True, "exceptions": exceptions, "exact_blocks": 1 - float(blocks.mean())}
 
 
 def of_the_jpeg(records: Sequence[dict[str, Any]]) -> float:
@@ -185,15 +185,15 @@ def main(arguments: Sequence[str]) -> int:
             if options.others and (place + number) % options.others == 0:
                 records[-1]["others"] = {each.name: each.measure(pixels, "RGB").bytes for each in codecs}
         print(f"{sample.name}: {sum(each['found'] for each in records)} of {len(records)} so far", flush=True)
+        minutes = (time.perf_counter() - began) / 60
+        result = {"benchmark": "jpeg", **about, "minutes": minutes, "others_left_out": left_out, "pictures": records}
+        target = pictures.save(result, options.results, options.name)  # what there is, if a long run is cut short
     print("", *table(records), sep="\n")
     print("\nbytes of the JPEG:")
     for name, sampling, share, most, aim in goals(records):
         print(f"{name:24}{sampling:7}{share:8.3f}, asked for {most:.2f}, aim {aim:.2f}")
     for quality, count, sizes in beside(records):
         print(f"quality {quality}, {count} pictures: {', '.join(f'{codec} {size:,}' for codec, size in sizes.items())}")
-    minutes = (time.perf_counter() - began) / 60
-    result = {"benchmark": "jpeg", **about, "minutes": minutes, "others_left_out": left_out, "pictures": records}
-    target = pictures.save(result, options.results, options.name)
     print(f"\n{minutes:.1f} minutes; results: {target}")
     return 0
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 ORIGIN = 8
 CHANNELS = [1, 3, 1, 1, 2, 4]  # of modes by number
 PALETTE_MODE, BILEVEL_MODE = 3, 2
-LEAF, OTHER_LEAF, EXCEPTIONS, ALPHA, GRAY, CONSTANT, ENLARGED, RANKS, PALETTE, PHOTO_CD, YCBCR, JPEG = (
-    0, 255, *range(1, 11)
+LEAF, OTHER_LEAF, EXCEPTIONS, ALPHA, GRAY, CONSTANT, ENLARGED, RANKS, PALETTE, PHOTO_CD, YCBCR, JPEG, PART = (
+    0, 255, *range(1, 12)
 )  # fmt: skip
 ONE = 1 << 24
 LAYOUTS = {
@@ -149,7 +149,7 @@ def read(record: bytes, mode: int, shape: Shape) -> tuple[bytes, bytes, Tree]:
     return palette, transparency, tree
 
 
-def _node(data: Bytes, shape: Shape, levels: int) -> Tree:
+def _node(data: Bytes, shape: Shape, levels: int) -> Tree:  # noqa: C901  a case each, as in the format
     (number,), (height, width, channels) = data.take(1), shape
     parameters: Any = None
     shapes: list[Shape] = [shape]
@@ -173,6 +173,12 @@ def _node(data: Bytes, shape: Shape, levels: int) -> Tree:
         parameters, shapes = data.colours(data.number()), [(height, width, 1)]
     elif number == JPEG:
         parameters, shapes = _jpeg_parameters(data, channels), []
+    elif number == PART:
+        box = [data.number() for _ in range(4)]
+        inner = _jpeg_parameters(data, channels)
+        parameters = box, inner, rest(shape, box, inner[1][:2], data.table(data.number(), 1)[:, 0])
+        rows, columns = (np.flatnonzero(parameters[2].any(axis=k)) for k in (1, 0))
+        shapes = [(int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1, channels)]
     else:
         conversion, place = data.take(2)
         factors, phases, replicated = layouts(number)[place]
@@ -191,6 +197,24 @@ def _jpeg_parameters(data: Bytes, channels: int) -> tuple[Any, ...]:
         (quality,) = data.take(1)
         tables.append(standard(quality, component) if quality else data.table(64, 1)[:, 0].astype(np.uint16))
     return FACTORS[layout], cut, tables, data.take(data.number())
+
+
+def rest(shape: Shape, box: list[int], cut: list[int], runs: np.ndarray) -> np.ndarray:
+    """Which pixels bool[H, W] are not those of the JPEG in a box."""
+    top, left, height, width = box
+    across = -(-(cut[1] + width) // 8)
+    cells = [bool(n % 2) for n, run in enumerate(runs) for _ in range(run)]
+    assert len(cells) == across * -(-(cut[0] + height) // 8)
+    return np.array(
+        [
+            [
+                not (0 <= y - top < height and 0 <= x - left < width)
+                or cells[(cut[0] + y - top) // 8 * across + (cut[1] + x - left) // 8]
+                for x in range(shape[1])
+            ]
+            for y in range(shape[0])
+        ]
+    )
 
 
 def layouts(number: int) -> list[tuple[tuple[int, int], tuple[int, int], bool]]:
@@ -233,8 +257,28 @@ def render(tree: Tree, code: Code, known: np.ndarray | None = None) -> np.ndarra
         return np.pad(tree.parameters, ((0, 256 - len(tree.parameters)), (0, 0)))[groups[0][:, :, 0]]
     if tree.number == JPEG:
         return jpeg(tree.shape, *tree.parameters)
+    if tree.number == PART:
+        (top, left, *inside), parameters, others = tree.parameters
+        planes = np.zeros(tree.shape, np.uint8)
+        planes[top : top + inside[0], left : left + inside[1]] = jpeg((*inside, channels), *parameters)
+        rows, columns = (np.flatnonzero(others.any(axis=k))[0] for k in (1, 0))
+        for y, x in np.argwhere(others):
+            planes[y, x] = groups[0][y - rows, x - columns]
+        return planes
     conversion, *layout = tree.parameters
     return luma_chroma(tree.number, conversion, layout, groups)
+
+
+def in_turn(coded: Sequence[np.ndarray]) -> Callable[..., np.ndarray]:
+    """What `render` asks of leaves: their planes, one after the other; what is known of them must be of their size."""
+    left = iter(coded)
+
+    def code(leaf: Any, known: np.ndarray) -> np.ndarray:
+        planes = next(left)
+        assert known.shape[:2] == planes.shape[:2] == leaf.shape[:2]
+        return planes
+
+    return code
 
 
 def known_of(tree: Tree, groups: list[np.ndarray]) -> np.ndarray | None:

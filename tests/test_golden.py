@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,9 +19,6 @@ from pixcodec import archive, archive_codec, cli, codec, container, errors, imag
 from pixcodec.exact.network import Network
 from pixcodec.exact.program import Program
 from pixcodec.origins import tree as trees
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 GOLDEN = Path(__file__).parent / "golden"
 ERRORS = Path(__file__).parent / "golden_errors"
@@ -251,18 +247,12 @@ def leaf_planes(file: reference_origins.File) -> list[np.ndarray]:
     return coded
 
 
-def in_turn(coded: list[np.ndarray]) -> Callable[..., np.ndarray]:
-    """A leaf's planes, one after the other."""
-    left = iter(coded)
-    return lambda *_: next(left)
-
-
 @pytest.mark.parametrize("path", ORIGIN_FILES, ids=lambda path: path.stem)
 def test_the_reference_renders_a_golden_file_with_a_record_and_writes_its_payload(path: Path) -> None:
     data, picture = path.read_bytes(), image.read(path.with_suffix(".png"))
     file = reference_origins.parse(data)
     coded = leaf_planes(file)
-    np.testing.assert_array_equal(reference_origins.render(file.tree, in_turn(coded)), picture.planes)
+    np.testing.assert_array_equal(reference_origins.render(file.tree, reference_origins.in_turn(coded)), picture.planes)
     assert reference_origins.is_of(file, picture.planes)
     assert container.Colours(file.palette, file.transparency) == picture.colours
     assert reference_origins.payload(file, coded, models.load_by_id) == file.payload

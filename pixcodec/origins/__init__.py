@@ -17,7 +17,7 @@ from pixcodec.origins.constant import Constant
 from pixcodec.origins.enlarged import Enlarged
 from pixcodec.origins.exceptions import Exceptions
 from pixcodec.origins.gray import Gray
-from pixcodec.origins.jpeg import Jpeg
+from pixcodec.origins.jpeg import Jpeg, JpegPart
 from pixcodec.origins.palette import Palette, by_luminance
 from pixcodec.origins.photo_cd import PhotoCD
 from pixcodec.origins.ranks import Ranks
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # In the order in which they are looked for: the first that is found is taken, unless it is unsure.
 ORIGINS: tuple[type[Origin], ...] = (Constant, Gray, Enlarged, Jpeg, Palette, PhotoCD, YCbCr, Ranks)
-_KNOWN: tuple[type[Origin], ...] = (Exceptions, Alpha, *ORIGINS)
+_KNOWN: tuple[type[Origin], ...] = (Exceptions, Alpha, JpegPart, *ORIGINS)
 NUMBERS = {each.number: each for each in _KNOWN}
 AUTO, NONE = "auto", "none"
 NAMES = (AUTO, NONE, *(each.name for each in ORIGINS))
@@ -76,7 +76,15 @@ def find(planes: Planes, levels: int, palette: bytes, choice: str, cost: Cost, j
     return _find(planes, levels, kinds, cost, forced=choice != AUTO)
 
 
-def _find(planes: Planes, levels: int, kinds: Sequence[type[Origin]], cost: Cost, *, forced: bool) -> Node | Leaf:
+def _find(
+    planes: Planes,
+    levels: int,
+    kinds: Sequence[type[Origin]],
+    cost: Cost,
+    *,
+    forced: bool,
+    depth: int = trees.MAX_DEPTH // 4,
+) -> Node | Leaf:
     if (split := Alpha.recover(planes)) is not None:
         alpha, groups = split
         return Node(alpha, tuple(_find(group, levels, kinds, cost, forced=forced) for group in groups))
@@ -86,9 +94,9 @@ def _find(planes: Planes, levels: int, kinds: Sequence[type[Origin]], cost: Cost
         found = kind.recover(planes)
         if found is None:
             continue
-        # What has been undone is not looked for again, but for an enlargement by more than one can say.
-        again = kinds if kind is Enlarged else [each for each in kinds if each is not kind]
-        if node := _node(*found, planes, levels, again, cost, forced=forced):
+        # What has been undone is not looked for again, but where a part of the picture was.
+        again = kinds if found[0].again and depth else [each for each in kinds if each is not kind]
+        if node := _node(*found, planes, levels, again, cost, forced=forced, depth=depth - 1):
             return node
     return Leaf(planes.shape, levels, planes)
 
@@ -102,6 +110,7 @@ def _node(
     cost: Cost,
     *,
     forced: bool,
+    depth: int = 0,
 ) -> Node | None:
     """The node of what was found, with exceptions where it is not quite right.
 
@@ -115,22 +124,23 @@ def _node(
         exceptions = Exceptions.between(planes, rendered, origin.missed)
         if exceptions is None or not np.array_equal(exceptions.render([rendered], planes.shape), planes):
             return None
-    node = Node(origin, tuple(_find(group, own, kinds, cost, forced=False) for group in groups))
+    node = Node(origin, tuple(_find(group, own, kinds, cost, forced=False, depth=depth) for group in groups))
     return node if exceptions is None else Node(exceptions, (node,))
 
 
 def _is_worth(planes: Planes, origin: Origin, groups: Sequence[Planes], cost: Cost) -> bool:
-    """Whether the groups need clearly fewer bytes than the picture, by coding the middle of it both ways."""
-    middle = _middle(planes.shape)
-    scale = planes.size / planes[middle].size
-    without = scale * cost(planes[middle], planes[middle][:, :, :0])
-    knows = [origin.known(groups[:number], planes.shape)[middle] for number in range(len(groups))]
-    coded = sum(cost(group[middle], known) for group, known in zip(groups, knows, strict=True))
-    needed = len(origin.pack()) + scale * coded
-    return needed < WORTH * without - WORTH_BYTES
+    """Whether the groups need clearly fewer bytes than the picture, by coding the middle of each."""
+
+    def estimate(part: Planes, known: Planes) -> float:
+        middle = _middle(part.shape)
+        return part.size / part[middle].size * cost(part[middle], known[middle])
+
+    knows = [origin.known(groups[:number], planes.shape) for number in range(len(groups))]
+    needed = len(origin.pack()) + sum(map(estimate, groups, knows))
+    return needed < WORTH * estimate(planes, planes[:, :, :0]) - WORTH_BYTES
 
 
-def _middle(shape: Shape) -> tuple[slice, slice]:
+def _middle(shape: tuple[int, ...]) -> tuple[slice, slice]:
     height, width = (
         slice((side - min(side, TRIAL_SIDE)) // 2, (side + min(side, TRIAL_SIDE)) // 2) for side in shape[:2]
     )

@@ -29,6 +29,7 @@ class Origin(ABC):
         name: for people, and of the option ``--origin``.
         bilevel: whether groups of a bilevel picture are bilevel again.
         unsure: whether it is not smaller by its nature, so that its groups must be coded to know; those have its size.
+        again: whether its groups may have the same origin again.
         missed: of the pixels, how many a rendering may miss: one that misses more explains nothing.
     """
 
@@ -36,6 +37,7 @@ class Origin(ABC):
     name: ClassVar[str]
     bilevel: ClassVar[bool] = False
     unsure: ClassVar[bool] = False
+    again: ClassVar[bool] = False
     missed: ClassVar[float] = 1 / 32
 
     @classmethod

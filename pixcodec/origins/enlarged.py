@@ -33,6 +33,7 @@ class Enlarged(Origin):
     """
 
     number, name, bilevel = 5, "enlarged", True
+    again = True  # by more than one can say
 
     factors: tuple[int, int]
     phases: tuple[int, int]

@@ -14,7 +14,7 @@ Floats only say where to look; what is found is rendered by `jpeg_decoder`, and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,14 +27,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pixcodec.origins.jpeg_decoder import Cut, Factors, Source
+    from pixcodec.origins.jpeg_tables import Box
 
 _ROUNDS, _TURNS = 30, 3  # of projections, and of all ways for coarse chroma, at most
 _BUDGET, _COARSE_BUDGET = 20000, 2000  # subsets of doubtful levels that are tried for a block
-_PROBE, _EDGE, _MOST_MISSED = (
-    256,
-    16,
-    1 / 8,
-)  # side of what is searched first, what of it is not judged, what it may miss
+_PROBE, _EDGE, _LEAST_EXACT = 256, 2, 1 / 4  # side of what is searched first, cells at its sides, exact ones at least
+_MOST_WRONG, _LEAST_SIDE = 1 / 64, 32  # pixels beyond which it may be one in part, and that a part has on each side
 _DESCENTS = 30  # sweeps of coordinate descent, at most
 _SCALES = np.array([0.3, 1.0, 0.1, 3.0, 10.0])  # of the variances of what is hidden
 _FINE_NOISE, _COARSE_NOISE, _DC_VARIANCE = 1 / 12, 0.2, 1e5
@@ -44,29 +42,79 @@ _TABLES = np.stack(
 )
 
 
-def recover(planes: NDArray[np.uint8]) -> Source | None:
-    """The JPEG of a picture uint8[H, W, C], rendering it but for a few pixels; None where there is none to be seen."""
+class Found(NamedTuple):
+    """A JPEG, and the part of the picture that it fills, perhaps not all of it."""
+
+    box: Box
+    source: Source
+
+
+def recover(planes: NDArray[np.uint8]) -> Found | None:
+    """The JPEG of a picture uint8[H, W, C], or of a part of it; None where there is none to be seen."""
     grid = jpeg_tables.look(planes)
     if grid is None:
         return None
     known, missing = jpeg_tables.invert(planes)
-    if missing > jpeg_tables.MISSING:
-        return None
+    whole = (0, 0, *planes.shape[:2])
+    source = _recover(planes, known, grid) if missing <= jpeg_tables.MISSING else None
+    found = Found(whole, source) if source else None
+    if planes.shape[2] == 1 or (source and _missed(source, planes) <= _MOST_WRONG):
+        return found
+    # A part may be one: blocks in it with pixels that no JPEG gives say nothing.
+    box = jpeg_tables.box(planes, known, grid)
+    top, left, height, width = box
+    if (box == whole and source) or min(height, width) < _LEAST_SIDE:
+        return found
+    where = np.s_[top : top + height, left : left + width]
+    part, grid = np.ascontiguousarray(planes[where]), ((grid[0] + top) % 8, (grid[1] + left) % 8)
+    own = np.ascontiguousarray(known[(slice(None), *where)])
+    hidden = spread(cells(jpeg_tables.is_missing(part, own), grid) > 0, grid, part.shape)
+    own[:, hidden] = UNKNOWN
+    inner = _recover(part, own, grid, hidden)
+    return Found(box, inner) if inner else found
+
+
+def cells(wrong: NDArray[np.bool_], phase: tuple[int, ...]) -> NDArray[np.int64]:
+    """How many of bool[H, W] are in each cell of 8x8, of which the first ones lack so many rows and columns."""
+    padded = np.pad(wrong, [(cut, -(side + cut) % 8) for side, cut in zip(wrong.shape, phase[:2], strict=True)])
+    rows, columns = (side // 8 for side in padded.shape)
+    return np.asarray(padded.reshape(rows, 8, columns, 8).sum(axis=(1, 3)))
+
+
+def spread(marked: NDArray[np.bool_], phase: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The pixels [H, W] of marked `cells`."""
+    whole = marked.repeat(8, axis=0).repeat(8, axis=1)
+    return whole[phase[0] : phase[0] + shape[0], phase[1] : phase[1] + shape[1]]
+
+
+def _missed(source: Source, planes: NDArray[np.uint8]) -> float:
+    return float((source.render(planes.shape) != planes).any(axis=2).mean())
+
+
+def _recover(
+    planes: NDArray[np.uint8],
+    known: NDArray[np.int16],
+    grid: tuple[int, int],
+    hidden: NDArray[np.bool_] | None = None,
+) -> Source | None:
+    """The JPEG of a picture with this grid, in which it may not be looked at what is hidden; None for a wrong guess."""
     _, named, _ = jpeg_tables.tables(blocks(known[0][-grid[0] % 8 :, -grid[1] % 8 :]), 1, 1, 0)
     factors, phase = GRAY, (0, 0)
     if planes.shape[2] == 3:
-        factors, phase = jpeg_tables.layout(known[1], grid, named)
+        factors, phase = jpeg_tables.layout(known[1:], grid, named)
     top, left = grid[0] + phase[0], grid[1] + phase[1]
     if not _promises(planes, known, factors, (top, left), named):
         return None
-    source = _search(planes, known, factors, (top, left, 0, 0), named)
+    source = _search(planes, known, factors, (top, left, 0, 0), named, hidden)
     # Is an edge that looks wrong where the JPEG goes on? Then its next chroma samples are not those at the edge again.
     (across, down), missed = factors[0], (source.render(planes.shape) != planes).any(axis=2)
+    if hidden is not None:
+        missed &= ~hidden
     below = _goes_on(missed[-1], missed[:-1], top + planes.shape[0], down)
     behind = _goes_on(missed[:, -1], missed[:, :-1], left + planes.shape[1], across)
     if below or behind:
-        other = _search(planes, known, factors, (top, left, below, behind), named)
-        if (other.render(planes.shape) != planes).any(axis=2).sum() < missed.sum():
+        other = _search(planes, known, factors, (top, left, below, behind), named, hidden)
+        if _missed(other, planes) < _missed(source, planes):
             return other
     return source
 
@@ -74,8 +122,8 @@ def recover(planes: NDArray[np.uint8]) -> Source | None:
 def _promises(
     planes: NDArray[np.uint8], known: NDArray[np.int16], factors: Factors, corner: tuple[int, int], named: int | None
 ) -> bool:
-    """Whether few pixels are missed in the middle of a large picture: a long search in vain is not begun."""
-    if planes[:, :, 0].size < 4 * _PROBE**2 or min(planes.shape[:2]) < 2 * _PROBE:
+    """Whether many cells come back in the middle of a large picture: a long search in vain is not begun."""
+    if planes[:, :, 0].size < 4 * _PROBE**2 or 2 * min(planes.shape[:2]) < 3 * _PROBE:
         return True
     starts = [(side - _PROBE) // 2 for side in planes.shape[:2]]
     places = tuple(
@@ -83,8 +131,8 @@ def _promises(
     )
     part = np.ascontiguousarray(planes[places])
     source = _search(part, np.ascontiguousarray(known[(slice(None), *places)]), factors, (0, 0, 0, 0), named)
-    missed = (source.render(part.shape) != part).any(axis=2)[_EDGE:-_EDGE, _EDGE:-_EDGE]
-    return bool(missed.mean() <= _MOST_MISSED)
+    exact = cells((source.render(part.shape) != part).any(axis=2), (0, 0))[_EDGE:-_EDGE, _EDGE:-_EDGE] == 0
+    return bool(exact.mean() >= _LEAST_EXACT)
 
 
 def _goes_on(edge: NDArray[np.bool_], rest: NDArray[np.bool_], end: int, factor: int) -> int:
@@ -98,6 +146,7 @@ def _search(
     factors: Factors,
     cut: Cut,
     named: int | None,
+    hidden: NDArray[np.bool_] | None = None,
 ) -> Source:
     """The likeliest levels of a layout, whether they are right or not."""
     height, width = jpeg_decoder.size(planes.shape, cut)
@@ -115,6 +164,8 @@ def _search(
     if len(components) == 3:
         _, cb, cr = (component.upsampled()[window] for component in components)
         jpeg_kernels.luma_bounds(planes, cb, cr, _TABLES, low[window], high[window])
+    if hidden is not None:
+        low[window][hidden], high[window][hidden] = 0, 255
     components[0].search(low, high)
     tables = [component.table.astype(np.uint16) for component in components]
     return jpeg_decoder.Source(factors, cut, tables, [component.levels for component in components])

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
     from pixcodec.origins.jpeg_decoder import Factors
 
-_WINDOW, _WINDOWS, _LOOK = 15, 256, 64  # pixels on a side, that are looked at, and that the grid is sought in
+Box = tuple[int, int, int, int]  # top, left, height, width of a part of a picture
+
+# Pixels on a side, windows that are looked at, that the grid is sought in, and that it needs at least.
+_WINDOW, _WINDOWS, _LOOK, _LEAST_WINDOWS = 15, 256, 64, 16
+_GRAY, _COLOURED = 128, 0.5  # chroma without colour, and the part of pixels that has another where there is colour
 _STEPS = 12  # of quantisation that the look knows
 _CLEAR = 3.0  # nats a window by which the grid must beat all others
 _QUALITIES, _TRIED = range(100, 0, -1), 3  # of IJG's, and how many of the likeliest are tried
-_ALIKE = 1.05  # of the least price, that the likeliest of IJG's tables may have
+_ALIKE, _NEARLY = 1.05, 0.01  # of the least price, and bits a sample more, that IJG's likeliest tables may have
 _BLOCKS, _KINDS = 1500, 8  # that tables are found from: how many, and of how many values at least
 MISSING = 0.02  # of pixels that nothing clips, that may come from no luma and chroma
 # Samples between what least squares finds and what the coefficients give, at most; bits for each that is farther, and
@@ -79,12 +83,16 @@ def look(planes: NDArray[np.uint8]) -> tuple[int, int] | None:
     inside = np.arange(_WINDOW)
     windows = planes[rows[:, None, None] + inside[:, None], columns[:, None, None] + inside]
     known, missing = invert(np.ascontiguousarray(windows.reshape(-1, _WINDOW, planes.shape[2])))
-    if missing > MISSING:
-        return None
     luma = known[0].reshape(_WINDOWS, _WINDOW, _WINDOW)
-    luma = luma[((luma > 0) & (luma < 255)).all(axis=(1, 2))].astype(np.float32)
+    clear = ((luma > 0) & (luma < 255)).all(axis=(1, 2))
+    if planes.shape[2] == 3:
+        # All grays come from some luma, and the pixels of many drawings are gray.
+        coloured = clear & ((known[1:].reshape(2, _WINDOWS, -1) != _GRAY).any(axis=0).mean(axis=1) > _COLOURED)
+        if missing > MISSING or coloured.sum() >= _LEAST_WINDOWS:
+            clear = coloured
+    luma = luma[clear].astype(np.float32)
     luma = luma[np.argsort(-luma.var(axis=(1, 2)))][:_LOOK]
-    if len(luma) < 16:
+    if len(luma) < _LEAST_WINDOWS:
         return None
     views = np.lib.stride_tricks.sliding_window_view(luma, (8, 8), axis=(1, 2))
     coefficients = (views.transpose(1, 2, 0, 3, 4).reshape(-1, 64) @ BASIS.T).reshape(64, len(luma), 64)
@@ -95,6 +103,55 @@ def look(planes: NDArray[np.uint8]) -> tuple[int, int] | None:
     if likely.max() - second < max(_CLEAR * len(luma), second - np.median(likely)):
         return None
     return -down % 8, -across % 8
+
+
+def box(planes: NDArray[np.uint8], known: NDArray[np.int16], grid: tuple[int, int]) -> Box:
+    """The part of a picture in colour that a JPEG on this grid may fill: (top, left, height, width).
+
+    Its cells of 8x8 pixels have luma and chroma, coloured and not all the same; where they are dense it begins, and it
+    goes on for less than a cell beyond them.
+    """
+    (top, left), (height, width, _) = (-cut % 8 for cut in grid), planes.shape
+    rows, columns = (height - top) // 8, (width - left) // 8
+    coloured = (known[0] != UNKNOWN) & (known[1:] != _GRAY).any(axis=0)
+    odd = is_missing(planes, known)
+    where = np.s_[top : top + 8 * rows, left : left + 8 * columns]
+    cells = known[0][where].reshape(rows, 8, columns, 8)
+    good = (cells != UNKNOWN).all(axis=(1, 3)) & (cells.max(axis=(1, 3)) > cells.min(axis=(1, 3)))
+    good &= coloured[where].reshape(rows, 8, columns, 8).mean(axis=(1, 3)) > _COLOURED
+    down, across = slice(0, rows), slice(0, columns)
+    for _ in range(2):
+        down = _densest(good[:, across].sum(axis=1))
+        across = _densest(good[down].sum(axis=0))
+    ends, sides = [top + 8 * down.start, top + 8 * down.stop], [left + 8 * across.start, left + 8 * across.stop]
+
+    def goes_on(line: tuple[Any, ...]) -> bool:
+        return bool(odd[line].mean() <= MISSING and coloured[line].mean() > _COLOURED / 2)
+
+    for _ in range(7):
+        if ends[0] > 0 and goes_on(np.s_[ends[0] - 1, sides[0] : sides[1]]):
+            ends[0] -= 1
+        if ends[1] < height and goes_on(np.s_[ends[1], sides[0] : sides[1]]):
+            ends[1] += 1
+        if sides[0] > 0 and goes_on(np.s_[ends[0] : ends[1], sides[0] - 1]):
+            sides[0] -= 1
+        if sides[1] < width and goes_on(np.s_[ends[0] : ends[1], sides[1]]):
+            sides[1] += 1
+    return ends[0], sides[0], ends[1] - ends[0], sides[1] - sides[0]
+
+
+def is_missing(planes: NDArray[np.uint8], known: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Which pixels that nothing clips come from no luma and chroma, bool[H, W]."""
+    clipped = (planes.min(axis=2) == 0) | (planes.max(axis=2) == 255)
+    return np.asarray((known[0] == UNKNOWN) & ~clipped)
+
+
+def _densest(counts: NDArray[np.int64]) -> slice:
+    """Of the runs of counts of at least a sixteenth of the greatest, the one with the greatest sum."""
+    high = counts * 16 >= max(int(counts.max()), 1)
+    ends = np.flatnonzero(np.diff(high, prepend=False, append=False))
+    runs = [slice(int(start), int(stop)) for start, stop in ends.reshape(-1, 2)]
+    return max(runs, key=lambda run: int(counts[run].sum()), default=slice(0, 0))
 
 
 def _likelihoods(coefficients: NDArray[np.float32], most: int, down: int, across: int) -> NDArray[np.float32]:
@@ -144,7 +201,7 @@ def tables(
     prices = {each: price(samples, standard(each, component), close) for each in [*([named] if named else []), *tried]}
     own = price(samples, blind, close)
     for each, bits in prices.items():
-        if bits <= _ALIKE * min(own, *prices.values()):
+        if bits <= _ALIKE * min(own, *prices.values()) + _NEARLY:
             return standard(each, component).astype(np.int64), each, bits
     return blind, None, own
 
@@ -168,26 +225,27 @@ def blocks(plane: NDArray[Any]) -> NDArray[Any]:
 
 
 def layout(chroma: NDArray[np.int16], grid: tuple[int, int], named: int | None) -> tuple[Factors, tuple[int, int]]:
-    """The sampling that makes least of a chroma plane, and how many rows and columns more its first blocks lack.
+    """The sampling that makes least of the chroma planes, and how many rows and columns more their first blocks lack.
 
     Args:
-        chroma: int16[H, W], UNKNOWN where it is not known.
+        chroma: int16[2, H, W], UNKNOWN where it is not known.
         grid: of luma.
         named: the quality that luma's tables have, if any.
     """
-    height, width = chroma.shape
-    top, left = (max((side - _REGION) // 2, 0) // 16 * 16 for side in (height, width))
-    part = chroma[top : top + _REGION, left : left + _REGION]
-    known = np.full((grid[0] + part.shape[0], grid[1] + part.shape[1]), UNKNOWN, np.int16)
-    known[grid[0] :, grid[1] :] = part
+    top, left = (max((side - _REGION) // 2, 0) // 16 * 16 for side in chroma.shape[1:])
+    part = chroma[:, top : top + _REGION, left : left + _REGION]
+    known = np.full((2, grid[0] + part.shape[1], grid[1] + part.shape[2]), UNKNOWN, np.int16)
+    known[:, grid[0] :, grid[1] :] = part
     least, found = np.inf, (FULL, (0, 0))
     for factors in (FULL, HALF, ACROSS, DOWN):
         (h, v), _, _ = factors
-        samples, far = deconvolved(known, v, h)
+        planes = [deconvolved(each, v, h) for each in known]
         for py in range(0, 8 * v, 8):
             for px in range(0, 8 * h, 8):
-                shifted = blocks(np.pad(samples, ((py // v, 0), (px // h, 0)), constant_values=UNKNOWN))
-                bits = tables(shifted, v, h, 1, named)[2] / (v * h) + _FAR_BITS * far
+                bits = 0.0
+                for number, (samples, far) in enumerate(planes, 1):
+                    shifted = blocks(np.pad(samples, ((py // v, 0), (px // h, 0)), constant_values=UNKNOWN))
+                    bits += tables(shifted, v, h, number, named)[2] / (v * h) + _FAR_BITS * far
                 if bits < least:
                     least, found = bits, (factors, (py, px))
     return found

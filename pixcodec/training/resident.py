@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from pixcodec.exact.predict import Parameters
+    from pixcodec.nets.photo import Configuration
 
 _LARGEST_CODE = 127
 _RACE = 6  # steps that compiled and plain products are compared by
@@ -37,7 +38,12 @@ class Batch(NamedTuple):
 
 
 def codes(
-    values: torch.Tensor, predicted: torch.Tensor, parameters: Parameters, phases: int, places: torch.Tensor
+    values: torch.Tensor,
+    predicted: torch.Tensor,
+    parameters: Parameters,
+    form: Configuration,
+    places: torch.Tensor,
+    known: torch.Tensor | None = None,
 ) -> Batch:
     """The network's inputs for crops, those of `data.codes` bit for bit.
 
@@ -45,10 +51,11 @@ def codes(
         values: uint8[N, H, W, C].
         predicted: int16[N, H, W, C, P] in sixteenths.
         parameters: whose centres are used.
-        phases: bits of y and x among the inputs.
+        form: the network, which may see its place and known planes.
         places: int64[N, 2], y and x of each crop's first pixel.
+        known: uint8[N, H, W, K, 1 + taps] of known planes, each pixel and those of `form.known_taps`.
     """
-    channels, device = range(parameters.channels), values.device
+    channels, device, phases = range(parameters.channels), values.device, form.phases
     compand, table = (torch.from_numpy(each).to(device) for each in (COMPAND, phase_codes(phases)))
     levels = values.to(torch.int16)
     middle = torch.stack([predicted[..., c, parameters.centre[c]] for c in channels], 3)
@@ -60,6 +67,10 @@ def codes(
     shape = values.shape[:3]
     y, x = (torch.arange(shape[k + 1], device=device) + places[:, k, None] & 7 for k in (0, 1))
     place = [table[y][:, :, None].expand(*shape, phases), table[x][:, None].expand(*shape, phases)]
+    if known is not None:
+        here, around_it = known[..., :1].to(torch.int16), known[..., 1:].to(torch.int16)
+        seen = (here - 128).clamp_min(-_LARGEST_CODE).to(torch.int8), compand[((around_it - here) * UNIT + LIMIT).int()]
+        place.append(torch.cat(seen, 4).flatten(3))
     trunk = [torch.cat([level[..., c, None], residuals[..., c, :]], 3) for c in channels]
     heads = []
     for c in channels:
@@ -77,16 +88,17 @@ class Batches(data.Batches):
         items: Sequence[data.Item],
         parameters: Parameters,
         settings: Mapping[str, Any],
-        phases: int,
+        form: Configuration,
         device: torch.device,
     ) -> None:
         """Copy planes uint8 and predictions int16 of all items to the device; `settings` are a recipe's data."""
-        super().__init__(items, parameters, settings, phases)
+        super().__init__(items, parameters, settings, form)
+        self._form = form
         shapes = np.array([item.planes.shape[:2] for item in self.items])
         ends = shapes.prod(1).cumsum()
         self._shapes, self._starts = shapes, ends - shapes.prod(1)
         channels, predictors = parameters.channels, parameters.count
-        self._planes = torch.empty((ends[-1], channels), dtype=torch.uint8, device=device)
+        self._planes = torch.empty((ends[-1], parameters.planes), dtype=torch.uint8, device=device)
         self._predictions = torch.empty((ends[-1], channels, predictors), dtype=torch.int16, device=device)
         for item, start, end in zip(self.items, self._starts, ends, strict=True):
             for target, array in ((self._planes, item.planes), (self._predictions, item.predictions)):
@@ -109,11 +121,25 @@ class Batches(data.Batches):
         first = torch.from_numpy(np.stack([self._starts[chosen] + top * widths + left, widths])).to(device)
         side = torch.arange(self.side, device=device)
         rows = first[0, :, None, None] + side[:, None] * first[1, :, None, None] + side
-        values, predicted = (
+        planes, predicted = (
             whole.index_select(0, rows.flatten()).view(*rows.shape, *whole.shape[1:])
             for whole in (self._planes, self._predictions)
         )
-        return codes(values, predicted, self.parameters, self.phases, torch.from_numpy(places).to(device))
+        values, known = planes[..., self.parameters.known :], self._known(crops) if self.parameters.known else None
+        return codes(values, predicted, self.parameters, self._form, torch.from_numpy(places).to(device), known)
+
+    def _known(self, crops: np.ndarray) -> torch.Tensor:
+        """Known planes' pixels and those of the taps, uint8[N, H, W, K, 1 + taps]; inside the picture the nearest."""
+        chosen, top, left = crops.T
+        side, taps = np.arange(self.side), np.array([(0, 0), *self._form.known_taps])
+        height, width = (self._shapes[chosen, k, None, None] for k in (0, 1))
+        y = np.clip(top[:, None, None] + side[:, None] - taps[:, 0], 0, height - 1)
+        x = np.clip(left[:, None, None] + side[:, None] + taps[:, 1], 0, width - 1)
+        lines = self._starts[chosen, None, None] + y * width
+        rows, columns = (torch.from_numpy(each).to(self._planes.device) for each in (lines, x))
+        places = rows[:, :, None] + columns[:, None]
+        found = self._planes[:, : self.parameters.known].index_select(0, places.flatten())
+        return found.view(*places.shape, -1).transpose(3, 4)
 
     def run(self, first: int, ahead: int = 0) -> Generator[Batch]:  # type: ignore[override]
         """Batches from number `first` on; a device queues them by itself."""
@@ -134,7 +160,7 @@ class Task(tasks.PhotoTask):
         """Crops of the pictures to train on, which go to the device now."""
         del rank, world
         training = [item for item in loaded if not item.version.picture.validates]
-        return Batches(training, self.parameters, self.recipe["data"], self.configuration.phases, self.device)
+        return Batches(training, self.parameters, self.recipe["data"], self.configuration, self.device)
 
     def nats(self, batch: Batch, device: torch.device) -> torch.Tensor:  # type: ignore[override]
         """Code lengths of a batch's samples."""

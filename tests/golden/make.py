@@ -304,6 +304,13 @@ def origin_pictures() -> dict[str, tuple[np.ndarray, str, str, str, container.Co
         "gray": (smooth(21, 37, 1).repeat(3, axis=2), "RGB", "gray", gray, none),
         "palette": (text(25, 38, 3), "RGB", "palette", gray, none),
         "jpeg_missed": (decoded_jpeg(2, 75, 48, 64), "RGB", "jpeg", gray, none),
+        "jpeg_part": (
+            np.concatenate([decoded_jpeg(1, 75, 56, 48)[:48], text(6, 48, 3)]),
+            "RGB",
+            "jpeg",
+            "model_tiny_rgb",
+            none,
+        ),
         "ranks": (smooth(9, 14, 1) // 7 * 7, "L", "ranks", gray, none),
         "photo_cd_missed": (missed, "RGB", "photo_cd", gray, none),
         "ycbcr": (luma_chroma(YCbCr, 1, (0, 0)), "RGB", "ycbcr", gray, none),
@@ -461,6 +468,9 @@ def record_damages() -> dict[str, tuple[bytes, dict[str, Any]]]:
             other("photo_cd_missed", b"\0\1\1" + row + records["photo_cd_missed"][-5:]), says("outside of the picture"),
         ),
         "record_of_another_conversion": (other("ycbcr", b"\0\x09\xfe\0\0\0\0"), says("conversion 254")),
+        "record_of_a_jpeg_outside": (
+            other("jpeg_part", b"\0\x0b\7" + records["jpeg_part"][3:]), says("48 rows and 48 columns at (7, 0)"),
+        ),
         "record_of_other_pixels": (other("constant", b"\0\4\1\2\3"), says("decoded pixels", "DigestError", 7)),
         "record_of_more_groups": (other("gray", b"\0\0"), says("its model 1")),
         "symbols_without_groups": (other("constant", payload=b"\1\0"), says("symbols but no planes")),

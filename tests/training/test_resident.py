@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +14,10 @@ import tiny_training as tiny
 torch = pytest.importorskip("torch")
 
 from pixcodec.exact.predict import LIMIT, predictions  # noqa: E402 - after the skip
+from pixcodec.nets.photo import Configuration  # noqa: E402
 from pixcodec.training import data, loop, resident  # noqa: E402
 from pixcodec.training.evaluate import tensors  # noqa: E402
+from pixcodec.training.sources import Picture  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +34,17 @@ def same(made: resident.Batch, expected: data.Batch) -> None:
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
 
 
+def network(parameters: Parameters, phases: int) -> Configuration:
+    taps = nets.KNOWN_TAPS if parameters.known else ()
+    return Configuration(parameters.channels, parameters.count, phases=phases, known=parameters.known, known_taps=taps)
+
+
 def both(
     planes: np.ndarray, predicted: np.ndarray, parameters: Parameters, phases: int, place: tuple[int, int]
 ) -> None:
-    on_device = (torch.from_numpy(each)[None] for each in (planes, predicted))
-    made = resident.codes(*on_device, parameters, phases, torch.tensor([place]))
-    same(made, data.codes(planes, predicted, parameters, phases, place))
+    on_device, form = (torch.from_numpy(each)[None] for each in (planes, predicted)), network(parameters, phases)
+    made = resident.codes(*on_device, parameters, form, torch.tensor([place]))
+    same(made, data.codes(planes, predicted, parameters, form, place))
 
 
 @pytest.mark.parametrize("phases", [0, 1, 3])
@@ -59,7 +67,8 @@ def test_codes_are_those_of_data_for_any_predictions() -> None:
 
 def batches(items: Sequence[data.Item], phases: int = 2, **settings: object) -> resident.Batches:
     training = [item for item in items if not item.version.picture.validates]
-    return resident.Batches(training, tiny.PARAMETERS, tiny.RECIPE["data"] | settings, phases, CPU)
+    form = network(tiny.PARAMETERS, phases)
+    return resident.Batches(training, tiny.PARAMETERS, tiny.RECIPE["data"] | settings, form, CPU)
 
 
 def test_batches_are_crops_of_the_pictures_at_the_places_that_were_drawn(items: Sequence[data.Item]) -> None:
@@ -73,11 +82,28 @@ def test_batches_are_crops_of_the_pictures_at_the_places_that_were_drawn(items: 
             part = slice(top, top + side), slice(left, left + side)
             planes, predicted = (np.ascontiguousarray(each[part]) for each in (item.planes, item.predictions))
             assert planes.shape == (side, side, 3)
-            expected = data.codes(planes, predicted, tiny.PARAMETERS, 2, tuple(place))
+            expected = data.codes(planes, predicted, tiny.PARAMETERS, network(tiny.PARAMETERS, 2), tuple(place))
             same(resident.Batch(*(each[n : n + 1] for each in batch)), expected)
             seen.add((chosen, top, left, *place))
     assert {chosen for chosen, *_ in seen} == set(range(len(made.items)))
     assert len(seen) > 100, "crops differ"
+
+
+def test_crops_of_pictures_with_known_planes_are_those_of_data() -> None:
+    parameters, form = nets.SMALL_LUMA, network(nets.SMALL_LUMA, 1)
+    items = []
+    for n, size in enumerate([(12, 19), (23, 11), (10, 10)]):
+        planes = nets.picture("random", *size, 3)
+        version = data.Version(Picture(Path(), f"{n}", "", "", validates=False, scale=1), 0, 0)
+        items.append(data.Item(version, planes, predictions(planes, parameters)))
+    made = resident.Batches(items, parameters, {"crop": 10, "batch": 50}, form, CPU)
+    batch, (crops, places) = made.make(3), made.draw(3)
+    for n, ((chosen, top, left), place) in enumerate(zip(crops.tolist(), places.tolist(), strict=True)):
+        part, item = (slice(top, top + 10), slice(left, left + 10)), items[chosen]
+        expected = data._empty(1, 10, 10, parameters, form)
+        predicted = np.ascontiguousarray(item.predictions[part])
+        data._fill(expected, 0, item.planes, part, predicted, parameters, form, tuple(place))
+        same(resident.Batch(*(each[n : n + 1] for each in batch)), expected)
 
 
 def test_batches_are_numbered_and_follow_the_seed(items: Sequence[data.Item]) -> None:
