@@ -229,8 +229,8 @@ class JpegPart(Origin):
 
     def words(self) -> str:
         """See `Origin`."""
-        _, _, height, width = self.box
-        return f"{self.jpeg.words()} in {height * width - 64 * int(self.pixels.sum())} pixels"
+        own = ~spread(self.pixels, self.jpeg.cut, self.box[2:])
+        return f"{self.jpeg.words()}, in {int(own.sum())} pixels"
 
 
 def _without(source: Source, pixels: NDArray[np.bool_]) -> Source:

@@ -119,6 +119,8 @@ def box(planes: NDArray[np.uint8], known: NDArray[np.int16], grid: tuple[int, in
     cells = known[0][where].reshape(rows, 8, columns, 8)
     good = (cells != UNKNOWN).all(axis=(1, 3)) & (cells.max(axis=(1, 3)) > cells.min(axis=(1, 3)))
     good &= coloured[where].reshape(rows, 8, columns, 8).mean(axis=(1, 3)) > _COLOURED
+    if not good.any():
+        return 0, 0, 0, 0
     down, across = slice(0, rows), slice(0, columns)
     for _ in range(2):
         down = _densest(good[:, across].sum(axis=1))

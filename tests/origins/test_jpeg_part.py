@@ -79,7 +79,7 @@ def test_two_jpegs_side_by_side_are_both_found() -> None:
     (_, one), (_, two) = saved(texture(120, 128, 3), 75, "4:2:0"), saved(texture(120, 131, 3, seed=8), 90, "4:4:4")
     gap = np.full((120, 5, 3), 250, np.uint8)
     found = parts(np.concatenate([one, gap, two], axis=1))
-    words = sorted(each.words().split(" in ")[0] for each in found)
+    words = sorted(each.words().split(", in ")[0] for each in found)
     assert [each.split(", grid")[0] for each in words] == ["JPEG, quality 75, 4:2:0", "JPEG, quality 90, 4:4:4"]
 
 
