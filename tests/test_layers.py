@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "archive_codec": {"archive", "codec", "container", "exact", "models", "names", "progress"},
     "explain": {"codec", "container", "exact", "expert_names", "models", "tiles"},
     "nets": set(),
-    "training": {"nets", "exact", "image", "models", "progress", "stacks", "tiles"},
+    "training": {"nets", "exact", "image", "models", "origins", "progress", "stacks", "tiles"},
     "archive_commands": {"archive", "archive_codec", "files", "image", "names", "progress"},
     "network_commands": {"exact", "files", "image", "models", "progress", "stacks", "training"},
     "cli": {

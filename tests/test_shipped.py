@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +18,11 @@ from pixcodec import codec, container, models
 from pixcodec.exact import matmul
 from pixcodec.exact.reference import codec as reference_codec
 from pixcodec.exact.reference import network as reference
+from pixcodec.origins.photo_cd import PhotoCD
+from pixcodec.origins.ycbcr import YCbCr
+
+if TYPE_CHECKING:
+    from pixcodec.origins.luma_chroma import LumaChroma
 
 FOLDER = Path(__file__).parent.parent / "models"
 MODES = {"RGB": "coffee.png", "L": "camera.png"}
@@ -58,6 +64,40 @@ def test_the_shipped_models_agree_with_the_reference(mode: str, name: str) -> No
         np.testing.assert_array_equal(logits, reference.logits(network, planes, predictions)[0], err_msg=kind)
     counts = reference_codec.counts(network, planes[:6, :8])
     np.testing.assert_array_equal(counts.sum(axis=-1), (1 << 24) - 256)
+
+
+@pytest.mark.parametrize(("known", "name"), models.KNOWING.items())
+def test_the_models_that_know_planes_are_whole_and_agree_with_the_reference(known: int, name: str) -> None:
+    network = models.load(str(FOLDER / name))
+    assert (network.channels, network.known, network.learns) == (1, known, True)
+    assert json.loads((FOLDER / name / models.CARD).read_text())["training"]["pixels"] > 0
+    planes = photograph("RGB", 14)[:, :, : known + 1]
+    for kind in matmul.NAMES:
+        if kind.startswith("torch"):
+            pytest.importorskip("torch")
+        predictions, logits = nets.wavefront_logits(network, planes, nets.back_end(kind, network))
+        np.testing.assert_array_equal(logits, reference.logits(network, planes, predictions)[0], err_msg=kind)
+
+
+@pytest.mark.parametrize("origin", [PhotoCD(0, (2, 2), (0, 1), False), YCbCr(1, (2, 2), (0, 0), True)])
+def test_luma_and_chroma_take_fewer_bytes_where_they_know_each_other(origin: LumaChroma) -> None:
+    coffee = photograph("RGB", 192)
+    inverse, offsets = origin.CONVERSIONS[origin.conversion].inverse()
+    values = np.clip(np.rint((coffee * 0.8 + 20 - offsets) @ inverse.T), 0, 255).astype(np.uint8)
+    (down, across), (top, left) = origin.factors, origin.phases
+    chroma = [values[top::down, left::across, k : k + 1].copy() for k in (1, 2)]
+    planes = origin.render([*chroma, values[:, :, :1]], coffee.shape)
+    sizes = []
+    for model in (None, "photo_gray"):
+        data = codec.encode(planes, "RGB", origin=origin.name, model=model).data
+        np.testing.assert_array_equal(codec.decode(data).planes, planes)
+        assert container.read_header(data).has_origin
+        sizes.append(len(data))
+    assert sizes[0] < 0.99 * sizes[1]
+    assert (
+        codec.encode(planes, "RGB", origin=origin.name, device="cpu").data
+        == codec.encode(planes, "RGB", origin=origin.name).data
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)
