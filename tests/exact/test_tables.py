@@ -22,10 +22,10 @@ from pixcodec.exact.tables import (
     SQUASH_OCTAVES,
     SQUASH_STEPS,
     TANH,
-    TANH_CELL,
+    tanh_cell,
 )
 
-LOGISTIC = mixture.table()
+LOGISTIC, TANH_CELL = mixture.table(), tanh_cell()
 TABLES = {"SIGMOID": SIGMOID, "TANH": TANH, "TANH_CELL": TANH_CELL, "LOGISTIC": LOGISTIC}
 DIGESTS = {
     "SIGMOID": "7cea95159728c8c4c811c69b03dfd49abafafbe3121b5b9c7f378a8e2b65ac3e",
