@@ -6,7 +6,7 @@ told to, so each operation below is one IEEE-754 operation on every processor.  
 processor (`matmul.py`).
 
 A kernel is a plain function compiled by `specialise` with the intrinsics of one size put in its globals, under a name
-of its own: numba then keeps it on disk, which it does not do for closures over intrinsics.
+of its own, by which its code is kept on disk (`compiled`).
 """
 
 from __future__ import annotations
