@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jpeg
 import pictures
 
 if TYPE_CHECKING:
@@ -148,31 +149,79 @@ def _origins(name: str, group: str, title: str) -> str:
     return _table([title, *heading], _origin_rows(name, group))
 
 
-def jpeg() -> str:
+def jpeg_rows() -> str:
     """A line a quality, of whole pictures and of cropped ones: found, exact blocks, exceptions, bytes of the JPEG."""
     records = _load("jpeg")["pictures"]
-    samplings = sorted({each["sampling"] for each in records}, reverse=True)
     rows = []
     for quality, cropped in sorted({(each["quality"], each["cropped"]) for each in records}):
         own = [each for each in records if (each["quality"], each["cropped"]) == (quality, cropped)]
         good = [each for each in own if each["found"]]
-        shares = []
-        for sampling in samplings:
-            some = [each for each in good if each["sampling"] == sampling]
-            size = sum(each["jpeg_bytes"] for each in some)
-            shares.append(f"{sum(each['bytes'] for each in some) / size:.3f}" if some else "")
         missed = sum(each["exceptions"] for each in good) / sum(each["pixels"] for each in good)
-        exact = sum(each["exact_blocks"] for each in good) / len(good)
-        seconds = statistics.median(each["seconds"] for each in own)
+        exact = statistics.mean(each["exact_blocks"] for each in good)
+        shares = []
+        for sampling in jpeg.SAMPLINGS:
+            some = [each for each in own if each["sampling"] == sampling]
+            shares.append(f"{jpeg.of_the_jpeg(some):.3f}" if some else "")
+        # Processor time over all of a line's pixels: those of one are seconds of a megapixel.
+        pixels = sum(each["pixels"] for each in own)
+        seconds = [f"{1e6 * sum(each[k] for each in own) / pixels:.1f}" for k in ("seconds", "decode_seconds")]
         name = f"{quality}, {'cropped' if cropped else 'whole'}"
-        found = f"{len(good)} of {len(own)}"
-        rows.append([name, found, f"{exact:.2%}", f"{missed:.3%}", *shares, f"{seconds:.2f}"])
-    heads = [f"of the JPEG, {sampling}" for sampling in samplings]
-    return _table(["quality", "found", "exact blocks", "pixels missed", *heads, "seconds"], rows)
+        rows.append([name, f"{len(good)} of {len(own)}", f"{exact:.2%}", f"{missed:.3%}", *shares, *seconds])
+    heads = [f"of the JPEG, {sampling}" for sampling in jpeg.SAMPLINGS]
+    return _table(
+        ["quality", "found", "exact blocks", "pixels missed", *heads, "encode, s a megapixel", "decode"], rows
+    )
+
+
+def jpeg_goals() -> str:
+    """What is asked for, by sampling."""
+    goals = list(jpeg.goals(_load("jpeg")["pictures"]))
+    rows = []
+    for name in dict.fromkeys(each[0] for each in goals):
+        own = [each for each in goals if each[0] == name]
+        _, _, _, most, aim = own[0]
+        rows.append([name, *(f"{share:.3f}" for _, _, share, _, _ in own), f"{most:.2f}", f"{aim:.2f}"])
+    return _table(["bytes of the JPEG", *jpeg.SAMPLINGS, "asked for", "aim"], rows)
+
+
+def jpeg_beside() -> str:
+    """Bytes of the pictures that other codecs were tried on."""
+    lines = list(jpeg.beside(_load("jpeg")["pictures"]))
+    names = list(lines[0][2])
+    rows = [[f"{quality}, {count} pictures", *(f"{sizes[n]:,}" for n in names)] for quality, count, sizes in lines]
+    return _table(["bytes, quality", *names], rows)
+
+
+def jpeg_files() -> str:
+    """JPEGs of other makers: recovered, and what the others have in common."""
+    files = _load("jpeg_files")["files"]
+    reasons = sorted({each["why"] for each in files} - {""})
+    rows = []
+    for part in ("whole", "cropped"):
+        own = [each for each in files if each["part"] == part]
+        if not own:
+            continue
+        missed = [str(sum(each["why"] == reason for each in own)) for reason in reasons]
+        rows.append([part, f"{sum(each['found'] for each in own)} of {len(own)}", *missed])
+    return _table(["JPEG files of others", "recovered", *(f"not: {reason}" for reason in reasons)], rows)
+
+
+def jpeg_pictures() -> str:
+    """Pictures that were JPEGs, or may have been."""
+    rows = []
+    for each in _load("jpeg_files")["pictures"]:
+        name = f"{each['name']}, {each['width']}x{each['height']}: {each.get('words') or 'nothing'}"
+        rows.append([name, *(f"{size:,}" for size in (each["none"], each["bytes"], *each["others"].values()))])
+    names = _load("jpeg_files")["pictures"][0]["others"]
+    return _table(["bytes", "`none`", "`auto`", *names], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "jpeg": jpeg,
+    "jpeg": jpeg_rows,
+    "jpeg_goals": jpeg_goals,
+    "jpeg_beside": jpeg_beside,
+    "jpeg_files": jpeg_files,
+    "jpeg_pictures": jpeg_pictures,
     "sizes": sizes,
     "speed": speed,
     "machine": machine,

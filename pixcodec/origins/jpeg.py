@@ -185,7 +185,7 @@ class JpegPart(Origin):
         rest = np.ones(shape[:2], bool)
         rest[top : top + height, left : left + width] = spread(self.pixels, self.jpeg.cut, (height, width))
         rows, columns = (np.flatnonzero(rest.any(axis=axis)) for axis in (1, 0))
-        return rest, (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        return rest, (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
 
     def render(self, groups: Sequence[Planes], shape: Shape) -> Planes:
         """See `Origin`; errors of `Jpeg.render`."""

@@ -83,6 +83,13 @@ def test_two_jpegs_side_by_side_are_both_found() -> None:
     assert [each.split(", grid")[0] for each in words] == ["JPEG, quality 75, 4:2:0", "JPEG, quality 90, 4:4:4"]
 
 
+def test_the_shape_of_what_is_left_is_of_pythons_integers() -> None:  # NumPy's have no bit_length
+    (_, one), (_, two) = saved(texture(96, 96, 3), 60), saved(texture(96, 104, 3, seed=8), 90)
+    first, _ = parts(np.concatenate([one, np.full((96, 8, 3), (9, 9, 200), np.uint8), two], axis=1))
+    assert isinstance(first, JpegPart)
+    assert {type(each) for shape in first.shapes((96, 208, 3)) for each in shape} == {int}
+
+
 def test_drawings_are_refused_at_the_first_look() -> None:
     assert jpeg_tables.look(drawn(200, 240)) is None
     planes = drawn(200, 240)
