@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _ROUNDS, _TURNS = 30, 3  # of projections, and of all ways for coarse chroma, at most
 _BUDGET, _COARSE_BUDGET = 20000, 2000  # subsets of doubtful levels that are tried for a block
 _PROBE, _EDGE, _LEAST_EXACT = 256, 2, 1 / 4  # side of what is searched first, cells at its sides, exact ones at least
-_MOST_WRONG, _LEAST_SIDE = 1 / 64, 32  # pixels beyond which it may be one in part, and that a part has on each side
+_MOST_WRONG, _LEAST_SIDE = 1 / 16, 32  # pixels beyond which it may be one in part, and that a part has on each side
 _DESCENTS = 30  # sweeps of coordinate descent, at most
 _SCALES = np.array([0.3, 1.0, 0.1, 3.0, 10.0])  # of the variances of what is hidden
 _FINE_NOISE, _COARSE_NOISE, _DC_VARIANCE = 1 / 12, 0.2, 1e5
@@ -123,7 +123,7 @@ def _promises(
     planes: NDArray[np.uint8], known: NDArray[np.int16], factors: Factors, corner: tuple[int, int], named: int | None
 ) -> bool:
     """Whether many cells come back in the middle of a large picture: a long search in vain is not begun."""
-    if planes[:, :, 0].size < 4 * _PROBE**2 or 2 * min(planes.shape[:2]) < 3 * _PROBE:
+    if planes[:, :, 0].size < 6 * _PROBE**2 or 2 * min(planes.shape[:2]) < 3 * _PROBE:
         return True
     starts = [(side - _PROBE) // 2 for side in planes.shape[:2]]
     places = tuple(
