@@ -28,7 +28,8 @@ _GRAY, _COLOURED = 128, 0.5  # chroma without colour, and the part of pixels tha
 _STEPS = 12  # of quantisation that the look knows
 _CLEAR = 3.0  # nats a window by which the grid must beat all others
 _QUALITIES, _TRIED = range(100, 0, -1), 3  # of IJG's, and how many of the likeliest are tried
-_ALIKE, _NEARLY = 1.05, 0.01  # of the least price, and bits a sample more, that IJG's likeliest tables may have
+# Of the least price, and bits a sample more, that IJG's likeliest tables may have; and that those of luma's may.
+_ALIKE, _NEARLY, _NAMED = 1.05, 0.01, 0.03
 _BLOCKS, _KINDS = 1500, 8  # that tables are found from: how many, and of how many values at least
 MISSING = 0.02  # of pixels that nothing clips, that may come from no luma and chroma
 # Samples between what least squares finds and what the coefficients give, at most; bits for each that is farther, and
@@ -203,7 +204,7 @@ def tables(
     prices = {each: price(samples, standard(each, component), close) for each in [*([named] if named else []), *tried]}
     own = price(samples, blind, close)
     for each, bits in prices.items():
-        if bits <= _ALIKE * min(own, *prices.values()) + _NEARLY:
+        if bits <= _ALIKE * min(own, *prices.values()) + (_NAMED if each == named else _NEARLY):
             return standard(each, component).astype(np.int64), each, bits
     return blind, None, own
 
