@@ -64,7 +64,7 @@ def luma_chroma(photo: Planes, kind: type[LumaChroma], conversion: int, layout: 
     mean = np.mean([np.roll(values, (-y, -x), (0, 1)) for y in range(down) for x in range(across)], axis=0)
     planes = [np.clip(np.rint(each), 0, 255).astype(np.uint8) for each in (values, mean)]
     chroma = [planes[1][top::down, left::across, k : k + 1].copy() for k in (1, 2)]
-    return origin.render([planes[0][:, :, :1].copy(), *chroma], photo.shape)
+    return origin.render([*chroma, planes[0][:, :, :1].copy()], photo.shape)
 
 
 def _luma_chroma_pasts() -> Iterator[tuple[str, Past]]:

@@ -129,6 +129,9 @@ class LumaChroma(Origin):
 
     def render(self, groups: Sequence[Planes], shape: Shape) -> Planes:
         """See `Origin`."""
+        if [group.shape for group in groups] != self.shapes(shape):  # compiled loops look at no bounds
+            message = f"groups must be {self.shapes(shape)}, found {[group.shape for group in groups]}"
+            raise ValueError(message)
         planes = np.empty(shape, np.uint8)
         c1, c2, y = (group[:, :, 0].astype(np.int64) for group in groups)
         kernels.render(y, c1, c2, self.CONVERSIONS[self.conversion].tables, self._layout, planes)

@@ -265,6 +265,13 @@ def test_the_compiled_rendering_is_the_formula(kind: type[LumaChroma], number: i
     np.testing.assert_array_equal(origin.render(groups, shape), own)
 
 
+def test_groups_of_other_shapes_are_refused() -> None:
+    origin = PhotoCD(0, (2, 2), (0, 0), replicated=False)
+    groups = [noise(shape) for shape in origin.shapes((8, 8, 3))]
+    with pytest.raises(ValueError, match="groups must be"):
+        origin.render(groups[::-1], (8, 8, 3))
+
+
 @given(st.integers(0, 2**31), st.integers(1, 9), st.integers(1, 9), st.data())
 def test_any_luma_and_chroma_render_and_any_rendering_codes(
     seed: int, height: int, width: int, data: st.DataObject
