@@ -405,7 +405,11 @@ def test_the_module_runs_as_a_command() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals and pipes as POSIX has them")
 def test_an_interrupt_ends_with_one_line() -> None:
-    with subprocess.Popen(command("info", "-"), stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    def heed() -> None:  # what a shell runs in the background ignores interrupts
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command("info", "-"), **pipes, text=True, preexec_fn=heed) as process:  # noqa: PLW1509
         time.sleep(1.0)  # it now waits for its input
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)

@@ -197,6 +197,6 @@ def test_a_file_that_is_not_worth_it_is_not_looked_for_again(monkeypatch: pytest
 
     data, pixels = saved(texture(64, 80, 3), 100)
     monkeypatch.setattr(Jpeg, "recover", recover)
-    found = origins.find(pixels, 256, b"", "auto", lambda planes: planes.size, jpeg=data)
+    found = origins.find(pixels, 256, b"", "auto", lambda planes, _: planes.size, jpeg=data)
     assert isinstance(found.origin, Jpeg)
-    assert isinstance(origins.find(pixels, 256, b"", "auto", lambda _: 0, jpeg=data), origins.Leaf)
+    assert isinstance(origins.find(pixels, 256, b"", "auto", lambda *_: 0, jpeg=data), origins.Leaf)

@@ -38,7 +38,7 @@ def frozen() -> Network:
     parameters, configuration = parts()
     network = photo.PhotoNet(configuration)
     planes = nets.picture("smooth", 40, 48, 3)
-    batch = data.codes(planes, predictions(planes, parameters), parameters, configuration.phases)
+    batch = data.codes(planes, predictions(planes, parameters), parameters, configuration)
     units = quantise.calibrate(network, [(torch.from_numpy(batch.trunk), torch.from_numpy(batch.heads))])
     card = {
         "channels": 3,
