@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pixcodec.exact.predict import no_planes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -58,7 +60,7 @@ class Origin(ABC):
 
         `shape` is the picture's. Planes of which nothing can be known yet are 0.
         """
-        return np.zeros((*self.shapes(shape)[len(groups)][:2], 0), np.uint8)
+        return no_planes(*self.shapes(shape)[len(groups)][:2])
 
     @abstractmethod
     def pack(self) -> bytes:

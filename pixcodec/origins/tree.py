@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pixcodec.errors import ContainerError
+from pixcodec.exact.predict import no_planes
 from pixcodec.origins import base, palette
 from pixcodec.varint import Reader, varint
 
@@ -91,22 +92,26 @@ def render(tree: Node | Leaf, code: Code, shape: Shape, known: Planes | None = N
         known: planes of its size that are known.
     """
     if isinstance(tree, Leaf):
-        return code(tree, np.zeros((*shape[:2], 0), np.uint8) if known is None else known)
+        return code(tree, no_planes(*shape[:2]) if known is None else known)
     groups: list[Planes] = []
     for group, own in zip(tree.groups, tree.origin.shapes(shape), strict=True):
         groups.append(render(group, code, own, tree.origin.known(groups, shape)))
     return tree.origin.render(groups, shape)
 
 
-def known_leaves(tree: Node | Leaf, shape: Shape) -> list[tuple[Leaf, Planes]]:
-    """All leaves of a picture of `shape` that was found, with what is known of each."""
+def known_leaves(tree: Node | Leaf, shape: Shape, known: Planes | None = None) -> list[tuple[Leaf, Planes]]:
+    """All leaves of a picture of `shape` that was found, with what is known of each; see `render`.
+
+    Groups are rendered only where another one follows, which may know them: a JPEG, for one, is not decoded.
+    """
+    if isinstance(tree, Leaf):
+        return [(tree, no_planes(*shape[:2]) if known is None else known)]
     pairs: list[tuple[Leaf, Planes]] = []
-
-    def code(leaf: Leaf, known: Planes) -> Planes:
-        pairs.append((leaf, known))
-        return leaf.found()
-
-    render(tree, code, shape)
+    groups: list[Planes] = []
+    for group, own in zip(tree.groups, tree.origin.shapes(shape), strict=True):
+        pairs += known_leaves(group, own, tree.origin.known(groups, shape))
+        if len(groups) < len(tree.groups) - 1:
+            groups.append(render(group, lambda leaf, _: leaf.found(), own))
     return pairs
 
 
