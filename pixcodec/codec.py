@@ -88,11 +88,6 @@ def check_model(network: Network | Program, mode: str, error: type[ContainerErro
     _check_kind(network, container.CHANNELS[mode], container.LEVELS[mode], 0, error)
 
 
-def known_of(network: Network | Program) -> int:
-    """How many planes of groups before its own a network knows."""
-    return 0 if is_stacked(network) else network.known
-
-
 def _check_kind(
     network: Network | Program,
     channels: int,
@@ -100,9 +95,9 @@ def _check_kind(
     known: int,
     error: type[ContainerError | UnsupportedImageError],
 ) -> None:
-    if known_of(network) not in {0, known}:
+    if network.known not in {0, known}:
         raise error(
-            f"the model codes a group that knows {known_of(network)} planes of others, here {known} are known; "
+            f"the model codes a group that knows {network.known} planes of others, here {known} are known; "
             + ("fetch the file anew" if error is ContainerError else "choose another model")
         )
     found, expected = (network.channels, int(getattr(network, "levels", 256))), (channels, levels)
@@ -350,7 +345,7 @@ class _Groups:
         """The model for planes of so many channels and levels, of which others are known."""
         asked = self.asked
         kind = asked and (asked.channels, int(getattr(asked, "levels", 256)))
-        if asked is not None and kind == (channels, levels) and known_of(asked) in {0, known}:
+        if asked is not None and kind == (channels, levels) and asked.known in {0, known}:
             return asked
         if known and (channels, levels) == (1, 256):
             return models.load(models.KNOWING[known])
@@ -420,7 +415,7 @@ class _Groups:
 
 def _knowing(network: Network | Program, known: NDArray[np.uint8], planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Planes with those that are known in front of them, if the network wants to know any."""
-    return np.concatenate([known, planes], axis=2) if known_of(network) else planes
+    return np.concatenate([known, planes], axis=2) if network.known else planes
 
 
 def sum_of(efforts: Sequence[Effort]) -> Effort:
@@ -517,7 +512,7 @@ def _decode_groups(
         count = stream_count(network, leaf.shape, sides)
         own, streams = streams[:count], streams[count:]
         part = {"progress": tally.part(leaf.samples), **options}
-        if known_of(network):
+        if network.known:
             part["known"] = known[None]
         images, spent = decode_images(own, (1, *leaf.shape), network, sides, settings, header.mask, **part)
         efforts.append(spent)

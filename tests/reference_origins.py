@@ -429,7 +429,7 @@ def payload(file: File, coded: Sequence[np.ndarray], load: Callable[[bytes], Mod
 
     def code(_leaf: Tree, known: np.ndarray) -> np.ndarray:
         planes, model, units = next(left), next(models), (file.sides[0] // 16, file.sides[1] // 16)
-        images = np.dstack([known, planes]) if getattr(model, "known", 0) else planes
+        images = np.dstack([known, planes]) if model.known else planes
         parts.append(reference_coder.block(images[None], model, *units, file.settings))
         return planes
 

@@ -236,7 +236,7 @@ def leaf_planes(file: reference_origins.File) -> list[np.ndarray]:
     def code(leaf: reference_origins.Tree, known: np.ndarray) -> np.ndarray:
         network = next(networks)
         own = [next(streams) for _ in range(codec.stream_count(network, leaf.shape, file.sides))]
-        options = {"known": known[None]} if codec.known_of(network) else {}
+        options = {"known": known[None]} if network.known else {}
         shape = 1, *leaf.shape
         images, _ = codec.decode_images(own, shape, network, file.sides, file.settings, 0, **options)
         coded.append(images[0])

@@ -150,7 +150,7 @@ class Network:
     @property
     def places(self) -> int:
         """Inputs of trunk and heads that are known beforehand: of the place, and of known planes."""
-        return 2 * self.phases + self.known * (1 + len(self.known_taps))
+        return _places(self.card["network"], self.known)
 
     def class_of_residual(self) -> np.ndarray:
         """int16[511]: the class of the residual r = symbol - centre, at index r + 255."""
@@ -196,7 +196,7 @@ class Network:
         if int(residual_classes(form).max()) + 1 != classes:
             raise ValueError(f"{classes} outputs do not match the classes of the residuals")
         channels, count, phases = parameters.channels, parameters.count, int(form.get("phases", 0))
-        places = 2 * phases + parameters.known * (1 + len(_known_taps(form)))
+        places = _places(form, parameters.known)
         if not 0 <= phases <= MOST_PHASES:
             raise ValueError(f"phases must be 0 to {MOST_PHASES}, found {phases}")
         if "learning" in form:
@@ -270,6 +270,10 @@ def _expert_maps(tensors: Mapping[str, np.ndarray], channels: int) -> tuple[np.n
 
 def _known_taps(form: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
     return tuple((int(dy), int(dx)) for dy, dx in form.get("known_taps", ()))
+
+
+def _places(form: Mapping[str, Any], known: int) -> int:
+    return 2 * int(form.get("phases", 0)) + known * (1 + len(_known_taps(form)))
 
 
 def head_inputs(count: int, channel: int, places: int = 0) -> int:

@@ -67,6 +67,7 @@ class Program:
     identity: bytes
     small: Program | None = None
     stacked: ClassVar[bool] = True
+    known: ClassVar[int] = 0  # planes of other groups
 
     @property
     def channels(self) -> int:
