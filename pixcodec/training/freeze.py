@@ -23,7 +23,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import nn
 
-from pixcodec.errors import PixcodecError, TrainingError
+from pixcodec.errors import TrainingError
 from pixcodec.exact.network import Network, identity
 from pixcodec.models import CARD, WEIGHTS
 from pixcodec.nets.autoregressive import Autoregressive
@@ -33,6 +33,7 @@ from pixcodec.training import checkpoint, data, freeze_program, sources, tasks
 from pixcodec.training.evaluate import Bits, summary, tensors
 from pixcodec.training.loop import keep_memory
 from pixcodec.training.quantise import IntegerProduct, Quantised, calibrate
+from pixcodec.training.terminal import ended, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -284,17 +285,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=_TUNING_RATE, help="learning rate of fine-tuning")
     parser.add_argument("--threads", type=int)
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress belongs on the terminal
+    options = parser.parse_args(arguments)
 
-    try:
-        frozen = run(**vars(parser.parse_args(arguments)), say=say)
-    except PixcodecError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    bound = max(product.bound() for product in frozen.network.products().values())
-    say(f"model {frozen.network.identity.hex()[:16]}, largest sum {bound} < 2^24")
-    return 0
+    def work() -> None:
+        frozen = run(**vars(options), say=say)
+        bound = max(product.bound() for product in frozen.network.products().values())
+        say(f"model {frozen.network.identity.hex()[:16]}, largest sum {bound} < 2^24")
+
+    return ended(work)
 
 
 if __name__ == "__main__":

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pixcodec.errors import PixcodecError, TrainingError
+from pixcodec.errors import TrainingError
 from pixcodec.exact import torch_backend
 from pixcodec.nets.heads import BITS
 from pixcodec.nets.recurrence import Recurrence
-from pixcodec.training import checkpoint, distributed, tasks
+from pixcodec.training import checkpoint, distributed, tasks, terminal
 from pixcodec.training.evaluate import Bits
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def run(
     Raises:
         TrainingError: recipe, data, checkpoint or weights cannot be used.
     """
-    say = say or _say
+    say = say or terminal.say
     keep_memory()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -426,10 +426,6 @@ def _keep_silent(line: str) -> None:
     del line
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress belongs on the terminal
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of this module; an exit code."""
     parser = argparse.ArgumentParser(prog="python -m pixcodec.training.loop", description="Train a recipe's network.")
@@ -443,13 +439,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--init", type=Path, help="16-bit weights to start from")
     try:
-        run(**vars(parser.parse_args(arguments)))
-    except PixcodecError as error:
-        _say(f"error: {error}")
-        return error.exit_code
+        return terminal.ended(lambda: run(**vars(parser.parse_args(arguments))))
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from pixcodec.errors import PixcodecError, TrainingError
+from pixcodec.errors import TrainingError
 from pixcodec.training import sources
 from pixcodec.training.data import validation_part
+from pixcodec.training.terminal import ended, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -204,15 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", type=int, default=1, help="which part of the crops (default 1)")
     parser.add_argument("--parts", type=int, default=1, help="how many parts there are (default 1)")
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress belongs on the terminal
-
-    try:
-        run(**vars(parser.parse_args(arguments)), say=say)
-    except PixcodecError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    return 0
+    return ended(lambda: run(**vars(parser.parse_args(arguments)), say=say))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ pictures.  docs/gpu.md shows how to use it.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -20,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pixcodec.errors import PixcodecError, TrainingError
+from pixcodec.errors import TrainingError
+from pixcodec.progress import cores
 from pixcodec.training import checkpoint, data, loop, resident, sources, tasks
+from pixcodec.training.terminal import ended, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -202,7 +203,7 @@ def run(
             trainer.restore(checkpoint.load_checkpoint(work))
         elif init is not None:
             trainer.begin_from(Path(init))
-        loaded = task.load(folders, work / "cache", _cores(), say)
+        loaded = task.load(folders, work / "cache", cores(), say)
         say(f"{needed / 1e9:.1f} GB of planes after {time.monotonic() - began:.0f} s")
         training = _Run(trainer, loaded, work, Path(out), say)
         if where.type != "cpu" if compiled is None else compiled:
@@ -222,11 +223,6 @@ def run(
     return bits
 
 
-def _cores() -> int:
-    """Cores of this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of this module; an exit code."""
     parser = argparse.ArgumentParser(prog="python -m pixcodec.training.session", description="Train on a lent GPU.")
@@ -242,15 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, help="of the optimiser (default: the recipe's, for larger batches)")
     parser.add_argument("--eager", dest="compiled", action="store_false", default=None, help="compile nothing")
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress belongs on the terminal
-
-    try:
-        run(**vars(parser.parse_args(arguments)), say=say)
-    except PixcodecError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    return 0
+    return ended(lambda: run(**vars(parser.parse_args(arguments)), say=say))
 
 
 if __name__ == "__main__":

@@ -18,12 +18,13 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from pixcodec import models, tiles
-from pixcodec.errors import ModelError, PixcodecError
+from pixcodec.errors import ModelError
 from pixcodec.exact.experts import Experts
 from pixcodec.exact.network import EXPERT_MAPS, Network, identity
 from pixcodec.training import luma_chroma, sources
 from pixcodec.training.freeze import write_model
 from pixcodec.training.pasts import jpeg, noise, palette, quarter_chroma, text, tone
+from pixcodec.training.terminal import ended, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -105,15 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", dest="folders", nargs="+", required=True, help="folders of pictures")
     parser.add_argument("--pictures", dest="count", type=int, default=48)
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress belongs on the terminal
-
-    try:
-        say(f"model {run(**vars(parser.parse_args(arguments)), say=say)[:16]}")
-    except PixcodecError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    return 0
+    return ended(lambda: say(f"model {run(**vars(parser.parse_args(arguments)), say=say)[:16]}"))
 
 
 if __name__ == "__main__":
