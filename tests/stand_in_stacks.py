@@ -26,6 +26,7 @@ class Network:
     tile: int = 32
     level: int = 9  # of zlib
     stacked: bool = True
+    known: int = 0
     shapes: tuple[tuple[int, int, int], ...] = ()
 
     @property
