@@ -403,7 +403,8 @@ class Batches:
                         continue
                 number += 1
 
-        threading.Thread(target=work, daemon=True, name="loader").start()
+        loader = threading.Thread(target=work, daemon=True, name="loader")
+        loader.start()
         try:
             while True:
                 batch = made.get()
@@ -412,3 +413,4 @@ class Batches:
                 yield batch
         finally:
             stop.set()
+            loader.join()

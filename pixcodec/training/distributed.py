@@ -10,6 +10,7 @@ import atexit
 import os
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,6 +41,9 @@ def begin(device: torch.device) -> torch.device:
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
+        # What an optimizer imports keeps a reference to the group when it comes after it; gloo's threads then outlive
+        # the group and abort the process when they meet an interpreter that is ending.
+        import_module("torch._dynamo")
         # What is agreed upon stays on the processor, so that no step waits for a GPU to say what time it is.
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
         atexit.register(distributed.destroy_process_group)

@@ -96,3 +96,9 @@ def test_without_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatch) 
     assert (distributed.rank(), distributed.world()) == (0, 1)
     assert distributed.agree(0.5) == 0.5
     assert [distributed.anyone(asked) for asked in (False, True)] == [False, True]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are read from Linux's /proc")
+def test_no_thread_of_the_group_outlives_it(two: Path) -> None:
+    for rank in range(2):
+        assert "gloo" not in (two / f"threads{rank}").read_text(encoding="utf-8")

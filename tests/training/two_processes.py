@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -86,5 +87,13 @@ def main(recipe: Path, pictures: Path, folder: Path) -> None:
     (folder / f"said{distributed.rank()}.json").write_text(json.dumps(said), encoding="utf-8")
 
 
+def threads(folder: Path) -> None:
+    """Write the names of the threads that run, Python's or not, to `threads0` and `threads1`."""
+    names = [task.joinpath("comm").read_text("utf-8").strip() for task in Path("/proc/self/task").iterdir()]
+    (folder / f"threads{os.environ['RANK']}").write_text("\n".join(names), encoding="utf-8")
+
+
 if __name__ == "__main__":
+    if Path("/proc/self/task").exists():
+        atexit.register(threads, Path(sys.argv[-1]))  # before the group's own, so it is called after that
     main(*map(Path, sys.argv[1:]))
