@@ -94,8 +94,8 @@ def load_weights(path: Path, network: nn.Module, *, grow: bool = False) -> None:
 
     Args:
         path: the safetensors file, or the folder with it.
-        network: of the same shape, or with `grow` of one that has more blocks or more inputs at the end: it then begins
-            as the function that the weights are.
+        network: of the same shape, or with `grow` of one that has more blocks, more features or more inputs at the end:
+            it then begins as the function that the weights are.
         grow: whether it may be larger.
 
     Raises:
@@ -108,6 +108,7 @@ def load_weights(path: Path, network: nn.Module, *, grow: bool = False) -> None:
         raise TrainingError(f"{path} must hold float weights in safetensors, found {problem}; give another") from None
     own = dict(network.named_parameters())
     if grow:
+        tensors = _with_features(tensors, network)
         tensors = {name: _grown(name, own[name].detach(), tensors.get(name)) for name in own} | {
             name: tensor for name, tensor in tensors.items() if name not in own
         }
@@ -124,16 +125,30 @@ def load_weights(path: Path, network: nn.Module, *, grow: bool = False) -> None:
             parameter.copy_(tensors[name].to(parameter.dtype))
 
 
+def _with_features(tensors: dict[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
+    """Weights whose heads have room for the larger network's features, which come before a head's other inputs."""
+    if not isinstance(network, photo.PhotoNet) or "first.weight" not in tensors:
+        return tensors
+    before = tensors["first.weight"].shape[0]
+    more = max(network.configuration.features - before, 0)
+
+    def widened(weight: torch.Tensor) -> torch.Tensor:
+        return torch.cat([weight[:, :before], weight.new_zeros(weight.shape[0], more), weight[:, before:]], 1)
+
+    return {name: widened(t) if name.endswith(".input.weight") else t for name, t in tensors.items()}
+
+
 def _grown(name: str, own: torch.Tensor, found: torch.Tensor | None) -> torch.Tensor:
-    """What a larger network's tensor begins with: new blocks add nothing yet, new inputs at the end count nothing."""
+    """What a larger network's tensor begins with: new blocks add nothing yet, what was there sees nothing new."""
     if found is None:
         if not name.startswith("blocks."):
             return torch.empty(0)
         return torch.zeros_like(own) if ".pointwise." in name else own
-    if found.ndim < 2 or found.shape == own.shape or found.shape[1] > own.shape[1]:
+    if found.ndim != own.ndim or any(size > larger for size, larger in zip(found.shape, own.shape, strict=True)):
         return found
-    grown = torch.zeros((found.shape[0], own.shape[1], *found.shape[2:]), dtype=found.dtype)
-    grown[:, : found.shape[1]] = found
+    grown = own.clone()
+    grown[: found.shape[0]] = 0
+    grown[tuple(slice(size) for size in found.shape)] = found.to(grown.dtype)
     return grown
 
 

@@ -422,7 +422,7 @@ def test_a_checkpoint_of_another_optimiser_is_refused_in_one_line(
 def test_weights_that_are_missing_or_of_another_shape_are_refused_in_one_line(
     trained: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    path = tiny.written(tmp_path / "mine.json", tiny.recipe(network={"features": 9}))
+    path = tiny.written(tmp_path / "mine.json", tiny.recipe(network={"features": 7}))
     arguments = (path, "--data", pictures, "--out", tmp_path / "out", "--init")
     assert "must hold float weights" in refused(train(*arguments, tmp_path))
     assert "must hold float weights" in refused(train(*arguments, path))
@@ -433,7 +433,7 @@ def test_weights_that_are_missing_or_of_another_shape_are_refused_in_one_line(
 def test_larger_networks_begin_as_the_function_that_their_first_weights_are(trained: Path) -> None:
     small, _ = checkpoint.load_network(trained)
     torch.manual_seed(1)
-    large = tasks.make(tiny.recipe(network={"blocks": 3, "phases": 2})).network
+    large = tasks.make(tiny.recipe(network={"blocks": 3, "phases": 2, "features": 13})).network
     checkpoint.load_weights(trained, large, grow=True)
     planes = nets.picture("smooth", 12, 14, 3)
     predicted = predictions(planes, tiny.PARAMETERS)
