@@ -35,19 +35,26 @@ class Heads(Protocol):
         inputs: for each channel [1, lanes, inputs or more], whose first rows get the step's features and, behind them,
             codes; the same one for all where nobody looks back.
         unsigned_offset, signed_offset: added to features 0..255 and to codes -128..127 there.
+        kernel: a compiled function (`head_kernel`) that gives the logits, if there is one.
     """
 
     inputs: list[np.ndarray]
     unsigned_offset: int
     signed_offset: int
+    kernel: Callable[..., None] | None
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
         """int16[rows, classes] of a channel from the first rows of its input."""
 
-    def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
-        """The symbols int[rows] that came where the logits gave counts float32[rows, 256].
+    def parts(self, channel: int) -> tuple[Any, ...]:
+        """What `kernel` works on: inputs, weights of three products, room for what is between, logits, classes."""
 
-        May run beside everything but this channel's `logits` and other calls of itself.
+    def learning(
+        self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
+    ) -> tuple[Callable[..., None], tuple[Any, ...]] | None:
+        """A call, to be made once, that learns the symbols int[rows] where the logits gave counts float32[rows, 256].
+
+        It may run beside everything but this channel's `logits` and others like it.  None: nothing is learned.
         """
 
 
@@ -83,6 +90,7 @@ class FixedHeads:
         self._sums: dict[int, np.ndarray] = {size: np.zeros((lanes, size), backend.sums) for size in sizes}
         self._logits = aligned((lanes, padded(self._classes, OUTPUTS)), np.int16)
         self._zero = np.zeros(1, np.int64)
+        self.kernel: Callable[..., None] | None = None
         self._packed: list[tuple[Any, Any, Any]] = []
         for head in network.heads:
             kinds = np.arange(head.input.weight.shape[1]) >= network.features
@@ -104,7 +112,13 @@ class FixedHeads:
         to_stream(self._product(self._hidden[1], rows, head.output, last), head.output.scale, rows, logits)
         return logits
 
-    def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
+    def parts(self, channel: int) -> tuple[Any, ...]:
+        """Nothing without a kernel."""
+        raise NotImplementedError
+
+    def learning(
+        self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
+    ) -> tuple[Callable[..., None], tuple[Any, ...]] | None:
         """Nothing."""
 
     def _product(self, source: np.ndarray, rows: int, product: Product, packed: Any) -> np.ndarray:
@@ -147,7 +161,7 @@ class VectorHeads(FixedHeads):
     """The model's heads by compiled kernels, a channel in one call."""
 
     def _start(self) -> None:
-        self._run = head_kernel(cast("VectorBackend", self.backend).kind)
+        self.kernel = self._run = head_kernel(cast("VectorBackend", self.backend).kind)
         self._layers = [
             [
                 (each.weight, each.bias, in_panels(product.scale))
@@ -160,6 +174,10 @@ class VectorHeads(FixedHeads):
         """See `Heads`."""
         self._run(self.inputs[channel], rows, *self._layers[channel], *self._hidden, self._logits)
         return self._logits[:rows, : self._classes]
+
+    def parts(self, channel: int) -> tuple[Any, ...]:
+        """See `Heads`."""
+        return self.inputs[channel], tuple(self._layers[channel]), *self._hidden, self._logits, self._classes
 
 
 def fixed_heads(network: Network, backend: Backend, lanes: int) -> FixedHeads:

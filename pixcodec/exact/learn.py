@@ -127,11 +127,15 @@ def _pack_back(coarse, back):  # type: ignore[no-untyped-def]
 
 
 def _learn(  # type: ignore[no-untyped-def]
-    counts, centres, symbols, low, high, classes, number, source, a, b, errors, groups, layers, bias, scale, inverse,
-    b1, b2, rates, epsilon,
+    counts, centres, symbols, low, high, classes, number, source, a, b, errors, groups, layers, bias, scale, betas,
+    powers, rates, epsilon,
 ):  # fmt: skip
-    """Errors of the first pixels of a step, carried back, and a step of all layers."""
-    zero, rows = np.zeros(1, np.int64), symbols.size
+    """Errors of the first pixels of a step, carried back, and a step of all layers; `powers` are those of `betas`."""
+    zero, rows, one = np.zeros(1, np.int64), symbols.size, np.float32(1)
+    powers[0] *= betas[0]
+    powers[1] *= betas[1]
+    step, inverse = np.sqrt(one - powers[1]) / (one - powers[0]), one / np.float32(rows)
+    b1, b2 = one - betas[0], one - betas[1]
     of_b, of_a, of_logits = errors[1], errors[0], errors[2]
     probabilities_less_ones(counts, centres, symbols, low, high, classes, number, of_logits[0])  # type: ignore[name-defined] # noqa: F821
     errors_layer(of_logits, zero, zero, rows, layers[2][6], bias, of_b[0], 0, scale, b[0], scale)  # type: ignore[name-defined] # noqa: F821
@@ -147,7 +151,7 @@ def _learn(  # type: ignore[no-untyped-def]
             inverse,
             b1,
             b2,
-            rates[n],
+            rates[n] * step,
             epsilon,
             weights,
             first,
@@ -210,13 +214,14 @@ class LearningHeads:
     """Heads (`heads.Heads`) that start as a network's and learn from one tile."""
 
     unsigned_offset = signed_offset = 0
+    kernel: Callable[..., None] | None
 
     def __init__(self, network: Network, lanes: int) -> None:
         """For steps of at most `lanes` pixels; `ModelError` where the network's heads cannot learn."""
-        self.learning = check(network)
+        learning = check(network)
         kind = wide_product_kind()
         form = PRODUCTS[kind]
-        self._run, self._learn = _kernels(kind)
+        self.kernel, self._learn = self._run, _ = _kernels(kind)
         self._classes = network.class_of_residual()
         self._low, self._high = (
             np.concatenate([edge, np.full(LANES, empty)]).astype(np.int32)
@@ -242,23 +247,30 @@ class LearningHeads:
         columns = max(padded(inputs, OUTPUTS), width, classes)
         self._no_bias, self._no_scale = np.zeros(columns, np.int32), np.zeros(columns, np.float32)
         self._powers = np.ones((len(network.heads), 2), np.float32)
+        self._betas, self._rates = (np.array(each, np.float32) for each in (learning.betas, learning.rates))
+        self._epsilon = np.float32(learning.epsilon)
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
         """See `heads.Heads`."""
         self._run(self.inputs[channel], rows, *self._products[channel], *self._hidden[channel], self._logits)
         return self._logits[:rows, : self._number]
 
-    def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
+    def parts(self, channel: int) -> tuple[Any, ...]:
         """See `heads.Heads`."""
-        rows = min(len(symbols), TEACHERS)
-        one = np.float32(1)
-        b1, b2 = (np.float32(beta) for beta in self.learning.betas)
-        powers = self._powers[channel]
-        powers *= (b1, b2)
-        step = np.sqrt(one - powers[1]) / (one - powers[0])
-        self._learn(
-            counts, centres, symbols[:rows], self._low, self._high, self._classes, self._number,
+        products = tuple(self._products[channel])
+        return self.inputs[channel], products, *self._hidden[channel], self._logits, self._number
+
+    def learning(
+        self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
+    ) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """See `heads.Heads`."""
+        return self._learn, (
+            counts, centres, symbols[:TEACHERS], self._low, self._high, self._classes, self._number,
             self.inputs[channel], *self._hidden[channel], self._errors, self._groups, self._learned[channel],
-            self._no_bias, self._no_scale, one / np.float32(rows), one - b1, one - b2,
-            np.array(self.learning.rates, np.float32) * step, np.float32(self.learning.epsilon),
+            self._no_bias, self._no_scale, self._betas, self._powers[channel], self._rates, self._epsilon,
         )  # fmt: skip
+
+    def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
+        """Make the call of `learning`."""
+        function, arguments = self.learning(channel, counts, centres, symbols)
+        function(*arguments)
