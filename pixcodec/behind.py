@@ -45,6 +45,11 @@ class Behind:
         return self._thread is not None
 
     @property
+    def busy(self) -> bool:
+        """Whether a call is not done yet."""
+        return self.posted > int(self._ring[ring.DONE])
+
+    @property
     def seconds(self) -> dict[str, float]:
         """What the thread's calls took by stage."""
         return {stage: float(self._ring[ring.STAGES + k]) / 1e9 for stage, k in self._stages.items()}

@@ -27,7 +27,7 @@ from pixcodec.exact.learn import LearningHeads
 from pixcodec.exact.network import SYMBOLS
 from pixcodec.exact.predict import predictions, rounded_centres
 from pixcodec.exact.steps import active_lanes, number_of_steps
-from pixcodec.exact.tile import Tile
+from pixcodec.exact.tile import ROOMS, Tile
 from pixcodec.expert_names import ALL
 from pixcodec.progress import Effort, cores, side_by_side
 
@@ -133,15 +133,16 @@ def _do(behind: Behind, stage: str, call: Call | None) -> int:
 def _write_tile(run: _Run, planes: NDArray[np.uint8], write: Write, behind: Behind = HERE) -> None:
     """Run the steps of a known tile, uint8[H, W, known + C]; `write` is given the counts of each channel of a step.
 
-    What predictors learn, and what is written, is done behind, beside the trunk and the heads of the next step.
+    Symbols are written behind, while the network goes on; predictors learn there, too, beside the next step's trunk,
+    unless the step before is still being written.
     """
     channels, clock = range(run.network.channels), _Clock()
-    tile, learned = run.tile(planes), 0
+    tile, learned, written = run.tile(planes), 0, [0] * ROOMS
     for step in _steps(run, tile):
         tile.prepare(step)
         _do(HERE, "trunk", tile.trunk(step))
         clock.stop("trunk")
-        behind.catch_up(learned)  # and with it all that was written of the step before the last one
+        behind.catch_up(max(learned, written[step % ROOMS]))
         clock.stop("wait")
         for channel in channels if tile.lanes else ():
             _do(HERE, "heads", tile.see(channel, tile.part))
@@ -149,10 +150,11 @@ def _write_tile(run: _Run, planes: NDArray[np.uint8], write: Write, behind: Behi
             clock.stop("heads")
             _do(HERE, "learn", tile.teach(channel))
             clock.stop("learn")
-        learned = _do(behind, "predict", tile.learn())
+        learned = _do(HERE if behind.busy else behind, "predict", tile.learn())
         clock.stop("predict")
         for channel in channels if tile.lanes else ():
             write(run.network.known + channel, step, tile.part[0], *tile.room(channel, tile.part))
+        written[step % ROOMS] = behind.posted
         clock.stop("code")
     _finish(run, clock, behind)
 
@@ -164,15 +166,20 @@ def _read_tile(run: _Run, planes: NDArray[np.uint8], read: Read, behind: Behind 
     """
     channels, clock = run.network.channels, _Clock()
     tile, done, made = run.tile(planes), 0, 0  # lanes below `done` have their features when call `made` is done
+    late: Call | None = None  # what the last channel's head learns: it is seen last, too
     tile.prepare(0)
     for step in _steps(run, tile):
+        parts = tile.parts(PARTS if behind.threaded else 1)
+        seen = [_do(behind, "heads", tile.see(0, part)) for part in parts[:1] if part[1] < done]
+        clock.stop("heads")
+        _do(behind, "learn", late)
+        clock.stop("learn")
         behind.catch_up(made)
         clock.stop("wait")
         _do(HERE, "trunk", tile.trunk(step, done))
         clock.stop("trunk")
         tile.prepare(step + 1)
-        parts = tile.parts(PARTS if behind.threaded else 1)
-        seen = [_do(behind, "heads", tile.see(0, part)) for part in parts]
+        seen += [_do(behind, "heads", tile.see(0, part)) for part in parts[len(seen) :]]
         done = 0
         clock.stop("heads")
         for channel in range(channels if parts else 0):
@@ -193,9 +200,7 @@ def _read_tile(run: _Run, planes: NDArray[np.uint8], read: Read, behind: Behind 
                 clock.stop("learn")
         _do(behind, "predict", tile.learn())
         clock.stop("predict")
-        if parts:
-            _do(behind, "learn", tile.teach(channels - 1))
-        clock.stop("learn")
+        late = tile.teach(channels - 1) if parts else None
     _finish(run, clock, behind)
 
 
