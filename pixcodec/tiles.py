@@ -192,8 +192,8 @@ def _read_tile(run: _Run, planes: NDArray[np.uint8], read: Read, behind: Behind 
                 if channel + 1 < channels:
                     seen[k] = _do(behind, "heads", tile.see(channel + 1, part))
                 elif k + 1 < len(parts):
+                    made = _do(behind, "trunk", tile.trunk(step + 1, done, part[1] + 1))
                     done = part[1] + 1
-                    made = _do(behind, "trunk", tile.trunk(step + 1, 0, done))
                 clock.stop("heads")
             if channel + 1 < channels:
                 _do(behind, "learn", tile.teach(channel))

@@ -35,9 +35,9 @@ from pixcodec.exact.emit import (
 )
 from pixcodec.exact.frequencies import class_intervals
 from pixcodec.exact.heads import head_kernel, in_panels
-from pixcodec.exact.matmul import OUTPUTS, padded
+from pixcodec.exact.matmul import padded
 from pixcodec.exact.network import Learning
-from pixcodec.exact.products import ERROR, FINE, PRODUCTS, layer_kernel, pack, update_kernel, wide_product_kind
+from pixcodec.exact.products import ERROR, FINE, NARROW, PRODUCTS, layer_kernel, pack, update_kernel, wide_product_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +176,7 @@ def _kernels(kind: str) -> tuple[Callable[..., None], Callable[..., None]]:
         errors_layer=layer_kernel(kind, "errors"),
         update=update_kernel(kind),
     )
-    return head_kernel(kind), learn
+    return head_kernel(kind, kind), learn
 
 
 class _Layer:
@@ -185,22 +185,23 @@ class _Layer:
     def __init__(self, product: Product, form: ProductForm) -> None:
         weight, scale = product.weight[0], product.scale
         self.inputs = weight.shape[0]
-        inputs, outputs = (padded(size, unit) for size, unit in zip(weight.shape, (2, OUTPUTS), strict=True))
+        inputs, outputs = (padded(size, unit) for size, unit in zip(weight.shape, (2, NARROW), strict=True))
         self.weights, self.first, self.second = (aligned((inputs, outputs), np.float32) for _ in range(3))
         self.weights[: weight.shape[0], : weight.shape[1]] = weight
-        self.relative = in_panels((scale * np.float32(RELATIVE)) / scale.max())
+        self.relative = in_panels((scale * np.float32(RELATIVE)) / scale.max(), outputs)
         fine = np.rint(self.weights * np.float32(FINE)).astype(np.int16)
         self.coarse = aligned((inputs, outputs), np.int16)
         self.coarse[:] = np.rint(self.weights * self.relative)
         self.forward = pack(form, fine[None])
-        lanes = padded(inputs, OUTPUTS)
+        lanes = padded(inputs, NARROW)
         self.back = aligned(
             (lanes // form.width, 1, -(-weight.shape[1] // form.terms), form.width, form.terms), np.int16
         )
         group = np.int32 if form.terms == 2 else np.int16
         self._groups = self.coarse.view(group), self.back.view(group)[..., 0]
         _pack_back(*self._groups)
-        self.product = self.forward, in_panels(product.bias * np.int32(FINE)), in_panels(scale * np.float32(1 / FINE))
+        bias, scale = product.bias * np.int32(FINE), scale * np.float32(1 / FINE)
+        self.product = self.forward, in_panels(bias, outputs), in_panels(scale, outputs)
 
     def learned(self) -> tuple[Any, ...]:
         """What `_learn` takes of it."""
@@ -233,9 +234,9 @@ class LearningHeads:
         self._products = [[layer.product for layer in layers] for layers in self._layers]
         self._learned = [tuple(layer.learned() for layer in layers) for layers in self._layers]
         head = network.heads[-1]
-        inputs, width = padded(head.input.weight.shape[1], LANES), padded(head.hidden.bias.size, OUTPUTS)
+        inputs, width = padded(head.input.weight.shape[1], LANES), padded(head.hidden.bias.size, NARROW)
         self._number = head.output.bias.size
-        classes, teachers = padded(self._number, OUTPUTS), padded(min(lanes, TEACHERS), 2)
+        classes, teachers = padded(self._number, NARROW), padded(min(lanes, TEACHERS), 2)
         self.inputs = [aligned((1, lanes, inputs), np.int16) for _ in network.heads]
         self._hidden = [tuple(aligned((1, lanes, width), np.int16) for _ in range(2)) for _ in network.heads]
         self._logits = aligned((lanes, classes), np.int16)
@@ -244,7 +245,7 @@ class LearningHeads:
             aligned((-(-teachers // form.terms), size, form.terms), np.int16)
             for size in (max(inputs, width), max(width, classes))
         )
-        columns = max(padded(inputs, OUTPUTS), width, classes)
+        columns = max(padded(inputs, NARROW), width, classes)
         self._no_bias, self._no_scale = np.zeros(columns, np.int32), np.zeros(columns, np.float32)
         self._powers = np.ones((len(network.heads), 2), np.float32)
         self._betas, self._rates = (np.array(each, np.float32) for each in (learning.betas, learning.rates))

@@ -14,10 +14,10 @@ import numpy as np
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import aligned
 from pixcodec.exact.heads import to_bytes, to_stream
-from pixcodec.exact.matmul import OUTPUTS, TERMS, VectorBackend, pack, padded
+from pixcodec.exact.matmul import TERMS, VectorBackend, pack, padded
 from pixcodec.exact.network import STREAM_LIMIT, known_codes, phase_codes
 from pixcodec.exact.predict import REACH, TOP, no_planes
-from pixcodec.exact.products import layer_kernel
+from pixcodec.exact.products import columns, fitting, layer_kernel
 from pixcodec.exact.rounding import rescaled
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Trunk:
         """Start a tile, of which planes uint8[H, W, known] are known."""
         self.network, self.backend = network, backend
         self._lanes = min(height, (width + 1) // 2)
-        rows, features, lanes = height + TOP + REACH, padded(network.features, OUTPUTS), self._lanes
+        rows, features, lanes = height + TOP + REACH, columns(network.features), self._lanes
         self._signed, self._unsigned = backend.signed_offset, backend.unsigned_offset
         self._first_taps, self._taps = _Taps(network.first_taps), _Taps(network.taps)
         codes, self.depth = network.first.weight.shape[1], self._first_taps.depth
@@ -115,7 +115,7 @@ class Trunk:
     def _start(self, network: Network) -> None:
         """Pack the weights."""
         unsigned, signed = np.zeros(network.features, bool), np.ones(network.first.weight.shape[1], bool)
-        self._sums: np.ndarray = np.zeros((self._lanes, padded(network.features, OUTPUTS)), self.backend.sums)
+        self._sums: np.ndarray = np.zeros((self._lanes, columns(network.features)), self.backend.sums)
         self._zero = np.zeros(1, np.int64)
         self._first = pack(self.backend, network.first, signed)
         self._blocks = [
@@ -211,7 +211,7 @@ class VectorTrunk(Trunk):
     """The trunk by compiled kernels, a step in one call."""
 
     def _start(self, network: Network) -> None:
-        self._run = _trunk_kernel(cast("VectorBackend", self.backend).kind)
+        self._run = _trunk_kernel(fitting(cast("VectorBackend", self.backend).kind, network.features))
         self._alphas = np.array([*(block.alpha for block in network.blocks), network.alpha], np.float32)
         self._packed = (
             tuple(part[0] for part in self._pack([network.first], signed=True)),

@@ -31,6 +31,7 @@ NETWORKS = {
     "far taps": nets.random_network(nets.SMALL_GRAY, first_taps=FAR_FIRST_TAPS, taps=FREE_TAPS, seed=5),
     "odd sizes": nets.random_network(nets.SMALL, features=10, head=7, edges=(2, 9), seed=6),
     "wide": nets.random_network(nets.SMALL_GRAY, features=70, blocks=1, head=130, edges=tuple(range(80, 90)), seed=7),
+    "five vectors": nets.random_network(nets.SMALL, features=80, blocks=2, head=80, seed=13),
     "phases": nets.random_network(nets.SMALL, phases=3, seed=9),
     "gray phases": nets.random_network(nets.SMALL_GRAY, phases=1, seed=10),
     "known planes": nets.random_network(nets.SMALL_LUMA, phases=1, known_taps=nets.KNOWN_TAPS, seed=11),
