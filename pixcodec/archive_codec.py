@@ -63,7 +63,7 @@ def encode(
         model: name or folder, for all images; by default, for each mode and size, that of the models which are here
             that makes the fewest bytes of a few images.
         threads: how many blocks may be coded side by side; by default one a core, on a device always one.
-        effort: see `codec.encode`; 9 is as 7 here.
+        effort: see `codec.encode`; 9 tries the same models as 7 here.
         experts: see `codec.encode`.
         progress: called with (sub-pixels done, sub-pixels in all), from any thread.
         products: `backend` and `device`, see `codec.encode`.
@@ -89,14 +89,12 @@ def encode(
         network, block = item
         planes, mode = np.stack([image.planes for image in block]), block[0].mode
         count, height, width, _ = planes.shape
-        sides, (settings, mask) = codec.tile_sides(network, height, width), codec.settings_of(network, effort, experts)
-        part = tally.part(planes.size)
-        streams, bits, spent = codec.encode_images(
-            planes, network, sides, settings, mask, threads=inner, progress=part, **products
-        )
+        sides, how = codec.tile_sides(network, height, width), (effort, experts)
+        part: dict[str, Any] = {"threads": inner, "progress": tally.part(planes.size), **products}
+        best, spent = codec.encode_smallest([(planes, network)], sides, how, **part)
         identity, digest = network.identity[: container.MODEL_ID_BYTES], container.digest(planes, mode)
-        described = archive.Block(identity, mode, settings, width, height, sides[1], sides[0], count, digest, mask)
-        return described, container.join(streams), bits, spent
+        form = width, height, sides[1], sides[0], count, digest, best.mask
+        return archive.Block(identity, mode, best.settings, *form), container.join(best.streams), best.bits, spent
 
     done = side_by_side(code, work, outer)
     names = [image.name for _, block in work for image in block]

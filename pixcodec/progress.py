@@ -43,8 +43,8 @@ class _Listener(logging.Handler):
 class ProgressBar:
     """A bar that appears when the whole will take over two seconds and standard error is a terminal.
 
-    Calls come from any thread: ``bar(done, total)``. Used as a context manager it says until then what is logged for
-    users (that kernels are compiled), and wipes itself at the end.
+    Calls come from any thread: ``bar(done, total)``, of one task; several passes are one `Tally`. Used as a context
+    manager it says until then what is logged for users (that kernels are compiled), and wipes itself at the end.
     """
 
     def __init__(self, label: str, *, quiet: bool = False, stream: TextIO | None = None) -> None:
@@ -54,7 +54,6 @@ class ProgressBar:
         self._lock = threading.Lock()
         self._began: float | None = None
         self._drawn = 0.0
-        self._last = (0, 0)
         self._listener = _Listener(self._tell)
 
     def __call__(self, done: int, total: int) -> None:
@@ -63,9 +62,8 @@ class ProgressBar:
             return
         with self._lock:
             now = time.monotonic()
-            if self._began is None or total != self._last[1] or done < self._last[0]:
-                self._began = now  # the first call, or another stage
-            self._last = (done, total)
+            if self._began is None:
+                self._began = now
             elapsed = now - self._began
             if done <= 0 or elapsed < _DECIDE_AFTER_SECONDS or now - self._drawn < _REDRAW_SECONDS:
                 return
@@ -123,17 +121,22 @@ class Effort:
 
 
 class Tally:
-    """One progress made of many: parts that run side by side, each with steps of its own.
+    """One progress made of many: parts, side by side or one after the other, each with steps of its own.
 
     Args:
         progress: told what is done of `total`; None for nobody.
-        total: the weights of all parts together.
+        total: the weights of all parts together that are known to come.
     """
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self._progress, self._total = progress, total
         self._done = 0.0
         self._lock = threading.Lock()
+
+    def more(self, weight: int) -> None:
+        """Parts of so much weight come besides."""
+        with self._lock:
+            self._total += weight
 
     def part(self, weight: int) -> Progress:
         """Return the progress of a part that is `weight` of the total."""

@@ -25,7 +25,7 @@ from pixcodec.exact import matmul, range_coder
 from pixcodec.exact.compiled import compiled
 from pixcodec.exact.experts import Experts
 from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, code_lengths, counts_of_logits
-from pixcodec.exact.learn import LearningHeads
+from pixcodec.exact.learn import ComparedHeads, LearningHeads
 from pixcodec.exact.network import SYMBOLS
 from pixcodec.exact.predict import Predictors, predictions, rounded_centres
 from pixcodec.exact.steps import active_lanes, number_of_steps
@@ -55,23 +55,35 @@ Sample = TypeVar("Sample", bound=np.generic)
 class _Run:
     """What tiles that are coded side by side share: the model, its products, the clock, the count of steps.
 
-    `spare` is the number of threads that each tile may have beside its own.
+    `spare` is the number of threads that each tile may have beside its own; `learning` are the heads that learn, if
+    any do, and `compared` those of all tiles that were asked to compare themselves.
     """
 
     network: Network
     backend: matmul.Backend
     note: str
     progress: Progress | None
-    learning: bool = False
+    learning: type[LearningHeads] | None = None
     spare: int = 0
     total: int = 0
     done: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    compared: list[ComparedHeads] = field(default_factory=list)
 
     def heads(self, height: int, width: int) -> LearningHeads | None:
         """Heads that learn a tile of this size, or None: those of the model."""
-        return LearningHeads(self.network, min(height, (width + 1) // 2)) if self.learning else None
+        if self.learning is None:
+            return None
+        heads = self.learning(self.network, min(height, (width + 1) // 2))
+        if isinstance(heads, ComparedHeads):
+            self.compared.append(heads)
+        return heads
+
+    def fixed(self) -> float:
+        """Bits by heads that do not learn, of those by heads that do; 1 where none did."""
+        learned = sum(heads.learned for heads in self.compared)
+        return sum(heads.fixed for heads in self.compared) / learned if learned else 1.0
 
     def step(self, count: int) -> None:
         """`count` more steps are done."""
@@ -300,7 +312,7 @@ class _Writer(_Coder):
         self, planes: NDArray[np.uint8], experts: Experts | None, costs: NDArray[np.float32] | None = None
     ) -> None:
         super().__init__(planes, experts)
-        self.ideal_bits, self._costs = 0.0, costs
+        self.ideal_bits, self.network_bits, self._costs = 0.0, 0.0, costs
         self._words, self._rows = range_coder.Encoder(), Encoder()
 
     def code(
@@ -321,9 +333,11 @@ class _Writer(_Coder):
         symbols: NDArray[np.int32],
     ) -> None:
         """Append those symbols to the words."""
+        by_network = code_length(counts, symbols)
+        self.network_bits += by_network
         if self.experts is None:
             self._rows.encode(symbols, counts)
-            self.ideal_bits += code_length(counts, symbols)
+            self.ideal_bits += by_network
         else:
             self.ideal_bits += self.experts.encode(channel, step, first, counts, centres, self.planes, self._words)
         if self._costs is not None:
@@ -394,7 +408,7 @@ def _prepare(
     parts: Sequence[NDArray[np.uint8]],
     progress: Progress | None,
     *,
-    learning: bool = False,
+    learning: type[LearningHeads] | None = None,
     threads: int | None = None,
 ) -> _Run:
     if device is not None:
@@ -406,11 +420,21 @@ def _prepare(
 
 
 class Trial(NamedTuple):
-    """Images coded with some experts: their mask, the words of each tile, ideal bits."""
+    """Images coded with some experts.
+
+    Attributes:
+        experts: their mask.
+        streams: the words of each tile.
+        ideal_bits: of an ideal coder.
+        network_bits: the same by the network's frequencies alone, without experts.
+        fixed_bits: the same by heads that do not learn, from a part of the steps.
+    """
 
     experts: int
     streams: list[bytes]
     ideal_bits: float
+    network_bits: float
+    fixed_bits: float
 
 
 def encode(
@@ -477,7 +501,8 @@ def encode_each(
         What each mask gives; how it went.
     """
     parts, parts_of_costs = _parts(images, tiles), [_parts(each, tiles) for each in costs]
-    run = _prepare(network, backend, device, parts, progress, learning=learning, threads=threads)
+    heads = ComparedHeads if learning else None
+    run = _prepare(network, backend, device, parts, progress, learning=heads, threads=threads)
 
     def work(index: int) -> list[_Writer]:
         part, own = parts[index], [each[index] for each in parts_of_costs]
@@ -503,10 +528,10 @@ def encode_each(
         return writers
 
     results = side_by_side(work, range(len(parts)), threads if device is None else 1)
-    by_mask = zip(masks, zip(*results, strict=True), strict=True)
-    trials = [
-        Trial(mask, [w.payload() for w in writers], sum(w.ideal_bits for w in writers)) for mask, writers in by_mask
-    ]
+    trials = []
+    for mask, writers in zip(masks, zip(*results, strict=True), strict=True):
+        bits, by_network = (sum(getattr(w, name) for w in writers) for name in ("ideal_bits", "network_bits"))
+        trials.append(Trial(mask, [w.payload() for w in writers], bits, by_network, by_network * run.fixed()))
     return trials, run.effort()
 
 
@@ -543,7 +568,8 @@ def decode(
     if known is not None:
         images[..., : network.known] = known
     parts = _parts(images, tiles)
-    run = _prepare(network, backend, device, parts, progress, learning=learning, threads=threads)
+    heads = LearningHeads if learning else None
+    run = _prepare(network, backend, device, parts, progress, learning=heads, threads=threads)
 
     def work(index: int) -> None:
         part = parts[index]
@@ -559,10 +585,31 @@ def decode(
 
 def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> float:
     """Let experts learn from a picture uint8[H, W, known + C] as if it were one tile and coded; ideal bits."""
-    run = _prepare(network, None, None, [planes], None, learning=network.learns)
+    run = _prepare(network, None, None, [planes], None, learning=LearningHeads if network.learns else None)
     writer = _Writer(planes, experts)
     _code_tile(run, planes[:, :, : network.known], writer.code)
     return writer.ideal_bits
+
+
+def sample(network: Network, height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Draw a picture uint8[H, W, C] by the network's own frequencies: one in which there is nothing to be learned.
+
+    The network has no known planes, and its heads stay as they are; the same seed gives the same picture.
+    """
+    dice, planes = np.random.default_rng(seed), np.zeros((height, width, network.channels), np.uint8)
+
+    def code(
+        channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
+    ) -> NDArray[np.int32]:
+        del centres
+        ends = np.cumsum(counts.astype(np.int64) + 1, axis=1)
+        symbols = (dice.integers(0, ends[:, -1:]) >= ends).sum(axis=1).astype(np.int32)
+        rows = np.arange(first, first + len(counts))
+        planes[rows, step - 2 * rows, channel] = symbols
+        return symbols
+
+    _code_tile(_prepare(network, None, None, [planes], None), planes[:, :, :0], code)
+    return planes
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def counts_of(network: Network, planes: NDArray[np.uint8], device: str | None = 
         return planes[rows, step - 2 * rows, channel].astype(np.int32)
 
     backend = None if device is None else f"torch-float32:{device}"
-    run = tiles._prepare(network, backend, None, [planes], None, learning=True)
+    run = tiles._prepare(network, backend, None, [planes], None, learning=learn.LearningHeads)
     if device is None:
         tiles._code_tile(run, planes[:, :, :0], code)
     else:
