@@ -211,6 +211,7 @@ def encode(
     origin: str = origins.NONE,
     colours: Colours = NO_COLOURS,
     jpeg: bytes = b"",
+    then: int = 0,
     progress: Progress | None = None,
 ) -> Encoded:
     """Planes to a .pxc file.
@@ -232,8 +233,9 @@ def encode(
         origin: what the picture may have been made from: "auto", "none" or a name, of `origins.NAMES`.
         colours: palette and transparency.
         jpeg: the JPEG file that the planes were decoded from, if they were; what it holds need not be looked for.
+        then: how many passes over all planes will follow the encoding, for its progress.
         progress: called with (sub-pixels coded, sub-pixels to be coded), from any thread: of all passes but trials of a
-            part. The second grows when a pass is found to be worth repeating.
+            part. The second grows once a pass is found to be worth repeating.
 
     Raises:
         UnsupportedImageError: the planes do not fit the mode, or the mode the model.
@@ -248,17 +250,17 @@ def encode(
         coder = _Groups(model, how, tile, options)
         tree = origins.find(planes, container.LEVELS[mode], colours.palette, origin, coder.cost, jpeg)
         if isinstance(tree, origins.Node) or mode not in container.PLAIN_MODES or colours:
-            return coder.encode(planes, mode, colours, tree, progress)
+            return coder.encode(planes, mode, colours, tree, then, progress)
     networks = [models.load(model or default_model(mode, effort))]
     if effort == MOST_EFFORT and model is None:
         found = candidates(mode, max(planes.shape[:2]))
         networks = [each for each in found if not (experts and is_stacked(each))] or networks
-    tally = Tally(progress, sum(_passes([network], how) for network in networks) * planes.size)
+    tally = Tally(progress, (sum(passes([network], how) for network in networks) + then) * planes.size)
     made: list[Encoded] = []
     for network in networks:
         check_model(network, mode, UnsupportedImageError)
         sides = tile_sides(network, planes.shape[0], planes.shape[1], tile)
-        part = {"progress": tally.part(_passes([network], how) * planes.size), **options}
+        part = {"progress": tally.part(passes([network], how) * planes.size), **options}
         best, spent = encode_smallest([(planes[None], network)], sides, how, **part)
         header = container.Header(
             width=planes.shape[1],
@@ -328,7 +330,7 @@ def _choices(networks: Sequence[Network | Program], how: tuple[int, int | None])
     return [(learning | settings, mask) for (settings, mask), learning in product(learners, heads)]
 
 
-def _passes(networks: Sequence[Network | Program], how: tuple[int, int | None]) -> int:
+def passes(networks: Sequence[Network | Program], how: tuple[int, int | None]) -> int:
     """How often planes are coded for `_choices`: once for all that are alike in whether heads learn."""
     return len({settings & container.LEARNING for settings, _ in _choices(networks, how)})
 
@@ -353,7 +355,7 @@ def encode_smallest(
         options: threads, backend and device.
     """
     networks = [network for _, network in groups]
-    tally = Tally(progress, _passes(networks, how) * _samples(groups))
+    tally = Tally(progress, passes(networks, how) * _samples(groups))
     coded, spent = _code_each(groups, sides, _choices(networks, how), tally, options)
     best = min(coded, key=lambda each: each.size)
     effort, experts = how
@@ -441,9 +443,10 @@ class _Groups:
         mode: str,
         colours: Colours,
         tree: origins.Node | origins.Leaf,
+        then: int,
         progress: Progress | None,
     ) -> Encoded:
-        """The file of a picture and its tree."""
+        """The file of a picture and its tree; the others as of `codec.encode`."""
         height, width = planes.shape[:2]
         groups = [
             (leaf, known, self.network(leaf.shape[2], leaf.levels, known.shape[2]))
@@ -457,7 +460,9 @@ class _Groups:
         # The picture's size decides; smaller groups have fewer or smaller tiles.
         sides = tile_sides(groups[0][2], height, width, self.tile) if groups else (container.TILE_UNIT,) * 2
         parts = [(_knowing(network, known, leaf.found())[None], network) for leaf, known, network in groups]
-        best, spent = encode_smallest(parts, sides, self.how, progress, **self.options)
+        times, samples = passes([network for *_, network in groups], self.how), _samples(parts)
+        part = Tally(progress, (times + then) * samples).part(times * samples)
+        best, spent = encode_smallest(parts, sides, self.how, part, **self.options)
         record = origins.write(
             tree, mode, (colours.palette, colours.transparency), iter(b"" if each == first else each for each in ids)
         )

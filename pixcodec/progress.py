@@ -54,6 +54,7 @@ class ProgressBar:
         self._lock = threading.Lock()
         self._began: float | None = None
         self._drawn = 0.0
+        self._last = (0, 1)
         self._listener = _Listener(self._tell)
 
     def __call__(self, done: int, total: int) -> None:
@@ -64,6 +65,7 @@ class ProgressBar:
             now = time.monotonic()
             if self._began is None:
                 self._began = now
+            self._last = (done, total)
             elapsed = now - self._began
             if done <= 0 or elapsed < _DECIDE_AFTER_SECONDS or now - self._drawn < _REDRAW_SECONDS:
                 return
@@ -71,6 +73,15 @@ class ProgressBar:
             if self._drawn or elapsed + left > SHOW_ABOVE_SECONDS:
                 self._drawn = now
                 self._draw(done / total, left)
+
+    def rest(self) -> Progress:
+        """Return the progress of one more task, to which all that is not done yet belongs."""
+        before, whole = self._last
+
+        def told(done: int, total: int) -> None:
+            self(before + (whole - before) * done // max(total, 1), whole)
+
+        return told
 
     def __enter__(self) -> Self:
         """Return the bar itself, to be called."""
@@ -129,7 +140,7 @@ class Tally:
     """
 
     def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress, self._total = progress, total
+        self._progress, self._total = progress, float(total)
         self._done = 0.0
         self._lock = threading.Lock()
 
@@ -139,16 +150,19 @@ class Tally:
             self._total += weight
 
     def part(self, weight: int) -> Progress:
-        """Return the progress of a part that is `weight` of the total."""
-        before = 0.0
+        """Return the progress of a part that is `weight` of the total, and more once its own total grows."""
+        before, unit, whole = 0.0, 0.0, 0.0
 
         def told(done: int, total: int) -> None:
-            nonlocal before
-            now = weight * done / max(total, 1)
+            nonlocal before, unit, whole
             with self._lock:
+                if not unit:
+                    unit, whole = weight / max(total, 1), float(weight)
+                now, then = unit * done, unit * total
                 self._done, before = self._done + now - before, now
+                self._total, whole = self._total + then - whole, then
                 if self._progress is not None:
-                    self._progress(round(self._done), self._total)
+                    self._progress(round(self._done), round(self._total))
 
         return told
 

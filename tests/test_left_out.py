@@ -153,3 +153,20 @@ def test_a_photograph_keeps_its_file() -> None:
     made = codec.encode(planes, "RGB").data
     assert made == codec.encode(planes, "RGB", experts=ALL).data
     assert made[10] == 6
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_progress_grows_by_what_is_coded_again_and_knows_what_follows() -> None:
+    drawn = tiles.sample(models.load(LEARNING), 40, 48)
+    told: list[tuple[int, int]] = []
+    codec.encode(drawn, "RGB", model=LEARNING, then=1, progress=lambda *now: told.append(now))
+    once = drawn.size
+    assert [told[0][1], told[-1]] == [2 * once, (2 * once, 3 * once)]
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    told.clear()
+    codec.encode(drawn, "RGB", model=LEARNING, effort=9, progress=lambda *now: told.append(now))
+    assert told[-1] == (2 * once, 2 * once)  # with heads that learn and without
+    told.clear()
+    enlarged = drawn.repeat(2, axis=0)
+    codec.encode(enlarged, "RGB", model=LEARNING, origin="enlarged", then=1, progress=lambda *now: told.append(now))
+    assert [told[0][1], told[-1]] == [2 * once, (2 * once, 3 * once)]
