@@ -58,6 +58,8 @@ class LumaChroma(Origin):
         replicated: whether chroma is that of the sample before, not the mean of two.
     """
 
+    coloured = True
+
     CONVERSIONS: ClassVar[tuple[Conversion, ...]] = ()
     # Factors, and whether replicated, that are looked for; the first that fits is taken.
     LAYOUTS: ClassVar[tuple[tuple[tuple[int, int], bool], ...]] = ()
