@@ -32,6 +32,7 @@ EFFORTS = range(1, 10)
 DEFAULT_EFFORT, FAST_TO, EXPERTS_FROM, LEARNING_FROM, MOST_EFFORT = 7, 3, 3, 7, 9
 LOSS, LOSS_BITS = 0.0005, 32  # that what learns may cost, of the bits and besides, before it is left out
 REPAIR = 0.02  # of the bits: where experts save more, they put right what heads that learn spoil
+NEVER = 1 << 62  # bytes
 TILE_SIDE = 2048  # tiles of about 4 megapixels at most: what is learned starts anew in each (docs/decisions)
 
 
@@ -431,7 +432,12 @@ class _Groups:
         return models.load(default_model(mode, self.how[0]))
 
     def cost(self, planes: NDArray[np.uint8], known: NDArray[np.uint8]) -> int:
-        """Bytes of planes of 256 levels; of those without a model, LA and RGBA, nothing is asked."""
+        """Bytes of planes of 256 levels; of those without a model, LA and RGBA, nothing is asked.
+
+        More than any where the model asked for is for fewer channels: whatever has these is worth it.
+        """
+        if self.asked is not None and self.asked.channels < planes.shape[2]:
+            return NEVER
         network = self.network(planes.shape[2], 256, known.shape[2])
         sides, settings = tile_sides(network, *planes.shape[:2]), settings_of(network, *self.how)
         images = _knowing(network, known, planes)[None]

@@ -29,7 +29,6 @@ from pixcodec.exact.predict import Parameters
 from pixcodec.exact.program import Program
 from pixcodec.expert_names import mask_of
 from pixcodec.image import write as write_image
-from pixcodec.origins import gray as gray_origin
 from pixcodec.origins import numbers
 from pixcodec.origins.jpeg import LAYOUTS
 from pixcodec.origins.jpeg_decoder import Source, shapes, standard
@@ -323,7 +322,6 @@ def origin_pictures() -> dict[str, tuple[np.ndarray, str, str, str, container.Co
 def write_origins() -> None:
     """`origins/NAME.pxc` and `NAME.png` of pictures whose file has a record."""
     models.KNOWING.update({1: "model_tiny_chroma", 2: "model_tiny_luma"})
-    gray_origin.SMALL = 0  # small ones too without a trial, in which untrained models would refuse it
     folder = GOLDEN / "origins"
     folder.mkdir(exist_ok=True)
     for name, (planes, mode, origin, network, colours) in origin_pictures().items():
