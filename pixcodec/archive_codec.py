@@ -53,6 +53,7 @@ def encode(
     threads: int | None = None,
     effort: int = codec.DEFAULT_EFFORT,
     experts: int | None = None,
+    then: int = 0,
     progress: Progress | None = None,
     **products: str | None,
 ) -> Encoded:
@@ -63,8 +64,9 @@ def encode(
         model: name or folder, for all images; by default, for each mode and size, that of the models which are here
             that makes the fewest bytes of a few images.
         threads: how many blocks may be coded side by side; by default one a core, on a device always one.
-        effort: see `codec.encode`; 9 is as 7 here.
+        effort: see `codec.encode`; 9 tries the same models as 7 here.
         experts: see `codec.encode`.
+        then: see `codec.encode`.
         progress: called with (sub-pixels done, sub-pixels in all), from any thread.
         products: `backend` and `device`, see `codec.encode`.
 
@@ -79,26 +81,25 @@ def encode(
         if image.mode not in container.PLAIN_MODES:
             message = f"mode {image.mode} of {image.name} is not kept in archives in this version; expected one of "
             raise UnsupportedImageError(message + f"{', '.join(container.PLAIN_MODES)}, encode it alone or convert it")
-    groups = _groups(images)
-    networks = [_network(group, model, (effort, experts), {"threads": threads, **products}) for group in groups]
+    groups, how = _groups(images), (effort, experts)
+    networks = [_network(group, model, how, {"threads": threads, **products}) for group in groups]
     work = [(network, block) for network, group in zip(networks, groups, strict=True) for block in _blocks(group)]
-    total = sum(image.planes.size for image in images)
-    tally, (outer, inner) = Tally(progress, total), _threads(threads, len(work), products.get("device"))
+    weights = [sum(image.planes.size for image in block) * codec.passes([network], how) for network, block in work]
+    tally = Tally(progress, sum(weights) + then * sum(image.planes.size for image in images))
+    outer, inner = _threads(threads, len(work), products.get("device"))
 
-    def code(item: tuple[Network | Program, Sequence[NamedImage]]) -> tuple[archive.Block, bytes, float, Effort]:
-        network, block = item
+    def code(index: int) -> tuple[archive.Block, bytes, float, Effort]:
+        network, block = work[index]
         planes, mode = np.stack([image.planes for image in block]), block[0].mode
         count, height, width, _ = planes.shape
-        sides, (settings, mask) = codec.tile_sides(network, height, width), codec.settings_of(network, effort, experts)
-        part = tally.part(planes.size)
-        streams, bits, spent = codec.encode_images(
-            planes, network, sides, settings, mask, threads=inner, progress=part, **products
-        )
+        sides = codec.tile_sides(network, height, width)
+        part: dict[str, Any] = {"threads": inner, "progress": tally.part(weights[index]), **products}
+        best, spent = codec.encode_smallest([(planes, network)], sides, how, **part)
         identity, digest = network.identity[: container.MODEL_ID_BYTES], container.digest(planes, mode)
-        described = archive.Block(identity, mode, settings, width, height, sides[1], sides[0], count, digest, mask)
-        return described, container.join(streams), bits, spent
+        form = width, height, sides[1], sides[0], count, digest, best.mask
+        return archive.Block(identity, mode, best.settings, *form), container.join(best.streams), best.bits, spent
 
-    done = side_by_side(code, work, outer)
+    done = side_by_side(code, range(len(work)), outer)
     names = [image.name for _, block in work for image in block]
     data = archive.pack([block for block, *_ in done], [payload for _, payload, *_ in done], names)
     return Encoded(data, sum(bits for _, _, bits, _ in done), codec.sum_of([spent for *_, spent in done]))

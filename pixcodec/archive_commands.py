@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pixcodec.archive_codec import NamedImage
-    from pixcodec.progress import Talk
+    from pixcodec.progress import Progress, Talk
 
 
 def encode(
@@ -50,10 +50,12 @@ def encode(
     images, dropped = _read(found, talk)
     began = time.perf_counter()
     with talk.bar(f"encoding {len(images)} images") as bar, files.named(sources[0]):
-        encoded = archive_codec.encode(images, model=model, effort=effort, experts=experts, progress=bar, **computing)
-    seconds = time.perf_counter() - began
-    with files.named(target):
-        files.write(target, encoded.data, partial(_compare, images, talk, computing) if verify else None)
+        options: dict[str, Any] = {"model": model, "effort": effort, "experts": experts, "then": int(verify)}
+        encoded = archive_codec.encode(images, progress=bar, **options, **computing)
+        seconds = time.perf_counter() - began
+        with files.named(target):
+            check = partial(_compare, images, bar.rest(), computing) if verify else None
+            files.write(target, encoded.data, check)
     talk.note(encoded.effort.note)
     if dropped:
         talk.say(f"not kept in this version: {', '.join(f'{kind} (of {count})' for kind, count in dropped.items())}")
@@ -81,17 +83,16 @@ def _read(found: Sequence[tuple[str, str]], talk: Talk) -> tuple[list[NamedImage
     return images, dropped
 
 
-def _compare(images: Sequence[NamedImage], talk: Talk, computing: dict[str, Any], data: bytes) -> None:
+def _compare(images: Sequence[NamedImage], progress: Progress, computing: dict[str, Any], data: bytes) -> None:
     """Decode what was written and compare every name and sample."""
     from pixcodec import archive_codec
 
     expected = {each.name: each for each in images}
-    with talk.bar(f"verifying {len(images)} images") as bar:
-        for decoded in archive_codec.decode(data, progress=bar, **computing):
-            one = expected.pop(decoded.name, None)
-            if one is None or one.mode != decoded.mode or not np.array_equal(one.planes, decoded.planes):
-                message = "decoding gives other images than were encoded, so nothing was written; please report it"
-                raise DigestError(message)
+    for decoded in archive_codec.decode(data, progress=progress, **computing):
+        one = expected.pop(decoded.name, None)
+        if one is None or one.mode != decoded.mode or not np.array_equal(one.planes, decoded.planes):
+            message = "decoding gives other images than were encoded, so nothing was written; please report it"
+            raise DigestError(message)
     if expected:
         message = f"decoding gives {len(expected)} images too few, so nothing was written; please report it"
         raise DigestError(message)

@@ -216,19 +216,20 @@ def encode(
             files.refuse_existing(target)
     with files.named(source):
         picture = image.read(sys.stdin.buffer if source == files.STREAM else source)
-        began = time.perf_counter()
-        with talk.bar(f"encoding {files.display(source)}") as bar:
-            options = _given(computing | {"model": model, "experts": experts}) | {"effort": effort, "origin": origin}
-            options |= {"colours": picture.colours, "jpeg": picture.jpeg}
+    began = time.perf_counter()
+    with talk.bar(f"encoding {files.display(source)}") as bar:
+        options = _given(computing | {"model": model, "experts": experts}) | {"effort": effort, "origin": origin}
+        options |= {"colours": picture.colours, "jpeg": picture.jpeg, "then": int(verify)}
+        with files.named(source):
             encoded = codec.encode(picture.planes, picture.mode, progress=bar, **options)
-        seconds = time.perf_counter() - began
-        if explain:
-            from pixcodec import explain as explaining
+            seconds = time.perf_counter() - began
+            if explain:
+                from pixcodec import explain as explaining
 
-            explaining.network_of(container.read_header(encoded.data))
-    check = partial(_compare, picture, talk=talk, name=source, computing=computing) if verify else None
-    with files.named(target):
-        files.write(target, encoded.data, check)
+                explaining.network_of(container.read_header(encoded.data))
+        options = {"name": source, "progress": bar.rest(), **computing}
+        with files.named(target):
+            files.write(target, encoded.data, partial(_compare, picture, **options) if verify else None)
     talk.note(encoded.note)
     if picture.dropped:
         talk.say(f"{files.display(source)}: not kept in this version: {', '.join(picture.dropped)}")
@@ -493,13 +494,12 @@ def _same(picture: image.Picture, decoded: Decoded) -> bool:
     )
 
 
-def _compare(picture: image.Picture, data: bytes, *, talk: Talk, name: str, computing: dict[str, Any]) -> None:
+def _compare(picture: image.Picture, data: bytes, *, name: str, **options: Any) -> None:  # noqa: ANN401
     """Decode what was written and compare every sample; the file is not kept when one differs."""
     from pixcodec import codec
 
     with files.named(name):
-        with talk.bar(f"verifying {files.display(name)}") as bar:
-            decoded = codec.decode(data, progress=bar, **_given(computing))
+        decoded = codec.decode(data, **options)
         if not _same(picture, decoded):
             message = "decoding gives other pixels than were encoded, so nothing was written; please report it"
             raise DigestError(message)

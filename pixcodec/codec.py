@@ -1,6 +1,6 @@
 """The stages in order: planes to a .pxc file and back.
 
-What codes the symbols is one of two: `tiles`, a tile after the other by the wavefront (`_code_tile`), or `regions`, all
+What codes the symbols is one of two: `tiles`, a tile after the other by the wavefront, or `regions`, all
 `_tiles` of a size side by side by one of the paper's networks.
 """
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 EFFORTS = range(1, 10)
 DEFAULT_EFFORT, FAST_TO, EXPERTS_FROM, LEARNING_FROM, MOST_EFFORT = 7, 3, 3, 7, 9
+LOSS, LOSS_BITS = 0.0005, 32  # that what learns may cost, of the bits and besides, before it is left out
+REPAIR = 0.02  # of the bits: where experts save more, they put right what heads that learn spoil
+NEVER = 1 << 62  # bytes
 TILE_SIDE = 2048  # tiles of about 4 megapixels at most: what is learned starts anew in each (docs/decisions)
 
 
@@ -209,6 +212,7 @@ def encode(
     origin: str = origins.NONE,
     colours: Colours = NO_COLOURS,
     jpeg: bytes = b"",
+    then: int = 0,
     progress: Progress | None = None,
 ) -> Encoded:
     """Planes to a .pxc file.
@@ -230,7 +234,9 @@ def encode(
         origin: what the picture may have been made from: "auto", "none" or a name, of `origins.NAMES`.
         colours: palette and transparency.
         jpeg: the JPEG file that the planes were decoded from, if they were; what it holds need not be looked for.
-        progress: called with (steps done, steps in all), from any thread; the steps of a trial are not among them.
+        then: how many passes over all planes will follow the encoding, for its progress.
+        progress: called with (sub-pixels coded, sub-pixels to be coded), from any thread: of all passes but trials of a
+            part. The second grows once a pass is found to be worth repeating.
 
     Raises:
         UnsupportedImageError: the planes do not fit the mode, or the mode the model.
@@ -245,17 +251,18 @@ def encode(
         coder = _Groups(model, how, tile, options)
         tree = origins.find(planes, container.LEVELS[mode], colours.palette, origin, coder.cost, jpeg)
         if isinstance(tree, origins.Node) or mode not in container.PLAIN_MODES or colours:
-            return coder.encode(planes, mode, colours, tree, progress)
+            return coder.encode(planes, mode, colours, tree, then, progress)
     networks = [models.load(model or default_model(mode, effort))]
     if effort == MOST_EFFORT and model is None:
         found = candidates(mode, max(planes.shape[:2]))
         networks = [each for each in found if not (experts and is_stacked(each))] or networks
+    tally = Tally(progress, (sum(passes([network], how) for network in networks) + then) * planes.size)
     made: list[Encoded] = []
     for network in networks:
         check_model(network, mode, UnsupportedImageError)
         sides = tile_sides(network, planes.shape[0], planes.shape[1], tile)
-        coded, spent = _code_each(planes[None], network, sides, _choices([network], how), progress=progress, **options)
-        best = min(coded, key=lambda each: each.size)
+        part = {"progress": tally.part(passes([network], how) * planes.size), **options}
+        best, spent = encode_smallest([(planes[None], network)], sides, how, **part)
         header = container.Header(
             width=planes.shape[1],
             height=planes.shape[0],
@@ -274,18 +281,42 @@ def encode(
     return replace(smallest, seconds=all_of_them.seconds, steps=all_of_them.steps, note=all_of_them.note)
 
 
-class _Coded(NamedTuple):
-    """Streams of images with the settings and the mask that they were coded with, and their ideal bits."""
+class Coded(NamedTuple):
+    """Streams of images with the settings and the mask that they were coded with, and their ideal bits.
+
+    `network_bits` and `fixed_bits` are those without what learns, see `tiles.Trial`.
+    """
 
     settings: int
     mask: int
     streams: list[bytes]
     bits: float
+    network_bits: float
+    fixed_bits: float
 
     @property
     def size(self) -> int:
         """Bytes of the streams."""
         return sum(map(len, self.streams))
+
+    def followed_by(self, trial: tiles.Trial) -> Coded:
+        """Of the streams here and those of more images."""
+        return self._replace(
+            streams=self.streams + trial.streams,
+            bits=self.bits + trial.ideal_bits,
+            network_bits=self.network_bits + trial.network_bits,
+            fixed_bits=self.fixed_bits + trial.fixed_bits,
+        )
+
+    def useful(self) -> tuple[int, int]:
+        """The settings and mask that are left without what cost more than it saved."""
+        settings, mask = self.settings, self.mask
+        if self.bits > self.network_bits * (1 + LOSS) + LOSS_BITS:
+            settings, mask = settings & ~(container.EXPERTS | container.MASKED), 0
+        little = self.bits > self.network_bits * (1 - REPAIR)
+        if little and self.network_bits > self.fixed_bits * (1 + LOSS) + LOSS_BITS:
+            settings &= ~container.LEARNING
+        return settings, mask
 
 
 def _choices(networks: Sequence[Network | Program], how: tuple[int, int | None]) -> list[tuple[int, int]]:
@@ -300,28 +331,76 @@ def _choices(networks: Sequence[Network | Program], how: tuple[int, int | None])
     return [(learning | settings, mask) for (settings, mask), learning in product(learners, heads)]
 
 
+def passes(networks: Sequence[Network | Program], how: tuple[int, int | None]) -> int:
+    """How often planes are coded for `_choices`: once for all that are alike in whether heads learn."""
+    return len({settings & container.LEARNING for settings, _ in _choices(networks, how)})
+
+
+def encode_smallest(
+    groups: Sequence[tuple[NDArray[np.uint8], Network | Program]],
+    sides: tuple[int, int],
+    how: tuple[int, int | None],
+    progress: Progress | None = None,
+    **options: Any,  # noqa: ANN401
+) -> tuple[Coded, Effort]:
+    """Groups of planes, each by its network, coded by that of their `_choices` that gives the fewest bytes.
+
+    Where the effort leaves one, and what learns cost more than it saved, they are coded again without that: nothing
+    to be learned, nothing lost.
+
+    Args:
+        groups: images uint8[N, H, W, known + C] with their networks, which are stacked or none of them is.
+        sides: of a tile.
+        how: effort and experts, see `encode`.
+        progress: see `encode`.
+        options: threads, backend and device.
+    """
+    networks = [network for _, network in groups]
+    tally = Tally(progress, passes(networks, how) * _samples(groups))
+    coded, spent = _code_each(groups, sides, _choices(networks, how), tally, options)
+    best = min(coded, key=lambda each: each.size)
+    effort, experts = how
+    while experts is None and effort < MOST_EFFORT and best.useful() != (best.settings, best.mask):
+        tally.more(_samples(groups))
+        (again,), more = _code_each(groups, sides, [best.useful()], tally, options)
+        spent = sum_of([spent, more])
+        if again.size >= best.size:
+            break
+        best = again
+    return best, spent
+
+
+def _samples(groups: Sequence[tuple[NDArray[np.uint8], Network | Program]]) -> int:
+    """Sub-pixels that are coded of them."""
+    return sum(images[..., network.known :].size for images, network in groups)
+
+
 def _code_each(
-    images: NDArray[np.uint8],
-    network: Network | Program,
+    groups: Sequence[tuple[NDArray[np.uint8], Network | Program]],
     sides: tuple[int, int],
     choices: Sequence[tuple[int, int]],
-    **options: Any,  # noqa: ANN401
-) -> tuple[list[_Coded], Effort]:
-    """Images coded with each of several settings and masks, in their order, and how it went; see `encode_images`.
+    tally: Tally,
+    options: dict[str, Any],
+) -> tuple[list[Coded], Effort]:
+    """Groups of planes coded with each of several settings and masks, in their order, and how it went.
 
-    The network is evaluated once for all that are alike in whether its heads learn.
+    See `encode_smallest`. A network is evaluated once for all that are alike in whether its heads learn.
     """
-    if is_stacked(network):
-        streams, bits, spent = regions.encode(images, network, sides, **options)
-        return [_Coded(*choice, streams, bits) for choice in choices], spent
-    coded: dict[tuple[int, int], _Coded] = {}
+    coded = {choice: Coded(*choice, [], 0.0, 0.0, 0.0) for choice in choices}
     efforts = []
-    for learning in dict.fromkeys(settings & container.LEARNING for settings, _ in choices):
-        alike = [choice for choice in choices if choice[0] & container.LEARNING == learning]
-        masks = [container.experts_of(*choice) for choice in alike]
-        trials, spent = tiles.encode_each(images, network, sides, masks, learning=bool(learning), **options)
-        coded |= {choice: _Coded(*choice, t.streams, t.ideal_bits) for choice, t in zip(alike, trials, strict=True)}
-        efforts.append(spent)
+    for images, network in groups:
+        for learning in dict.fromkeys(settings & container.LEARNING for settings, _ in choices):
+            alike = [choice for choice in choices if choice[0] & container.LEARNING == learning]
+            part = {"progress": tally.part(_samples([(images, network)])), **options}
+            if is_stacked(network):
+                streams, bits, spent = regions.encode(images, network, sides, **part)
+                trials = [tiles.Trial(0, streams, bits, bits, bits)]
+            else:
+                masks = [container.experts_of(*choice) for choice in alike]
+                trials, spent = tiles.encode_each(images, network, sides, masks, learning=bool(learning), **part)
+            for choice, trial in zip(alike, trials, strict=True):
+                coded[choice] = coded[choice].followed_by(trial)
+            efforts.append(spent)
     return [coded[choice] for choice in choices], sum_of(efforts)
 
 
@@ -353,7 +432,12 @@ class _Groups:
         return models.load(default_model(mode, self.how[0]))
 
     def cost(self, planes: NDArray[np.uint8], known: NDArray[np.uint8]) -> int:
-        """Bytes of planes of 256 levels; of those without a model, LA and RGBA, nothing is asked."""
+        """Bytes of planes of 256 levels; of those without a model, LA and RGBA, nothing is asked.
+
+        More than any where the model asked for is for fewer channels: whatever has these is worth it.
+        """
+        if self.asked is not None and self.asked.channels < planes.shape[2]:
+            return NEVER
         network = self.network(planes.shape[2], 256, known.shape[2])
         sides, settings = tile_sides(network, *planes.shape[:2]), settings_of(network, *self.how)
         images = _knowing(network, known, planes)[None]
@@ -365,9 +449,10 @@ class _Groups:
         mode: str,
         colours: Colours,
         tree: origins.Node | origins.Leaf,
+        then: int,
         progress: Progress | None,
     ) -> Encoded:
-        """The file of a picture and its tree."""
+        """The file of a picture and its tree; the others as of `codec.encode`."""
         height, width = planes.shape[:2]
         groups = [
             (leaf, known, self.network(leaf.shape[2], leaf.levels, known.shape[2]))
@@ -378,21 +463,12 @@ class _Groups:
             raise UnsupportedImageError(message)
         ids = [network.identity[: container.MODEL_ID_BYTES] for *_, network in groups]
         first = ids[0] if ids else bytes(container.MODEL_ID_BYTES)
-        choices = _choices([network for *_, network in groups], self.how)
         # The picture's size decides; smaller groups have fewer or smaller tiles.
         sides = tile_sides(groups[0][2], height, width, self.tile) if groups else (container.TILE_UNIT,) * 2
-        coded = [_Coded(*choice, [], 0.0) for choice in choices]
-        efforts, tally = [], Tally(progress, sum(leaf.samples for leaf, *_ in groups))
-        for leaf, known, network in groups:
-            options = self.options | {"progress": tally.part(leaf.samples)}
-            images = _knowing(network, known, leaf.found())[None]
-            own, spent = _code_each(images, network, sides, choices, **options)
-            coded = [
-                before._replace(streams=before.streams + each.streams, bits=before.bits + each.bits)
-                for before, each in zip(coded, own, strict=True)
-            ]
-            efforts.append(spent)
-        best = min(coded, key=lambda each: each.size)
+        parts = [(_knowing(network, known, leaf.found())[None], network) for leaf, known, network in groups]
+        times, samples = passes([network for *_, network in groups], self.how), _samples(parts)
+        part = Tally(progress, (times + then) * samples).part(times * samples)
+        best, spent = encode_smallest(parts, sides, self.how, part, **self.options)
         record = origins.write(
             tree, mode, (colours.palette, colours.transparency), iter(b"" if each == first else each for each in ids)
         )
@@ -408,7 +484,6 @@ class _Groups:
             record=record,
             mask=best.mask,
         )
-        spent = sum_of(efforts)
         data = container.pack(header, [container.join(best.streams)])
         return Encoded(data, spent.seconds, spent.steps, best.bits, spent.note, origins.words(tree))
 

@@ -17,6 +17,7 @@ from PIL import Image
 from pixcodec import codec, container, models, tiles
 from pixcodec.errors import UnsupportedImageError
 from pixcodec.expert_names import EXPERTS, names_of, without
+from pixcodec.progress import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pixcodec.exact.network import Network
+    from pixcodec.progress import Progress
 
 CHANNEL_NAMES = {"RGB": ("red", "green", "blue"), "L": ("gray",)}
 LONGEST_SIDE = 1024  # of an embedded picture; larger ones are made smaller by whole factors
@@ -46,7 +48,15 @@ def network_of(header: container.Header) -> Network:
     return network
 
 
-def page(planes: NDArray[np.uint8], data: bytes, name: str, seconds: Mapping[str, float], **options: Any) -> str:  # noqa: ANN401
+def page(
+    planes: NDArray[np.uint8],
+    data: bytes,
+    name: str,
+    seconds: Mapping[str, float],
+    *,
+    progress: Progress | None = None,
+    **options: Any,  # noqa: ANN401
+) -> str:
     """An HTML page.
 
     Args:
@@ -54,7 +64,8 @@ def page(planes: NDArray[np.uint8], data: bytes, name: str, seconds: Mapping[str
         data: their file.
         name: what the page calls it.
         seconds: by stage, of making the file.
-        options: threads, backend, device and progress, see `codec.encode`.
+        progress: see `codec.encode`, as of `options`: threads, backend and device.
+        options: these.
 
     Raises:
         UnsupportedImageError: see `network_of`.
@@ -66,15 +77,18 @@ def page(planes: NDArray[np.uint8], data: bytes, name: str, seconds: Mapping[str
     costs = np.zeros((3, 1, *planes.shape), np.float32)
     sides = header.tile_height, header.tile_width
     images = planes[None]
+    tally = Tally(progress, len(masks) + header.learning)  # as many files
+    part = {"progress": tally.part(len(masks)), **options}
     trials, _ = tiles.encode_each(
-        images, network, sides, masks, learning=header.learning, costs=tuple(costs[:2]), **options
+        images, network, sides, masks, learning=header.learning, costs=tuple(costs[:2]), **part
     )
     sizes = [sum(map(len, trial.streams)) for trial in trials]
     overhead = len(data) - sum(map(len, payloads))
     file_costs, network_costs, fixed_costs = costs[:, 0]
     stages = [["network alone", *_means(network_costs), sizes[1]]]
     if header.learning:
-        (fixed,), _ = tiles.encode_each(images, network, sides, [0], costs=(costs[2],), **options)
+        part = {"progress": tally.part(1), **options}
+        (fixed,), _ = tiles.encode_each(images, network, sides, [0], costs=(costs[2],), **part)
         stages[0][0] = "with heads that learn"
         stages.insert(0, ["network alone", *_means(fixed_costs), sum(map(len, fixed.streams))])
     bits = file_costs.sum(axis=2)

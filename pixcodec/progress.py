@@ -43,8 +43,8 @@ class _Listener(logging.Handler):
 class ProgressBar:
     """A bar that appears when the whole will take over two seconds and standard error is a terminal.
 
-    Calls come from any thread: ``bar(done, total)``. Used as a context manager it says until then what is logged for
-    users (that kernels are compiled), and wipes itself at the end.
+    Calls come from any thread: ``bar(done, total)``, of one task; several passes are one `Tally`. Used as a context
+    manager it says until then what is logged for users (that kernels are compiled), and wipes itself at the end.
     """
 
     def __init__(self, label: str, *, quiet: bool = False, stream: TextIO | None = None) -> None:
@@ -54,7 +54,7 @@ class ProgressBar:
         self._lock = threading.Lock()
         self._began: float | None = None
         self._drawn = 0.0
-        self._last = (0, 0)
+        self._last = (0, 1)
         self._listener = _Listener(self._tell)
 
     def __call__(self, done: int, total: int) -> None:
@@ -63,8 +63,8 @@ class ProgressBar:
             return
         with self._lock:
             now = time.monotonic()
-            if self._began is None or total != self._last[1] or done < self._last[0]:
-                self._began = now  # the first call, or another stage
+            if self._began is None:
+                self._began = now
             self._last = (done, total)
             elapsed = now - self._began
             if done <= 0 or elapsed < _DECIDE_AFTER_SECONDS or now - self._drawn < _REDRAW_SECONDS:
@@ -73,6 +73,15 @@ class ProgressBar:
             if self._drawn or elapsed + left > SHOW_ABOVE_SECONDS:
                 self._drawn = now
                 self._draw(done / total, left)
+
+    def rest(self) -> Progress:
+        """Return the progress of one more task, to which all that is not done yet belongs."""
+        before, whole = self._last
+
+        def told(done: int, total: int) -> None:
+            self(before + (whole - before) * done // max(total, 1), whole)
+
+        return told
 
     def __enter__(self) -> Self:
         """Return the bar itself, to be called."""
@@ -123,29 +132,37 @@ class Effort:
 
 
 class Tally:
-    """One progress made of many: parts that run side by side, each with steps of its own.
+    """One progress made of many: parts, side by side or one after the other, each with steps of its own.
 
     Args:
         progress: told what is done of `total`; None for nobody.
-        total: the weights of all parts together.
+        total: the weights of all parts together that are known to come.
     """
 
     def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress, self._total = progress, total
+        self._progress, self._total = progress, float(total)
         self._done = 0.0
         self._lock = threading.Lock()
 
+    def more(self, weight: int) -> None:
+        """Parts of so much weight come besides."""
+        with self._lock:
+            self._total += weight
+
     def part(self, weight: int) -> Progress:
-        """Return the progress of a part that is `weight` of the total."""
-        before = 0.0
+        """Return the progress of a part that is `weight` of the total, and more once its own total grows."""
+        before, unit, whole = 0.0, 0.0, 0.0
 
         def told(done: int, total: int) -> None:
-            nonlocal before
-            now = weight * done / max(total, 1)
+            nonlocal before, unit, whole
             with self._lock:
+                if not unit:
+                    unit, whole = weight / max(total, 1), float(weight)
+                now, then = unit * done, unit * total
                 self._done, before = self._done + now - before, now
+                self._total, whole = self._total + then - whole, then
                 if self._progress is not None:
-                    self._progress(round(self._done), self._total)
+                    self._progress(round(self._done), round(self._total))
 
         return told
 

@@ -22,8 +22,8 @@ from pixcodec.coding import check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder
 from pixcodec.exact.experts import Experts
-from pixcodec.exact.frequencies import EXP2, class_intervals, counts_of_logits
-from pixcodec.exact.learn import LearningHeads
+from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, counts_of_logits
+from pixcodec.exact.learn import ComparedHeads, LearningHeads
 from pixcodec.exact.network import SYMBOLS
 from pixcodec.exact.predict import predictions, rounded_centres
 from pixcodec.exact.steps import active_lanes, number_of_steps
@@ -57,23 +57,35 @@ Sample = TypeVar("Sample", bound=np.generic)
 class _Run:
     """What tiles that are coded side by side share: the model, its products, the clock, the count of steps.
 
-    `spare` is the number of threads that each tile may have beside its own.
+    `spare` is the number of threads that each tile may have beside its own; `learning` are the heads that learn, if
+    any do, and `compared` those of all tiles that were asked to compare themselves.
     """
 
     network: Network
     backend: matmul.Backend
     note: str
     progress: Progress | None
-    learning: bool = False
+    learning: type[LearningHeads] | None = None
     spare: int = 0
     total: int = 0
     done: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    compared: list[ComparedHeads] = field(default_factory=list)
 
     def heads(self, height: int, width: int) -> LearningHeads | None:
         """Heads that learn a tile of this size, or None: those of the model."""
-        return LearningHeads(self.network, min(height, (width + 1) // 2)) if self.learning else None
+        if self.learning is None:
+            return None
+        heads = self.learning(self.network, min(height, (width + 1) // 2))
+        if isinstance(heads, ComparedHeads):
+            self.compared.append(heads)
+        return heads
+
+    def fixed(self) -> float:
+        """Bits by heads that do not learn, of those by heads that do; 1 where none did."""
+        learned = sum(heads.learned for heads in self.compared)
+        return sum(heads.fixed for heads in self.compared) / learned if learned else 1.0
 
     def tile(self, planes: NDArray[np.uint8]) -> Tile:
         """A tile at its start."""
@@ -319,14 +331,14 @@ class _Writer(_Coder):
         self, planes: NDArray[np.uint8], experts: Experts | None, costs: NDArray[np.float32] | None = None
     ) -> None:
         super().__init__(planes, experts)
-        self._costs, self._spent = costs, np.zeros(len(planes) + 1)
+        self.network_bits, self._costs, self._spent = 0.0, costs, np.zeros(len(planes) + 1)
         self._words = range_coder.Encoder()
         self._words.room(planes.size)
 
     @property
     def ideal_bits(self) -> float:
         """So far."""
-        return float((self._spent if self.experts is None else self.experts.costs)[-1])
+        return self.network_bits if self.experts is None else float(self.experts.costs[-1])
 
     def write(
         self,
@@ -339,8 +351,10 @@ class _Writer(_Coder):
     ) -> None:
         """Append the symbols of some pixels of a step to the words, now or behind."""
         count, words = len(counts), self._words
+        symbols = self.symbols(channel, step, first, count)
+        self.network_bits += code_length(counts, symbols)
         if self.experts is None:
-            symbols, spent = self.symbols(channel, step, first, count), self._spent
+            spent = self._spent
             behind.do("code", range_coder.put_rows, counts, symbols, words.state, words.words, spent)
         else:
             function, arguments = self.experts.coding(channel, step, first, counts, centres, self.planes, words)
@@ -408,7 +422,7 @@ def _prepare(
     parts: Sequence[NDArray[np.uint8]],
     progress: Progress | None,
     *,
-    learning: bool = False,
+    learning: type[LearningHeads] | None = None,
     threads: int | None = None,
 ) -> _Run:
     if device is not None:
@@ -420,11 +434,21 @@ def _prepare(
 
 
 class Trial(NamedTuple):
-    """Images coded with some experts: their mask, the words of each tile, ideal bits."""
+    """Images coded with some experts.
+
+    Attributes:
+        experts: their mask.
+        streams: the words of each tile.
+        ideal_bits: of an ideal coder.
+        network_bits: the same by the network's frequencies alone, without experts.
+        fixed_bits: the same by heads that do not learn, from a part of the steps.
+    """
 
     experts: int
     streams: list[bytes]
     ideal_bits: float
+    network_bits: float
+    fixed_bits: float
 
 
 def encode(
@@ -491,7 +515,8 @@ def encode_each(
         What each mask gives; how it went.
     """
     parts, parts_of_costs = _parts(images, tiles), [_parts(each, tiles) for each in costs]
-    run = _prepare(network, backend, device, parts, progress, learning=learning, threads=threads)
+    heads = ComparedHeads if learning else None
+    run = _prepare(network, backend, device, parts, progress, learning=heads, threads=threads)
 
     def work(index: int) -> list[_Writer]:
         part, own = parts[index], [each[index] for each in parts_of_costs]
@@ -513,10 +538,10 @@ def encode_each(
         return writers
 
     results = side_by_side(work, range(len(parts)), threads if device is None else 1)
-    by_mask = zip(masks, zip(*results, strict=True), strict=True)
-    trials = [
-        Trial(mask, [w.payload() for w in writers], sum(w.ideal_bits for w in writers)) for mask, writers in by_mask
-    ]
+    trials = []
+    for mask, writers in zip(masks, zip(*results, strict=True), strict=True):
+        bits, by_network = (sum(getattr(w, name) for w in writers) for name in ("ideal_bits", "network_bits"))
+        trials.append(Trial(mask, [w.payload() for w in writers], bits, by_network, by_network * run.fixed()))
     return trials, run.effort()
 
 
@@ -553,7 +578,8 @@ def decode(
     if known is not None:
         images[..., : network.known] = known
     parts = _parts(images, tiles)
-    run = _prepare(network, backend, device, parts, progress, learning=learning, threads=threads)
+    heads = LearningHeads if learning else None
+    run = _prepare(network, backend, device, parts, progress, learning=heads, threads=threads)
 
     def work(index: int) -> None:
         part = parts[index]
@@ -569,10 +595,27 @@ def decode(
 
 def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> float:
     """Let experts learn from a picture uint8[H, W, known + C] as if it were one tile and coded; ideal bits."""
-    run = _prepare(network, None, None, [planes], None, learning=network.learns)
+    run = _prepare(network, None, None, [planes], None, learning=LearningHeads if network.learns else None)
     writer = _Writer(planes, experts)
     _write_tile(run, planes, partial(writer.write, HERE))
     return writer.ideal_bits
+
+
+def sample(network: Network, height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Draw a picture uint8[H, W, C] by the network's own frequencies: one in which there is nothing to be learned.
+
+    The network has no known planes, and its heads stay as they are; the same seed gives the same picture.
+    """
+    dice, planes = np.random.default_rng(seed), np.zeros((height, width, network.channels), np.uint8)
+
+    def read(channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]) -> None:
+        del centres
+        ends = np.cumsum(counts.astype(np.int64) + 1, axis=1)
+        rows = np.arange(first, first + len(counts))
+        planes[rows, step - 2 * rows, channel] = (dice.integers(0, ends[:, -1:]) >= ends).sum(axis=1)
+
+    _read_tile(_prepare(network, None, None, [planes], None), planes, read)
+    return planes
 
 
 @contextmanager

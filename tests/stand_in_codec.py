@@ -53,6 +53,7 @@ def encode(
     origin: str = "none",  # noqa: ARG001
     colours: container.Colours = container.NO_COLOURS,
     jpeg: bytes = b"",  # noqa: ARG001
+    then: int = 0,
     progress: Progress | None = None,
 ) -> Encoded:
     if model not in {None, "photo"}:
@@ -68,7 +69,7 @@ def encode(
         left, top, right, bottom = header.tile_box(index)
         tiles.append(zlib.compress(planes[top:bottom, left:right].tobytes()))
         if progress is not None:
-            progress(index + 1, header.tile_count)
+            progress(index + 1, (1 + then) * header.tile_count)
     return Encoded(container.pack(header, tiles))
 
 
@@ -78,7 +79,7 @@ def decode(
     threads: int | None = None,  # noqa: ARG001
     backend: str | None = None,
     device: str | None = None,  # noqa: ARG001
-    progress: Progress | None = None,  # noqa: ARG001
+    progress: Progress | None = None,
 ) -> Decoded:
     _refuse(backend)
     header, tiles = container.unpack(data)
@@ -90,6 +91,8 @@ def decode(
             part[...] = np.frombuffer(zlib.decompress(tile), np.uint8).reshape(part.shape)
         except (zlib.error, ValueError) as error:
             raise DamagedTileError(f"tile {index} does not decode", index) from error
+        if progress is not None:
+            progress(index + 1, header.tile_count)
     if container.digest(planes, header.mode) != header.digest:
         raise DigestError("the decoded pixels do not match the digest")
     return Decoded(planes, header.mode)

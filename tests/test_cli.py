@@ -18,9 +18,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pixcodec import cli, container, errors, files, network_commands
-from pixcodec.progress import ProgressBar, Talk
+from pixcodec.progress import ProgressBar, Talk, Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import ModuleType
 
@@ -372,6 +373,40 @@ def test_a_bar_with_the_time_left_appears_above_two_seconds_only(monkeypatch: py
     assert shown.endswith("\r\x1b[K")
     assert shown_by(1.9, monkeypatch) == ""
     assert shown_by(10, monkeypatch, quiet=True) == ""
+
+
+def test_one_bar_goes_on_through_all_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    stream, left = Terminal(), []
+    with ProgressBar("encoding a.png", stream=stream) as bar:
+
+        def spend(progress: Callable[[int, int], None]) -> None:
+            for done in range(1, 41):
+                progress(done, 40)
+                clock[0] += 1 / 4
+                left.append(stream.getvalue().rsplit("  ", 1)[-1][:4])
+
+        whole = Tally(bar, 80)
+        tally = Tally(whole.part(40), 40)
+        spend(tally.part(40))
+        tally.more(40)
+        spend(tally.part(40))
+        spend(bar.rest())
+    assert "#" * 24 in stream.getvalue()
+    # Seconds left after 1/4, 3/4 and 5/4 of passes of 10 s: of two, until there are three.
+    assert [left[9], left[29], left[49]] == ["0:15", "0:12", "0:17"]
+    assert "0:00" not in left[:100]
+
+
+def test_verification_is_a_part_of_the_bar(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(ProgressBar, "__call__", lambda bar, *now: (seen.append(now), setattr(bar, "_last", now)))
+    for options, parts in (([], 2), (["--no-verify"], 1)):
+        assert run("encode", photo, "-f", *options).exit_code == 0
+        assert {total for _, total in seen} == {parts}
+        assert [done for done, _ in seen] == list(range(1, parts + 1))
+        seen.clear()
 
 
 def test_what_takes_long_before_the_first_step_is_said() -> None:

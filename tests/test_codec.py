@@ -323,10 +323,10 @@ def test_a_file_says_which_model_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_p
         codec.decode(data)
 
 
-def test_progress_counts_every_step_of_the_wavefront() -> None:
+def test_progress_counts_every_sub_pixel() -> None:
     seen: list[tuple[int, int]] = []
     planes = nets.picture("smooth", 20, 30, 3)
     encoded = codec.encode(planes, "RGB", progress=lambda done, total: seen.append((done, total)))
     assert encoded.steps == 30 + 2 * 19
-    assert seen[-1] == (encoded.steps, encoded.steps)
+    assert seen[-1] == (planes.size, planes.size)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)

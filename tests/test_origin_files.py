@@ -204,3 +204,12 @@ def test_a_jpeg_file_that_the_pixels_are_not_of_changes_nothing() -> None:
             encoded = codec.encode(planes, "RGB" if shape[2] == 3 else "L", origin="auto", jpeg=jpeg)
             np.testing.assert_array_equal(codec.decode(encoded.data).planes, planes)
             assert not encoded.origin
+
+
+def test_a_model_for_gray_codes_what_is_gray_or_has_a_palette_whatever_its_size() -> None:
+    black_and_red = np.where(GRAY > 100, 200, 0).astype(np.uint8) * np.array([1, 0, 0], np.uint8)
+    for planes in (GRAY[:2, :2].repeat(3, axis=2), GRAY.repeat(3, axis=2), black_and_red):
+        data = whole(planes, "RGB", Colours(), model="photo_gray", origin="auto")
+        assert container.read_header(data).model_id == models.load("photo_gray").identity[:8]
+    with pytest.raises(UnsupportedImageError, match="choose another model"):
+        codec.encode(COLOUR, "RGB", model="photo_gray", origin="auto")

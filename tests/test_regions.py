@@ -310,6 +310,8 @@ def test_progress_goes_to_the_end_over_all_blocks() -> None:
     data = archive_codec.encode(those, progress=lambda *now: seen.append(now)).data
     total = sum(each.planes.size for each in those)
     assert seen[-1] == (total, total)
+    archive_codec.encode(those, then=1, progress=lambda *now: seen.append(now))
+    assert seen[-1] == (total, 2 * total)
     seen.clear()
     list(archive_codec.decode(data, progress=lambda *now: seen.append(now)))
     assert seen[-1] == (total, total)

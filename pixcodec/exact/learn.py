@@ -33,10 +33,10 @@ from pixcodec.exact.emit import (
     loop,
     splat,
 )
-from pixcodec.exact.frequencies import class_intervals
+from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, counts_of_logits
 from pixcodec.exact.heads import head_kernel, in_panels
 from pixcodec.exact.matmul import padded
-from pixcodec.exact.network import Learning
+from pixcodec.exact.network import SYMBOLS, Learning
 from pixcodec.exact.products import ERROR, FINE, NARROW, PRODUCTS, layer_kernel, pack, update_kernel, wide_product_kind
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ TEACHERS = 1024  # pixels of a step that are learned from, the first ones: sums 
 WIDEST = 256  # inputs of a product: likewise
 LARGEST_BIAS = 1 << 22
 RELATIVE = 8  # largest scale of an output among those that carry errors back
+COMPARED = 8  # `ComparedHeads` look at one step in so many
 
 
 def check(network: Network) -> Learning:
@@ -275,3 +276,36 @@ class LearningHeads:
         """Make the call of `learning`."""
         function, arguments = self.learning(channel, counts, centres, symbols)
         function(*arguments)
+
+
+class ComparedHeads(LearningHeads):
+    """Heads that learn, and how the model's own, which do not, would have done: a report, nothing is coded by it.
+
+    Attributes:
+        learned, fixed: bits by either of the samples of every `COMPARED`th step, by the network's frequencies alone.
+    """
+
+    def __init__(self, network: Network, lanes: int) -> None:
+        """See `LearningHeads`."""
+        super().__init__(network, lanes)
+        self.learned = self.fixed = 0.0
+        self._begin = [[(weight.copy(), *others) for weight, *others in products] for products in self._products]
+        self._own_hidden = tuple(aligned(hidden.shape, np.int16) for hidden in self._hidden[0])
+        self._own_logits = aligned(self._logits.shape, np.int16)
+        self._own_counts = np.zeros((lanes, SYMBOLS), np.float32)
+        self._intervals = class_intervals(self._classes)
+        self._steps = [0] * len(network.heads)
+
+    def learning(
+        self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
+    ) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """See `heads.Heads`; it compares at once, while the inputs are the step's."""
+        if self._steps[channel] % COMPARED == 0:
+            rows = len(symbols)
+            self._run(self.inputs[channel], rows, *self._begin[channel], *self._own_hidden, self._own_logits)
+            own = self._own_counts[:rows]
+            counts_of_logits(self._own_logits[:rows, : self._number], centres, *self._intervals, EXP2, own)
+            self.fixed += code_length(own, symbols)
+            self.learned += code_length(counts, symbols)
+        self._steps[channel] += 1
+        return super().learning(channel, counts, centres, symbols)

@@ -38,8 +38,7 @@ _KNOWN: tuple[type[Origin], ...] = (Exceptions, Alpha, JpegPart, *ORIGINS)
 NUMBERS = {each.number: each for each in _KNOWN}
 AUTO, NONE = "auto", "none"
 NAMES = (AUTO, NONE, *(each.name for each in ORIGINS))
-WORTH = 0.99  # of the bytes without it, that an unsure origin may need; 8 bytes at least must be saved
-WORTH_BYTES = 8
+WORTH_BYTES = 8  # that an unsure origin must save besides: about what its record takes
 TRIAL_SIDE = 192  # of the part of a picture that is coded to compare
 
 __all__ = ["AUTO", "NAMES", "NONE", "Leaf", "Node", "find", "read", "render", "words", "write"]
@@ -62,7 +61,7 @@ def find(planes: Planes, levels: int, palette: bytes, choice: str, cost: Cost, j
     if choice not in NAMES:
         message = f"expected an origin of {', '.join(NAMES)}, found {choice}"
         raise ValueError(message)
-    kinds = [each for each in ORIGINS if choice in {AUTO, each.name}]
+    cost, kinds = _remembering(cost), [each for each in ORIGINS if choice in {AUTO, each.name}]
     if palette and choice in {AUTO, Ranks.name} and not Constant.recover(planes):
         ordered = _by_palette(planes, palette)
         if ordered is not None and _is_worth(planes, *ordered, cost):
@@ -74,6 +73,19 @@ def find(planes: Planes, levels: int, palette: bytes, choice: str, cost: Cost, j
             return node
         kinds.remove(Jpeg)  # the pixels say nothing that the file did not
     return _find(planes, levels, kinds, cost, forced=choice != AUTO)
+
+
+def _remembering(cost: Cost) -> Cost:
+    """The same costs, of the same planes only once: several origins are compared with the picture as it is."""
+    found: dict[tuple[Shape, bytes, bytes], int] = {}
+
+    def remembered(planes: Planes, known: Planes) -> int:
+        key = planes.shape, planes.tobytes(), known.tobytes()
+        if key not in found:
+            found[key] = cost(planes, known)
+        return found[key]
+
+    return remembered
 
 
 def _find(
@@ -88,12 +100,14 @@ def _find(
     if (split := Alpha.recover(planes)) is not None:
         alpha, groups = split
         return Node(alpha, tuple(_find(group, levels, kinds, cost, forced=forced) for group in groups))
+    gray = False
     for kind in kinds:
-        if levels == 2 and not kind.bilevel:
+        if (levels == 2 and not kind.bilevel) or (gray and kind.coloured):
             continue
         found = kind.recover(planes)
         if found is None:
             continue
+        gray = gray or kind is Gray
         # What has been undone is not looked for again, but where a part of the picture was.
         again = kinds if found[0].again and depth else [each for each in kinds if each is not kind]
         if node := _node(*found, planes, levels, again, cost, forced=forced, depth=depth - 1):
@@ -129,7 +143,7 @@ def _node(
 
 
 def _is_worth(planes: Planes, origin: Origin, groups: Sequence[Planes], cost: Cost) -> bool:
-    """Whether the groups need clearly fewer bytes than the picture, by coding the middle of each."""
+    """Whether the groups need fewer bytes than the picture, or not many more, by coding the middle of each."""
 
     def estimate(part: Planes, known: Planes) -> float:
         middle = _middle(part.shape)
@@ -137,7 +151,7 @@ def _is_worth(planes: Planes, origin: Origin, groups: Sequence[Planes], cost: Co
 
     knows = [origin.known(groups[:number], planes.shape) for number in range(len(groups))]
     needed = len(origin.pack()) + sum(map(estimate, groups, knows))
-    return needed < WORTH * estimate(planes, planes[:, :, :0]) - WORTH_BYTES
+    return needed < origin.needs * estimate(planes, planes[:, :, :0]) - WORTH_BYTES
 
 
 def _middle(shape: tuple[int, ...]) -> tuple[slice, slice]:

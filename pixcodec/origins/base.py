@@ -31,6 +31,8 @@ class Origin(ABC):
         name: for people, and of the option ``--origin``.
         bilevel: whether groups of a bilevel picture are bilevel again.
         unsure: whether it is not smaller by its nature, so that its groups must be coded to know; those have its size.
+        needs: of the bytes without it, how many an unsure one may need at most.
+        coloured: whether it knows no more of a picture in gray than that it is gray.
         again: whether its groups may have the same origin again.
         missed: of the pixels, how many a rendering may miss: one that misses more explains nothing.
     """
@@ -39,6 +41,8 @@ class Origin(ABC):
     name: ClassVar[str]
     bilevel: ClassVar[bool] = False
     unsure: ClassVar[bool] = False
+    needs: ClassVar[float] = 0.99
+    coloured: ClassVar[bool] = False
     again: ClassVar[bool] = False
     missed: ClassVar[float] = 1 / 32
 

@@ -21,17 +21,17 @@ _inlined = compiled(inline="always")
 
 
 @_inlined
-def _around(place, phase, factor, count, replicated):  # type: ignore[no-untyped-def]
+def around(place, phase, factor, count, replicated):  # type: ignore[no-untyped-def]
     """The two samples, perhaps the same, whose mean is at a place."""
-    before = (place - phase) // factor
+    before = (place - phase) >> (factor - 1)  # by 1 or 2
     after = before
-    if (place - phase) % factor and not replicated:
+    if (place - phase) & (factor - 1) and not replicated:
         after = before + 1
     return min(max(before, 0), count - 1), min(max(after, 0), count - 1)
 
 
 @_inlined
-def _chroma(plane, y0, y1, x0, x1):  # type: ignore[no-untyped-def]
+def chroma_of(plane, y0, y1, x0, x1):  # type: ignore[no-untyped-def]
     """Their mean; two equal samples count as one, which changes nothing."""
     return (plane[y0, x0] + plane[y0, x1] + plane[y1, x0] + plane[y1, x1] + 2) >> 2
 
@@ -42,10 +42,10 @@ def render(y, c1, c2, tables, layout, planes):  # type: ignore[no-untyped-def]
     down, across, phase_y, phase_x, replicated = layout
     height, width, _ = planes.shape
     for row in range(height):
-        y0, y1 = _around(row, phase_y, down, c1.shape[0], replicated)
+        y0, y1 = around(row, phase_y, down, c1.shape[0], replicated)
         for column in range(width):
-            x0, x1 = _around(column, phase_x, across, c1.shape[1], replicated)
-            u, v, luma = _chroma(c1, y0, y1, x0, x1), _chroma(c2, y0, y1, x0, x1), y[row, column]
+            x0, x1 = around(column, phase_x, across, c1.shape[1], replicated)
+            u, v, luma = chroma_of(c1, y0, y1, x0, x1), chroma_of(c2, y0, y1, x0, x1), y[row, column]
             for k in range(3):
                 value = (tables[0, luma, k] + tables[1, u, k] + tables[2, v, k]) >> 16
                 planes[row, column, k] = min(max(value, 0), 255)
@@ -57,10 +57,10 @@ def enlarge(plane, layout, out):  # type: ignore[no-untyped-def]
     down, across, phase_y, phase_x, replicated = layout
     wide = plane.astype(np.int64)
     for row in range(out.shape[0]):
-        y0, y1 = _around(row, phase_y, down, wide.shape[0], replicated)
+        y0, y1 = around(row, phase_y, down, wide.shape[0], replicated)
         for column in range(out.shape[1]):
-            x0, x1 = _around(column, phase_x, across, wide.shape[1], replicated)
-            out[row, column] = _chroma(wide, y0, y1, x0, x1)
+            x0, x1 = around(column, phase_x, across, wide.shape[1], replicated)
+            out[row, column] = chroma_of(wide, y0, y1, x0, x1)
 
 
 @_compiled
@@ -110,7 +110,7 @@ def _first(tables, k, bound, start, stop):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _lumas(pixel, u, v, tables):  # type: ignore[no-untyped-def]
+def lumas(pixel, u, v, tables):  # type: ignore[no-untyped-def]
     """The least and greatest Y that render to a pixel, given its chroma; none where the least is the greater."""
     least, most = 0, 255
     for k in range(3):
@@ -128,9 +128,9 @@ def gather(solved, layout, c1, c2):  # type: ignore[no-untyped-def]
     down, across, phase_y, phase_x, replicated = layout
     wrong = 0
     for row in range(solved.shape[0]):
-        y0, y1 = _around(row, phase_y, down, c1.shape[0], replicated)
+        y0, y1 = around(row, phase_y, down, c1.shape[0], replicated)
         for column in range(solved.shape[1]):
-            x0, x1 = _around(column, phase_x, across, c1.shape[1], replicated)
+            x0, x1 = around(column, phase_x, across, c1.shape[1], replicated)
             if solved[row, column, 0] == UNKNOWN or y0 != y1 or x0 != x1:
                 continue
             u, v = solved[row, column, 1], solved[row, column, 2]
@@ -146,101 +146,17 @@ def disagreements(solved, layout, c1, c2):  # type: ignore[no-untyped-def]
     down, across, phase_y, phase_x, replicated = layout
     known, wrong = 0, 0
     for row in range(solved.shape[0]):
-        y0, y1 = _around(row, phase_y, down, c1.shape[0], replicated)
+        y0, y1 = around(row, phase_y, down, c1.shape[0], replicated)
         for column in range(solved.shape[1]):
-            x0, x1 = _around(column, phase_x, across, c1.shape[1], replicated)
+            x0, x1 = around(column, phase_x, across, c1.shape[1], replicated)
             if solved[row, column, 0] == UNKNOWN or min(c1[y0, x0], c1[y0, x1], c1[y1, x0], c1[y1, x1]) == UNKNOWN:
                 continue
             known += 1
             wrong += (
-                _chroma(c1, y0, y1, x0, x1) != solved[row, column, 1]
-                or _chroma(c2, y0, y1, x0, x1) != solved[row, column, 2]
+                chroma_of(c1, y0, y1, x0, x1) != solved[row, column, 1]
+                or chroma_of(c2, y0, y1, x0, x1) != solved[row, column, 2]
             )
     return known, wrong
-
-
-@_compiled
-def fill(plane, start):  # type: ignore[no-untyped-def]
-    """Give unknown samples of [h, w] the mean of their known neighbours, ring by ring; `start` where there are none."""
-    height, width = plane.shape
-    ring = np.empty_like(plane)
-    while True:
-        left, found = 0, 0
-        for y in range(height):
-            for x in range(width):
-                ring[y, x] = plane[y, x]
-                if plane[y, x] != UNKNOWN:
-                    continue
-                total, count = 0, 0
-                for near_y in range(max(y - 1, 0), min(y + 2, height)):
-                    for near_x in range(max(x - 1, 0), min(x + 2, width)):
-                        if plane[near_y, near_x] != UNKNOWN:
-                            total += plane[near_y, near_x]
-                            count += 1
-                if count:
-                    ring[y, x] = (2 * total + count) // (2 * count)
-                    found += 1
-                else:
-                    left += 1
-        for y in range(height):
-            for x in range(width):
-                plane[y, x] = ring[y, x]
-        if left == 0:
-            return
-        if found == 0:
-            for y in range(height):
-                for x in range(width):
-                    if plane[y, x] == UNKNOWN:
-                        plane[y, x] = start
-            return
-
-
-@_inlined
-def _misses(pixels, tables, layout, c1, c2, y, x):  # type: ignore[no-untyped-def]
-    """How many pixels that sample (y, x) touches have no luma."""
-    down, across, phase_y, phase_x, replicated = layout
-    misses = 0
-    for row in range(max(phase_y + down * (y - 1), 0), min(phase_y + down * (y + 1), pixels.shape[0])):
-        y0, y1 = _around(row, phase_y, down, c1.shape[0], replicated)
-        for column in range(max(phase_x + across * (x - 1), 0), min(phase_x + across * (x + 1), pixels.shape[1])):
-            x0, x1 = _around(column, phase_x, across, c1.shape[1], replicated)
-            if (y0 == y or y1 == y) and (x0 == x or x1 == x):  # noqa: PLR1714  numba has no such sets
-                least, most = _lumas(
-                    pixels[row, column], _chroma(c1, y0, y1, x0, x1), _chroma(c2, y0, y1, x0, x1), tables
-                )
-                misses += least > most
-    return misses
-
-
-@_compiled
-def repair(pixels, tables, layout, hidden, c1, c2, reach):  # type: ignore[no-untyped-def]
-    """One sweep over the hidden samples: each pair takes the near values that leave fewest pixels without a luma.
-
-    Among equals the smallest change. How many samples changed.
-    """
-    changed = 0
-    height, width = c1.shape
-    for y in range(height):
-        for x in range(width):
-            if not hidden[y, x]:
-                continue
-            least = _misses(pixels, tables, layout, c1, c2, y, x)
-            if least == 0:
-                continue
-            u, v = c1[y, x], c2[y, x]
-            best_u, best_v, nearest = u, v, 0
-            for du in range(-reach, reach + 1):
-                for dv in range(-reach, reach + 1):
-                    far = du * du + dv * dv
-                    if not (0 <= u + du < 256 and 0 <= v + dv < 256):
-                        continue
-                    c1[y, x], c2[y, x] = u + du, v + dv
-                    misses = _misses(pixels, tables, layout, c1, c2, y, x)
-                    if misses < least or (misses == least and far < nearest):
-                        least, nearest, best_u, best_v = misses, far, u + du, v + dv
-            c1[y, x], c2[y, x] = best_u, best_v
-            changed += best_u != u or best_v != v
-    return changed
 
 
 @_compiled
@@ -248,10 +164,12 @@ def luma(pixels, tables, layout, c1, c2, y):  # type: ignore[no-untyped-def]
     """Luma [H, W] given the chroma: the one that renders right, of several the nearest to what MED predicts."""
     down, across, phase_y, phase_x, replicated = layout
     for row in range(pixels.shape[0]):
-        y0, y1 = _around(row, phase_y, down, c1.shape[0], replicated)
+        y0, y1 = around(row, phase_y, down, c1.shape[0], replicated)
         for column in range(pixels.shape[1]):
-            x0, x1 = _around(column, phase_x, across, c1.shape[1], replicated)
-            least, most = _lumas(pixels[row, column], _chroma(c1, y0, y1, x0, x1), _chroma(c2, y0, y1, x0, x1), tables)
+            x0, x1 = around(column, phase_x, across, c1.shape[1], replicated)
+            least, most = lumas(
+                pixels[row, column], chroma_of(c1, y0, y1, x0, x1), chroma_of(c2, y0, y1, x0, x1), tables
+            )
             w = y[row, column - 1] if column else (y[row - 1, 0] if row else 128)
             n = y[row - 1, column] if row else w
             nw = y[row - 1, column - 1] if row and column else n

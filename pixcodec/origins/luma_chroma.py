@@ -1,7 +1,7 @@
 """Pictures made from one luma and two coarser chroma planes: what Photo CD and YCbCr share.
 
 A pixel that nothing clips says its luma and chroma exactly, by a named conversion. Chroma is gathered from these; what
-clipped pixels hide is filled in and mended until every pixel has a luma, or nearly every one.
+clipped pixels hide is deduced from what they show (`hidden`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from pixcodec.origins import kernels
 from pixcodec.origins.base import Origin, Planes, Shape, require
+from pixcodec.origins.hidden import reveal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 # Pixels of each look, the last of which ranks conversions, and how many of the solvable ones may fail.
 _LOOKS = ((1 << 7, 0.15), (1 << 11, 0.03), (1 << 14, 0.03))
 _ENOUGH = 0.005  # may differ from a layout
-_SWEEPS, _REACHES = 6, (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class LumaChroma(Origin):
         phases: of the first chroma sample, below the factors.
         replicated: whether chroma is that of the sample before, not the mean of two.
     """
+
+    coloured = True
 
     CONVERSIONS: ClassVar[tuple[Conversion, ...]] = ()
     # Factors, and whether replicated, that are looked for; the first that fits is taken.
@@ -114,15 +116,7 @@ class LumaChroma(Origin):
         known, differ = kernels.disagreements(solved, layout, c1, c2)
         if known == 0 or wrong + differ > _ENOUGH * known:
             return None
-        hidden = c1 == kernels.UNKNOWN
-        middles = [int(np.median(c[~hidden])) for c in (c1, c2)]
-        for plane, middle in zip((c1, c2), middles, strict=True):
-            kernels.fill(plane, middle)
-        if hidden.any():
-            for reach in _REACHES:
-                for _ in range(_SWEEPS):
-                    if not kernels.repair(planes, tables, layout, hidden, c1, c2, reach):
-                        break
+        reveal(planes, tables, layout, c1, c2)
         y = np.zeros(planes.shape[:2], np.int64)
         kernels.luma(planes, tables, layout, c1, c2, y)
         return [plane.astype(np.uint8)[:, :, None] for plane in (c1, c2, y)]

@@ -32,7 +32,7 @@ class Palette(Origin):
         colours: uint8[n, 3], none twice.
     """
 
-    number, name, unsure = 7, "palette", True
+    number, name, unsure, coloured = 7, "palette", True, True
 
     colours: NDArray[np.uint8]
 

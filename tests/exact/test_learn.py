@@ -49,7 +49,7 @@ def counts_of(network: Network, planes: NDArray[np.uint8], device: str | None = 
         result[rows, step - 2 * rows, channel] = counts
 
     backend = None if device is None else f"torch-float32:{device}"
-    run = tiles._prepare(network, backend, None, [planes], None, learning=True)
+    run = tiles._prepare(network, backend, None, [planes], None, learning=learn.LearningHeads)
     if device is None:
         tiles._write_tile(run, planes, write)
     else:

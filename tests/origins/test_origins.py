@@ -29,6 +29,8 @@ from pixcodec.origins.ycbcr import YCbCr
 from pixcodec.varint import Reader, varint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pixcodec.origins.base import Origin
     from pixcodec.origins.luma_chroma import LumaChroma
 
@@ -146,6 +148,50 @@ def test_there_is_a_picture_for_every_origin_and_their_numbers_differ() -> None:
 @pytest.mark.parametrize("kind", [noise, smooth])
 def test_nothing_is_found_where_there_is_nothing(kind: object, channels: int) -> None:
     assert isinstance(found(kind((50, 60, channels))), Leaf)
+
+
+def by_channels(*bytes_of: int) -> Callable[[np.ndarray, np.ndarray], int]:
+    """Bytes of planes of one channel and of three."""
+    return lambda planes, _: bytes_of[planes.shape[2] // 2]
+
+
+def stripes(height: int, width: int) -> np.ndarray:
+    """Flat and gray, of neighbouring levels."""
+    return (np.arange(height)[:, None, None] % 5 + np.zeros((1, width, 3))).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("bytes_of", "gray"), [((120, 100), False), ((102, 100), False), ((100, 110), True)])
+def test_a_flat_page_in_gray_is_coded_as_what_needs_fewer_bytes(bytes_of: tuple[int, int], gray: bool) -> None:  # noqa: FBT001
+    page = stripes(80, 90)
+    page[3, 4] = 77
+    tree = origins.find(page, 256, b"", "auto", by_channels(*bytes_of))
+    assert isinstance(tree, Node) == gray
+    assert isinstance(origins.find(page, 256, b"", "gray", by_channels(120, 100)), Node)  # where it is asked for
+
+
+def test_large_or_busy_pictures_in_gray_are_taken_as_such_without_a_trial() -> None:
+    def never(planes: np.ndarray, known: np.ndarray) -> int:
+        raise AssertionError((planes.shape, known.shape))
+
+    large = stripes(600, 500)
+    large[3, 4] = 77
+    for planes in (large, smooth((80, 90, 1)).repeat(3, axis=2)):
+        assert isinstance(origins.find(planes, 256, b"", "gray", never), Node)
+        assert Gray.recover(planes)[0].unsure is False  # type: ignore[index]
+    assert Gray.recover(smooth((8, 9, 1)).repeat(3, axis=2))[0].unsure  # type: ignore[index]
+
+
+def test_what_was_coded_to_compare_is_not_coded_again() -> None:
+    asked: list[bytes] = []
+
+    def counting(planes: np.ndarray, _known: np.ndarray) -> int:
+        asked.append(planes.tobytes())
+        return 100
+
+    page = (stripes(80, 90) * 40)[:, :, :3].copy()
+    page[:, :, 0] ^= 1
+    origins.find(page, 256, b"", "auto", counting)  # a palette and ranks, each beside the picture as it is
+    assert len(asked) == len({*asked}) == 3
 
 
 def test_an_unknown_choice_is_the_callers_mistake() -> None:
