@@ -22,7 +22,7 @@ from pixcodec.coding import check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder
 from pixcodec.exact.experts import Experts
-from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, counts_of_logits
+from pixcodec.exact.frequencies import EXP2, class_intervals, counts_of_logits, spend
 from pixcodec.exact.learn import ComparedHeads, LearningHeads
 from pixcodec.exact.network import SYMBOLS
 from pixcodec.exact.predict import predictions, rounded_centres
@@ -331,14 +331,19 @@ class _Writer(_Coder):
         self, planes: NDArray[np.uint8], experts: Experts | None, costs: NDArray[np.float32] | None = None
     ) -> None:
         super().__init__(planes, experts)
-        self.network_bits, self._costs, self._spent = 0.0, costs, np.zeros(len(planes) + 1)
-        self._words = range_coder.Encoder()
+        self._costs, self._spent = costs, np.zeros(len(planes) + 1)
+        self._words, self._by_network = range_coder.Encoder(), np.zeros(1)
         self._words.room(planes.size)
 
     @property
     def ideal_bits(self) -> float:
         """So far."""
-        return self.network_bits if self.experts is None else float(self.experts.costs[-1])
+        return float((self._spent if self.experts is None else self.experts.costs)[-1])
+
+    @property
+    def network_bits(self) -> float:
+        """So far, by the network's frequencies alone."""
+        return self.ideal_bits if self.experts is None else float(self._by_network[0])
 
     def write(
         self,
@@ -351,12 +356,11 @@ class _Writer(_Coder):
     ) -> None:
         """Append the symbols of some pixels of a step to the words, now or behind."""
         count, words = len(counts), self._words
-        symbols = self.symbols(channel, step, first, count)
-        self.network_bits += code_length(counts, symbols)
         if self.experts is None:
-            spent = self._spent
+            symbols, spent = self.symbols(channel, step, first, count), self._spent
             behind.do("code", range_coder.put_rows, counts, symbols, words.state, words.words, spent)
         else:
+            behind.do("code", spend, counts, self.planes, step, first, channel, self._by_network)
             function, arguments = self.experts.coding(channel, step, first, counts, centres, self.planes, words)
             behind.do("code", function, *arguments)
             spent = self.experts.costs
@@ -608,13 +612,13 @@ def sample(network: Network, height: int, width: int, seed: int = 0) -> NDArray[
     """
     dice, planes = np.random.default_rng(seed), np.zeros((height, width, network.channels), np.uint8)
 
-    def read(channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]) -> None:
+    def draw(channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]) -> None:
         del centres
         ends = np.cumsum(counts.astype(np.int64) + 1, axis=1)
         rows = np.arange(first, first + len(counts))
         planes[rows, step - 2 * rows, channel] = (dice.integers(0, ends[:, -1:]) >= ends).sum(axis=1)
 
-    _read_tile(_prepare(network, None, None, [planes], None), planes, read)
+    _read_tile(_prepare(network, None, None, [planes], None), planes, draw)
     return planes
 
 
