@@ -227,7 +227,7 @@ def encode(
                 from pixcodec import explain as explaining
 
                 explaining.network_of(container.read_header(encoded.data))
-        options = {"name": source, "progress": bar.rest(), **computing}
+        options = {"name": source, "progress": bar.rest(), **_given(computing)}
         with files.named(target):
             files.write(target, encoded.data, partial(_compare, picture, **options) if verify else None)
     talk.note(encoded.note)

@@ -199,7 +199,7 @@ def deduce(pixels, tables, layout, known, offsets, c1, c2):  # type: ignore[no-u
                 queued[place] = True
                 queue[(head + waiting) % size] = place
                 waiting += 1
-    turn = 0  # through all samples; -1: what waits comes first
+    turn = 0  # where to go on through all samples, once nothing waits
     lowest = _UNSEEN
     while left:
         if waiting:
