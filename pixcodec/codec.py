@@ -7,6 +7,7 @@ What codes the symbols is one of two: `tiles`, a tile after the other by the wav
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,7 @@ from pixcodec.expert_names import ALL
 from pixcodec.progress import Effort, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from typing_extensions import TypeIs
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pixcodec.exact.network import Network
     from pixcodec.exact.program import Program
     from pixcodec.progress import Progress
+
+    _Group = tuple[origins.Leaf, NDArray[np.uint8], Network | Program]  # with what is known of it, and its model
 
 EFFORTS = range(1, 10)
 DEFAULT_EFFORT, FAST_TO, EXPERTS_FROM, LEARNING_FROM, MOST_EFFORT = 7, 3, 3, 7, 9
@@ -246,36 +249,23 @@ def encode(
     """
     check_planes(planes, mode, colours)
     options: dict[str, Any] = {"threads": threads, "backend": backend, "device": device}
-    how = effort, experts
+    coder = _Groups(model, (effort, experts), tile, options)
+    tree: origins.Node | origins.Leaf = origins.Leaf(planes.shape, container.LEVELS[mode], planes)
     if origin != origins.NONE or mode not in container.PLAIN_MODES or colours:
-        coder = _Groups(model, how, tile, options)
         tree = origins.find(planes, container.LEVELS[mode], colours.palette, origin, coder.cost, jpeg)
-        if isinstance(tree, origins.Node) or mode not in container.PLAIN_MODES or colours:
-            return coder.encode(planes, mode, colours, tree, then, progress)
-    networks = [models.load(model or default_model(mode, effort))]
-    if effort == MOST_EFFORT and model is None:
-        found = candidates(mode, max(planes.shape[:2]))
-        networks = [each for each in found if not (experts and is_stacked(each))] or networks
-    tally = Tally(progress, (sum(passes([network], how) for network in networks) + then) * planes.size)
-    made: list[Encoded] = []
-    for network in networks:
-        check_model(network, mode, UnsupportedImageError)
-        sides = tile_sides(network, planes.shape[0], planes.shape[1], tile)
-        part = {"progress": tally.part(passes([network], how) * planes.size), **options}
-        best, spent = encode_smallest([(planes[None], network)], sides, how, **part)
-        header = container.Header(
-            width=planes.shape[1],
-            height=planes.shape[0],
-            mode=mode,
-            model_id=network.identity[: container.MODEL_ID_BYTES],
-            settings=best.settings,
-            tile_width=sides[1],
-            tile_height=sides[0],
-            digest=container.digest(planes, mode),
-            mask=best.mask,
-        )
-        data = container.pack(header, [container.join(best.streams)] if is_stacked(network) else best.streams)
-        made.append(Encoded(data, spent.seconds, spent.steps, best.bits, spent.note))
+    trees = origins.turns(tree) if effort == MOST_EFFORT and origin == origins.AUTO else [tree]
+    ways: list[tuple[int, Callable[[Progress], Encoded]]] = []
+    for each in trees:
+        if isinstance(each, origins.Node) or mode not in container.PLAIN_MODES or colours:
+            groups = coder.groups(each, (planes.shape[0], planes.shape[1], planes.shape[2]))
+            ways.append((coder.work(groups), partial(coder.encode, planes, mode, colours, each, groups)))
+            continue
+        for network in coder.networks(mode, max(planes.shape[:2])):
+            work = passes([network], coder.how) * planes.size
+            ways.append((work, partial(coder.encode_plain, planes, mode, network)))
+    samples = sum(leaf.samples for leaf in origins.leaves(tree))
+    tally = Tally(progress, sum(work for work, _ in ways) + then * samples)
+    made = [encode(tally.part(work)) for work, encode in ways]
     all_of_them = sum_of([Effort(each.seconds, each.steps, each.note) for each in made])
     smallest = min(made, key=lambda each: len(each.data))
     return replace(smallest, seconds=all_of_them.seconds, steps=all_of_them.steps, note=all_of_them.note)
@@ -405,7 +395,7 @@ def _code_each(
 
 
 class _Groups:
-    """Pictures whose file has a record: of one or several groups of planes, each by the model for it.
+    """Pictures in one or several groups of planes, each by the model for it.
 
     Args:
         model: name or folder of the model asked for, for the groups that it fits.
@@ -443,21 +433,59 @@ class _Groups:
         images = _knowing(network, known, planes)[None]
         return sum(map(len, encode_images(images, network, sides, *settings, **self.options)[0]))
 
+    def networks(self, mode: str, side: int) -> list[Network | Program]:
+        """Those that are tried on a picture of a plain mode, of which this is the longest side."""
+        if self.asked is not None:
+            return [self.asked]
+        effort, experts = self.how
+        tried = candidates(mode, side) if effort == MOST_EFFORT else []
+        return [each for each in tried if not (experts and is_stacked(each))] or [
+            models.load(default_model(mode, effort))
+        ]
+
+    def encode_plain(
+        self, planes: NDArray[np.uint8], mode: str, network: Network | Program, progress: Progress
+    ) -> Encoded:
+        """The file of a picture that was made from nothing else, without a record."""
+        check_model(network, mode, UnsupportedImageError)
+        sides = tile_sides(network, planes.shape[0], planes.shape[1], self.tile)
+        best, spent = encode_smallest([(planes[None], network)], sides, self.how, progress, **self.options)
+        header = container.Header(
+            width=planes.shape[1],
+            height=planes.shape[0],
+            mode=mode,
+            model_id=network.identity[: container.MODEL_ID_BYTES],
+            settings=best.settings,
+            tile_width=sides[1],
+            tile_height=sides[0],
+            digest=container.digest(planes, mode),
+            mask=best.mask,
+        )
+        data = container.pack(header, [container.join(best.streams)] if is_stacked(network) else best.streams)
+        return Encoded(data, spent.seconds, spent.steps, best.bits, spent.note)
+
+    def groups(self, tree: origins.Node | origins.Leaf, shape: tuple[int, int, int]) -> list[_Group]:
+        """Those of the tree of a picture of `shape`, each with what is known of it and its model."""
+        return [
+            (leaf, known, self.network(leaf.shape[2], leaf.levels, known.shape[2]))
+            for leaf, known in origins.known_leaves(tree, shape)
+        ]
+
+    def work(self, groups: Sequence[_Group]) -> int:
+        """Sub-pixels of groups, as often as they are coded."""
+        return passes([network for *_, network in groups], self.how) * sum(leaf.samples for leaf, *_ in groups)
+
     def encode(
         self,
         planes: NDArray[np.uint8],
         mode: str,
         colours: Colours,
         tree: origins.Node | origins.Leaf,
-        then: int,
-        progress: Progress | None,
+        groups: Sequence[_Group],
+        progress: Progress,
     ) -> Encoded:
-        """The file of a picture and its tree; the others as of `codec.encode`."""
+        """The file of a picture, its tree and the groups of that, with a record."""
         height, width = planes.shape[:2]
-        groups = [
-            (leaf, known, self.network(leaf.shape[2], leaf.levels, known.shape[2]))
-            for leaf, known in origins.known_leaves(tree, (height, width, planes.shape[2]))
-        ]
         if len({is_stacked(network) for *_, network in groups}) > 1:
             message = "the model asked for codes no group of planes beside those of other models; choose another model"
             raise UnsupportedImageError(message)
@@ -466,9 +494,7 @@ class _Groups:
         # The picture's size decides; smaller groups have fewer or smaller tiles.
         sides = tile_sides(groups[0][2], height, width, self.tile) if groups else (container.TILE_UNIT,) * 2
         parts = [(_knowing(network, known, leaf.found())[None], network) for leaf, known, network in groups]
-        times, samples = passes([network for *_, network in groups], self.how), _samples(parts)
-        part = Tally(progress, (times + then) * samples).part(times * samples)
-        best, spent = encode_smallest(parts, sides, self.how, part, **self.options)
+        best, spent = encode_smallest(parts, sides, self.how, progress, **self.options)
         record = origins.write(
             tree, mode, (colours.palette, colours.transparency), iter(b"" if each == first else each for each in ids)
         )

@@ -17,6 +17,8 @@ from PIL import Image
 from pixcodec import codec, container, models, tiles
 from pixcodec.errors import UnsupportedImageError
 from pixcodec.expert_names import EXPERTS, names_of, without
+from pixcodec.origins import Leaf, Node
+from pixcodec.origins.turned import Turned
 from pixcodec.progress import Tally
 
 if TYPE_CHECKING:
@@ -38,14 +40,27 @@ STYLE = (
 
 
 def network_of(header: container.Header) -> Network:
-    """A file's model; `UnsupportedImageError` if it has an origin, or a network with neither stages nor experts."""
-    if header.has_origin:
-        message = f"a file with an origin, or of mode {header.mode}, is not explained in this version; "
-        raise UnsupportedImageError(message + "try --origin none")
+    """A file's model.
+
+    Raises:
+        UnsupportedImageError: its picture was made from something, or its network has neither stages nor experts.
+    """
+    turn_of(header)
     network = models.load_by_id(header.model_id)
     if codec.is_stacked(network):
         raise UnsupportedImageError("expected a file by a model with predictors to explain, found one of one stream")
     return network
+
+
+def turn_of(header: container.Header) -> Turned:
+    """How a file's picture was turned; `UnsupportedImageError` if it has another origin."""
+    if not header.has_origin:
+        return Turned(0)
+    colours, tree = codec.read_record(header)
+    if colours or not (isinstance(tree, Node) and isinstance(tree.origin, Turned) and isinstance(tree.groups[0], Leaf)):
+        message = f"a file with an origin, or of mode {header.mode}, is not explained in this version; "
+        raise UnsupportedImageError(message + "try --origin none")
+    return tree.origin
 
 
 def page(
@@ -74,17 +89,19 @@ def page(
     network = network_of(header)
     present = [e for e in range(len(EXPERTS)) if header.experts >> e & 1]
     masks = [header.experts, 0, *(without(header.experts, e) for e in present)]
-    costs = np.zeros((3, 1, *planes.shape), np.float32)
     sides = header.tile_height, header.tile_width
-    images = planes[None]
+    turn = turn_of(header)
+    _, (group,) = turn.of(planes)
+    images, costs = group[None], np.zeros((3, 1, *group.shape), np.float32)
     tally = Tally(progress, len(masks) + header.learning)  # as many files
     part = {"progress": tally.part(len(masks)), **options}
     trials, _ = tiles.encode_each(
         images, network, sides, masks, learning=header.learning, costs=tuple(costs[:2]), **part
     )
     sizes = [sum(map(len, trial.streams)) for trial in trials]
-    overhead = len(data) - sum(map(len, payloads))
-    file_costs, network_costs, fixed_costs = costs[:, 0]
+    streams = container.split(payloads[0]) if header.has_origin else payloads
+    overhead = len(data) - sum(map(len, streams))
+    file_costs, network_costs, fixed_costs = (turn.back(each) for each in costs[:, 0])
     stages = [["network alone", *_means(network_costs), sizes[1]]]
     if header.learning:
         part = {"progress": tally.part(1), **options}

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 ORIGIN = 8
 CHANNELS = [1, 3, 1, 1, 2, 4]  # of modes by number
 PALETTE_MODE, BILEVEL_MODE = 3, 2
-LEAF, OTHER_LEAF, EXCEPTIONS, ALPHA, GRAY, CONSTANT, ENLARGED, RANKS, PALETTE, PHOTO_CD, YCBCR, JPEG, PART = (
-    0, 255, *range(1, 12)
+LEAF, OTHER_LEAF, EXCEPTIONS, ALPHA, GRAY, CONSTANT, ENLARGED, RANKS, PALETTE, PHOTO_CD, YCBCR, JPEG, PART, TURNED = (
+    0, 255, *range(1, 13)
 )  # fmt: skip
 ONE = 1 << 24
 LAYOUTS = {
@@ -179,13 +179,17 @@ def _node(data: Bytes, shape: Shape, levels: int) -> Tree:  # noqa: C901  a case
         parameters = box, inner, rest(shape, box, inner[1][:2], data.table(data.number(), 1)[:, 0])
         rows, columns = (np.flatnonzero(parameters[2].any(axis=k)) for k in (1, 0))
         shapes = [(int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1, channels)]
+    elif number == TURNED:
+        (parameters,) = data.take(1)
+        assert 0 < parameters < 8
+        shapes = [(width, height, channels) if parameters % 2 else shape]
     else:
         conversion, place = data.take(2)
         factors, phases, replicated = layouts(number)[place]
         parameters = conversion, factors, phases, replicated
         down, across = (max(-(-(shape[k] - phases[k]) // factors[k]), 1) for k in (0, 1))
         shapes = [(down, across, 1), (down, across, 1), (height, width, 1)]
-    below = levels if number in {EXCEPTIONS, CONSTANT, ENLARGED} else 256
+    below = levels if number in {EXCEPTIONS, CONSTANT, ENLARGED, TURNED} else 256
     return Tree(number, parameters, shape, levels, [_node(data, each, below) for each in shapes])
 
 
@@ -226,7 +230,9 @@ def layouts(number: int) -> list[tuple[tuple[int, int], tuple[int, int], bool]]:
     ]
 
 
-def render(tree: Tree, code: Code, known: np.ndarray | None = None) -> np.ndarray:  # noqa: C901, PLR0911  a case each
+def render(  # noqa: C901, PLR0911, PLR0912  a case each
+    tree: Tree, code: Code, known: np.ndarray | None = None
+) -> np.ndarray:
     """The picture uint8[H, W, C] of a node; `code` gives the planes of a leaf, one after the other.
 
     It is told the leaf and the planes uint8[H, W, K] that are known of it.
@@ -264,6 +270,13 @@ def render(tree: Tree, code: Code, known: np.ndarray | None = None) -> np.ndarra
         rows, columns = (np.flatnonzero(others.any(axis=k))[0] for k in (1, 0))
         for y, x in np.argwhere(others):
             planes[y, x] = groups[0][y - rows, x - columns]
+        return planes
+    if tree.number == TURNED:
+        planes = np.zeros(tree.shape, np.uint8)
+        for y, x in np.ndindex(height, width):
+            down = height - 1 - y if tree.parameters & 2 else y
+            right = width - 1 - x if tree.parameters & 4 else x
+            planes[y, x] = groups[0][(right, down) if tree.parameters & 1 else (down, right)]
         return planes
     conversion, *layout = tree.parameters
     return luma_chroma(tree.number, conversion, layout, groups)

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "regions": {"coding", "exact", "progress", "stacks"},
     "codec": {"container", "exact", "expert_names", "models", "origins", "progress", "regions", "tiles"},
     "archive_codec": {"archive", "codec", "container", "exact", "models", "names", "progress"},
-    "explain": {"codec", "container", "exact", "expert_names", "models", "progress", "tiles"},
+    "explain": {"codec", "container", "exact", "expert_names", "models", "origins", "progress", "tiles"},
     "nets": set(),
     "training": {"nets", "exact", "image", "models", "origins", "progress", "stacks", "tiles"},
     "archive_commands": {"archive", "archive_codec", "files", "image", "names", "progress"},

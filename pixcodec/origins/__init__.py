@@ -22,6 +22,7 @@ from pixcodec.origins.palette import Palette, by_luminance
 from pixcodec.origins.photo_cd import PhotoCD
 from pixcodec.origins.ranks import Ranks
 from pixcodec.origins.tree import Leaf, Node
+from pixcodec.origins.turned import Turned, likeliest
 from pixcodec.origins.ycbcr import YCbCr
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     Cost = Callable[[Planes, Planes], int]
 
 # In the order in which they are looked for: the first that is found is taken, unless it is unsure.
-ORIGINS: tuple[type[Origin], ...] = (Constant, Gray, Enlarged, Jpeg, Palette, PhotoCD, YCbCr, Ranks)
+ORIGINS: tuple[type[Origin], ...] = (Constant, Gray, Enlarged, Jpeg, Palette, PhotoCD, YCbCr, Ranks, Turned)
 _KNOWN: tuple[type[Origin], ...] = (Exceptions, Alpha, JpegPart, *ORIGINS)
 NUMBERS = {each.number: each for each in _KNOWN}
 AUTO, NONE = "auto", "none"
@@ -41,7 +42,9 @@ NAMES = (AUTO, NONE, *(each.name for each in ORIGINS))
 WORTH_BYTES = 8  # that an unsure origin must save besides: about what its record takes
 TRIAL_SIDE = 192  # of the part of a picture that is coded to compare
 
-__all__ = ["AUTO", "NAMES", "NONE", "Leaf", "Node", "find", "read", "render", "words", "write"]
+TURNS = 2  # that `turns` gives
+
+__all__ = ["AUTO", "NAMES", "NONE", "Leaf", "Node", "find", "read", "render", "turns", "words", "write"]
 
 
 def find(planes: Planes, levels: int, palette: bytes, choice: str, cost: Cost, jpeg: bytes = b"") -> Node | Leaf:
@@ -138,8 +141,27 @@ def _node(
         exceptions = Exceptions.between(planes, rendered, origin.missed)
         if exceptions is None or not np.array_equal(exceptions.render([rendered], planes.shape), planes):
             return None
-    node = Node(origin, tuple(_find(group, own, kinds, cost, forced=False, depth=depth) for group in groups))
+    found = []
+    for number, group in enumerate(groups):
+        # The model of a group that knows others wants them as the group is.
+        knows = origin.known(groups[:number], planes.shape).shape[2]
+        own_kinds = [kind for kind in kinds if not (knows and kind is Turned)]
+        found.append(_find(group, own, own_kinds, cost, forced=False, depth=depth))
+    node = Node(origin, tuple(found))
     return node if exceptions is None else Node(exceptions, (node,))
+
+
+def turns(tree: Node | Leaf) -> list[Node | Leaf]:
+    """A tree that was found, and where it is but a picture, perhaps turned, that and the likeliest of its turns."""
+    picture = tree if isinstance(tree, Leaf) else tree.groups[0] if isinstance(tree.origin, Turned) else None
+    if not isinstance(picture, Leaf):
+        return [tree]
+    if isinstance(tree, Node):
+        shape = tree.origin.shapes(picture.shape)[0]
+        picture = Leaf(shape, picture.levels, tree.origin.render([picture.found()], shape))
+    planes = picture.found()
+    others = [Turned(turn).of(planes) for turn in likeliest(planes) if turn]
+    return [picture, *(Node(o, (Leaf(g.shape, picture.levels, g),)) for o, (g,) in others[:TURNS])]
 
 
 def _is_worth(planes: Planes, origin: Origin, groups: Sequence[Planes], cost: Cost) -> bool:

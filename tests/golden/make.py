@@ -282,6 +282,12 @@ def decoded_jpeg(layout: int, quality: int, height: int, width: int) -> np.ndarr
     return planes
 
 
+def streaks(height: int, width: int) -> np.ndarray:
+    """uint8[H, W, 1]: noise that goes on one row down and two columns to the left, where no neighbour says so."""
+    along = np.add.outer(2 * np.arange(height), np.arange(width))
+    return (noise("streaks", int(along.max()) + 1) // 16)[along][:, :, None].astype(np.uint8)
+
+
 def origin_pictures() -> dict[str, tuple[np.ndarray, str, str, str, container.Colours]]:
     """Name: the picture, its mode, the origin to look for, the model for its groups, palette and transparency."""
     none, gray = container.NO_COLOURS, "model_tiny_gray"
@@ -316,6 +322,7 @@ def origin_pictures() -> dict[str, tuple[np.ndarray, str, str, str, container.Co
         "ycbcr": (luma_chroma(YCbCr, 1, (0, 0)), "RGB", "ycbcr", gray, none),
         "ycbcr_known": (luma_chroma(YCbCr, 1, (0, 1)), "RGB", "ycbcr", KNOWING, none),
         "photo_cd_known": (luma_chroma(PhotoCD, 0, (1, 0)), "RGB", "photo_cd", KNOWING, none),
+        "turned": (streaks(48, 90), "L", "turned", gray, none),
     }
 
 

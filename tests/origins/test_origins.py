@@ -25,6 +25,7 @@ from pixcodec.origins.palette import Palette
 from pixcodec.origins.photo_cd import PhotoCD
 from pixcodec.origins.ranks import Ranks
 from pixcodec.origins.tree import MAX_DEPTH, leaves, nodes
+from pixcodec.origins.turned import Turned
 from pixcodec.origins.ycbcr import YCbCr
 from pixcodec.varint import Reader, varint
 
@@ -60,6 +61,12 @@ def enlarged(planes: np.ndarray, factors: tuple[int, int], crop: tuple[slice, sl
 def few_colours(seed: int, count: int, shape: tuple[int, int]) -> np.ndarray:
     random = np.random.default_rng(seed)
     return random.integers(0, 256, (count, 3), dtype=np.uint8)[random.integers(0, count, shape)]
+
+
+def streaks(height: int, width: int) -> np.ndarray:
+    """uint8[H, W, 3]: noise that goes on one row down and two columns to the left, where no neighbour says so."""
+    along = np.add.outer(2 * np.arange(height), np.arange(width))
+    return np.random.default_rng(5).integers(0, 256, (int(along.max()) + 1, 3), dtype=np.uint8)[along]
 
 
 def made(kind: type[LumaChroma], number: int, layout: tuple, planes: np.ndarray) -> tuple[LumaChroma, list[np.ndarray]]:
@@ -101,6 +108,7 @@ MADE = {
     ),
     "jpeg": (decoded(2, 80, (48, 64, 3), (0, 0, 0, 0)), "JPEG, quality 80, 4:2:0"),
     "ranks": (smooth((50, 60, 1)) // 5 * 5, " values by rank"),
+    "turned": (streaks(70, 90), "turned: transposed"),
 }
 
 
@@ -329,7 +337,8 @@ def test_any_luma_and_chroma_render_and_any_rendering_codes(
     found(origin.render(groups, (height, width, 3)), kind.name)
 
 
-SOURCES = [each for each in ORIGINS if each is not Jpeg]  # of a JPEG, which takes more pixels, test_jpeg.py has them
+# Of a JPEG, and of a turn, both of which take more pixels, test_jpeg.py and test_turned.py have them.
+SOURCES = [each for each in ORIGINS if each not in {Jpeg, Turned}]
 
 
 def sources(data: st.DataObject, kind: type[Origin]) -> tuple[Origin, list[np.ndarray], tuple[int, int, int]]:
