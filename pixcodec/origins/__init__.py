@@ -141,13 +141,18 @@ def _node(
         exceptions = Exceptions.between(planes, rendered, origin.missed)
         if exceptions is None or not np.array_equal(exceptions.render([rendered], planes.shape), planes):
             return None
+    turned, shape = None, planes.shape
+    if Turned in kinds and (other := origin.transposed()) and (turned := Turned.recover(groups[-1])):
+        # As a whole: groups that know others know them as they are.
+        origin, groups, shape = other, [turned[0].of(group)[1][0] for group in groups], turned[0].shapes(shape)[0]
     found = []
     for number, group in enumerate(groups):
         # The model of a group that knows others wants them as the group is.
-        knows = origin.known(groups[:number], planes.shape).shape[2]
+        knows = origin.known(groups[:number], shape).shape[2]
         own_kinds = [kind for kind in kinds if not (knows and kind is Turned)]
         found.append(_find(group, own, own_kinds, cost, forced=False, depth=depth))
     node = Node(origin, tuple(found))
+    node = node if turned is None else Node(turned[0], (node,))
     return node if exceptions is None else Node(exceptions, (node,))
 
 

@@ -66,6 +66,10 @@ class Origin(ABC):
         """
         return no_planes(*self.shapes(shape)[len(groups)][:2])
 
+    def transposed(self) -> Origin | None:
+        """That which makes the transposed picture of transposed groups; None unless there is one that is known."""
+        return None
+
     @abstractmethod
     def pack(self) -> bytes:
         """The parameters in a file; `read` knows where they end."""

@@ -6,7 +6,7 @@ clipped pixels hide is deduced from what they show (`hidden`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -149,6 +149,10 @@ class LumaChroma(Origin):
         """See `Origin`."""
         height, width = (max(-(-(shape[axis] - self.phases[axis]) // self.factors[axis]), 1) for axis in (0, 1))
         return [(height, width, 1), (height, width, 1), (*shape[:2], 1)]
+
+    def transposed(self) -> Self | None:
+        """See `Origin`: there is no layout of chroma that is coarse along columns alone."""
+        return replace(self, phases=self.phases[::-1]) if self.factors[0] == self.factors[1] else None
 
     def pack(self) -> bytes:
         """Two bytes: the conversion, and the layout's place in `_kinds`."""

@@ -31,7 +31,7 @@ _MARGIN = 2
 _RIDGE, _FLOOR = 2.0, 0.1  # added to the mean products of a block, and to its mean squared error
 _BAND, _MOST = 64, 1 << 20  # rows that are looked at together; pixels of all that are
 _LEAST = 1 << 12  # pixels of a picture that is worth it
-FLAT = 1 / 2  # of the pixels that are as their left neighbours: a drawing, where what came before matters, not slopes
+FLAT = 2 / 3  # of the pixels that are as their left neighbours: a drawing, where what came before matters, not slopes
 LEAST_BITS = 0.001  # of the estimate, that turning must save
 
 

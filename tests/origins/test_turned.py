@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import reference_origins
 from PIL import Image
-from test_origins import cost, noise, smooth, streaks
+from test_origins import found, noise, smooth, streaks
 
 from pixcodec import codec, container, explain, models, origins
 from pixcodec.errors import ContainerError
 from pixcodec.origins import Leaf, Node
 from pixcodec.origins.turned import ALL, BLOCK, LEAST_BITS, TRANSPOSED, Turned, estimates, likeliest, residual
+from pixcodec.origins.ycbcr import YCbCr
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SHAPE = (3, 5, 3)
@@ -59,9 +60,9 @@ def test_of_streaks_the_turn_is_found_that_foretells_them() -> None:
     bits = estimates(planes, ALL)
     assert min(bits) < bits[0] - 1
     assert likeliest(planes)[0] == int(np.argmin(bits))
-    found = Turned.recover(planes)
-    assert found is not None
-    assert found[0] == Turned(TRANSPOSED)
+    recovered = Turned.recover(planes)
+    assert recovered is not None
+    assert recovered[0] == Turned(TRANSPOSED)
     assert Turned.recover(np.ascontiguousarray(planes.swapaxes(0, 1))) is None
 
 
@@ -81,12 +82,25 @@ def test_large_pictures_are_looked_at_in_part() -> None:
     assert bits[1] < bits[0] - 1
 
 
-def test_groups_that_know_others_are_not_turned() -> None:
-    c1, c2, luma = noise((64, 64, 1)) // 8 + 110, noise((64, 64, 1)) // 8 + 120, streaks(128, 128)[..., :1] // 4 + 90
-    origin = origins.NUMBERS[9](1, (2, 2), (0, 0), True)  # type: ignore[call-arg]
-    tree = origins.find(origin.render([c1, c2, luma], (128, 128, 3)), 256, b"", "auto", cost)
+@pytest.mark.parametrize(("factors", "replicated"), [((2, 2), True), ((2, 2), False), ((1, 1), True), ((1, 2), True)])
+def test_luma_and_chroma_are_turned_together(factors: tuple[int, int], replicated: bool) -> None:  # noqa: FBT001
+    origin = YCbCr(1, factors, (factors[0] - 1, 0), replicated)
+    *chroma, luma = origin.shapes((128, 140, 3))
+    groups = [*(noise(each, n) // 8 + 110 for n, each in enumerate(chroma)), streaks(*luma[:2])[..., :1] // 4 + 90]
+    planes = origin.render(groups, (128, 140, 3))
+    tree = found(planes)
     assert isinstance(tree, Node)
-    assert all(isinstance(group, Leaf) for group in tree.groups)
+    if factors == (1, 2):  # chroma that is coarse along columns alone has no layout
+        assert origin.transposed() is None
+        assert tree.origin == origin
+        return
+    turned = [Turned(TRANSPOSED).of(group)[1][0] for group in groups]
+    assert tree.origin == Turned(TRANSPOSED)
+    (inner,) = tree.groups
+    assert isinstance(inner, Node)
+    assert inner.origin == YCbCr(1, factors, (0, factors[0] - 1), replicated)
+    assert all(isinstance(group, Leaf) for group in inner.groups)
+    np.testing.assert_array_equal(inner.origin.render(turned, (140, 128, 3)), planes.swapaxes(0, 1))
 
 
 @pytest.fixture
