@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
-from queue import SimpleQueue
+from collections import deque
 from typing import TYPE_CHECKING, Any
+
+from pixcodec.exact import ring, store
+from pixcodec.exact.compiled import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,39 +19,67 @@ if TYPE_CHECKING:
 class Behind:
     """Calls, done one after the other: by a thread of their own, or at once where there is none.
 
-    What it calls must release Python's lock for most of its time.  As a context manager it ends the thread.
+    Compiled functions go to the thread, which needs no Python; others are called when it has caught up.  As a context
+    manager it ends the thread.
 
     Args:
-        thread: whether there is one.
+        thread: whether there is one; where compiled functions have no entries (`store.USABLE`), there never is.
 
     Attributes:
-        seconds: that the thread's calls took.
+        posted: how many calls the thread was given.
     """
 
     def __init__(self, *, thread: bool) -> None:
-        self.seconds = 0.0
-        self._waiting = 0
-        self._calls: SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]] | None] = SimpleQueue()
-        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, daemon=True) if thread else None
-        if self._thread is not None:
+        self._ring = ring.ring()
+        self.posted = 0
+        self._waiting: deque[tuple[Any, ...]] = deque()  # their arguments, which must not go before they are done
+        self._stages: dict[str, int] = {}
+        self._thread: threading.Thread | None = None
+        if thread and store.USABLE:
+            self._thread = threading.Thread(target=ring.serve, args=(self._ring,), daemon=True)
             self._thread.start()
 
-    def do(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401
-        """Call a function, now or soon; `arguments` must stay as they are until it is done."""
-        if self._thread is None:
-            function(*arguments)
-        else:
-            self._calls.put((function, arguments))
-            self._waiting += 1
+    @property
+    def threaded(self) -> bool:
+        """Whether there is a thread."""
+        return self._thread is not None
 
-    def catch_up(self, most: int = 0) -> None:
-        """Wait until at most so many calls are not done; raise what one of the others raised."""
-        while self._waiting > most:
-            self._waiting -= 1
-            problem = self._done.get()
-            if problem is not None:
-                raise problem
+    @property
+    def busy(self) -> bool:
+        """Whether a call is not done yet."""
+        return self.posted > int(self._ring[ring.DONE])
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """What the thread's calls took by stage."""
+        return {stage: float(self._ring[ring.STAGES + k]) / 1e9 for stage, k in self._stages.items()}
+
+    def do(self, stage: str, function: Callable[..., object], *arguments: Any) -> int:  # noqa: ANN401
+        """Call a function, now or soon; arrays among `arguments` must stay as they are until it is done.
+
+        Returns:
+            The number of calls so far, for `catch_up`.
+        """
+        block = function.bind(*arguments) if self._thread is not None and isinstance(function, Kernel) else None
+        if block is None:
+            self.catch_up()
+            function(*arguments)
+            return self.posted
+        self.catch_up(self.posted - ring.SIZE + 1)
+        ring.post(self._ring, block, self._stages.setdefault(stage, len(self._stages)))
+        self.posted += 1
+        self._waiting.append(arguments)
+        return self.posted
+
+    def catch_up(self, number: int | None = None) -> None:
+        """Wait until the first `number` calls, or all, are done; `RuntimeError` where one has failed."""
+        left = 0 if number is None else self.posted - number
+        if len(self._waiting) > left:
+            failed = ring.wait(self._ring, self.posted - left)
+            while len(self._waiting) > left:
+                self._waiting.popleft()
+            if failed:
+                raise RuntimeError("a compiled function has failed in a thread; there may be no memory left")
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -60,16 +90,5 @@ class Behind:
     ) -> None:
         """End the thread, after all calls."""
         if self._thread is not None:
-            self._calls.put(None)
+            ring.stop(self._ring)
             self._thread.join()
-
-    def _run(self) -> None:
-        while (call := self._calls.get()) is not None:
-            began, problem = time.perf_counter(), None
-            try:
-                function, arguments = call
-                function(*arguments)
-            except BaseException as raised:  # noqa: BLE001  the other thread raises it again
-                problem = raised
-            self.seconds += time.perf_counter() - began
-            self._done.put(problem)

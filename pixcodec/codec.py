@@ -1,6 +1,6 @@
 """The stages in order: planes to a .pxc file and back.
 
-What codes the symbols is one of two: `tiles`, a tile after the other by the wavefront (`_code_tile`), or `regions`, all
+What codes the symbols is one of two: `tiles`, a tile after the other by the wavefront, or `regions`, all
 `_tiles` of a size side by side by one of the paper's networks.
 """
 

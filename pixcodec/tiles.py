@@ -1,9 +1,8 @@
 """Tiles by the wavefront: images of one size to a stream of words for each of their tiles, and back.
 
-Encoder and decoder run the same steps (`_code_tile`) and differ in one object, the tile's `_Coder`: one writes the
-symbols that it knows, the other reads them; by the network's frequencies alone, or with experts that learn.  Where a
-processor's core would have no tile, a second thread works behind the first (`_Rooms`): it writes symbols while the
-network goes on, or lets predictors and heads learn from what was read beside the trunk of the next step.
+Encoder and decoder take the same steps of a `Tile`: one writes the symbols that it knows (`_write_tile`), the other
+reads them (`_read_tile`); by the network's frequencies alone, or with experts that learn.  Where a processor's core
+would have no tile, a second thread works behind the first.
 """
 
 from __future__ import annotations
@@ -19,17 +18,16 @@ import numpy as np
 
 from pixcodec import models
 from pixcodec.behind import Behind
-from pixcodec.coding import Decoder, Encoder, check_room
+from pixcodec.coding import check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder
-from pixcodec.exact.compiled import compiled
 from pixcodec.exact.experts import Experts
-from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, code_lengths, counts_of_logits
+from pixcodec.exact.frequencies import EXP2, class_intervals, counts_of_logits, spend
 from pixcodec.exact.learn import ComparedHeads, LearningHeads
 from pixcodec.exact.network import SYMBOLS
-from pixcodec.exact.predict import Predictors, predictions, rounded_centres
+from pixcodec.exact.predict import predictions, rounded_centres
 from pixcodec.exact.steps import active_lanes, number_of_steps
-from pixcodec.exact.wavefront import Wavefront
+from pixcodec.exact.tile import ROOMS, Tile
 from pixcodec.expert_names import ALL
 from pixcodec.progress import Effort, cores, side_by_side
 
@@ -38,15 +36,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    # Symbols of the lanes from `first` on, by (plane, step, first, counts, centres); what they are coded with stays
-    # as it is until a thread behind is done.
-    Code = Callable[[int, int, int, NDArray[np.float32], NDArray[np.int32]], NDArray[np.int32]]
+    # Given (plane, step, first, counts, centres) of pixels of a step, the lanes from `first` on: writes their symbols,
+    # now or behind; counts and centres stay as they are for one more step.
+    Write = Callable[[int, int, int, NDArray[np.float32], NDArray[np.int32]], None]
+    # The same: fills in their symbols.
+    Read = Write
 
     from pixcodec.exact.network import Network
+    from pixcodec.exact.tile import Call
     from pixcodec.progress import Progress
 
 
 PROGRESS_STEPS = 16
+PARTS = 2  # of a step that is read while a thread makes frequencies
 HERE = Behind(thread=False)  # for what is done at once
 Sample = TypeVar("Sample", bound=np.generic)
 
@@ -85,6 +87,11 @@ class _Run:
         learned = sum(heads.learned for heads in self.compared)
         return sum(heads.fixed for heads in self.compared) / learned if learned else 1.0
 
+    def tile(self, planes: NDArray[np.uint8]) -> Tile:
+        """A tile at its start."""
+        height, width, _ = planes.shape
+        return Tile(self.network, self.backend, np.ascontiguousarray(planes), self.heads(height, width))
+
     def step(self, count: int) -> None:
         """`count` more steps are done."""
         with self.lock:
@@ -117,86 +124,111 @@ class _Clock:
         self._last = now
 
 
-class _Rooms:
-    """Counts and centres of channels of steps, in turn: one is used again once the threads behind are done with it."""
-
-    def __init__(self, height: int, width: int, channels: int, coder: Behind, learner: Behind) -> None:
-        lanes, count = min(height, (width + 1) // 2), 2 * channels
-        self._rooms = [(np.zeros((lanes, SYMBOLS), np.float32), np.zeros(lanes, np.int32)) for _ in range(count)]
-        self._channels, self._coder, self._learner, self._next = channels, coder, learner, 0
-
-    def of(self, channel: int, count: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Room for so many pixels of the channel that follows; its head has learned from the step before."""
-        self._coder.catch_up(len(self._rooms) - 1)
-        self._learner.catch_up(self._channels - 1 - channel)
-        counts, centres = self._rooms[self._next]
-        self._next = (self._next + 1) % len(self._rooms)
-        return counts[:count], centres[:count]
-
-
-def _code_tile(
-    run: _Run, known_planes: NDArray[np.uint8], code: Code, coder: Behind = HERE, learner: Behind = HERE
-) -> None:
-    """Run the steps of a tile of which planes [H, W, known] are known; `code` gives the symbols of a step's pixels.
-
-    It does so by way of `coder`, or not.
-    """
-    network, (height, width, ahead) = run.network, known_planes.shape
-    predictors = Predictors(network.parameters, height, width, known_planes)
-    wavefront = Wavefront(network, run.backend, height, width, run.heads(height, width), known_planes)
-    starts, ends = class_intervals(network.class_of_residual())
-    rooms = _Rooms(height, width, network.channels, coder, learner)
-    known: list[tuple[Any, ...]] = []
-    clock = _Clock()
-    for step in range(number_of_steps(height, width)):
-        first, last = active_lanes(step, height, width)
-        wavefront.trunk(step, first, last)
-        clock.stop("trunk")
-        learner.catch_up(len(known))
-        clock.stop("wait")
-        predictors.begin(step)
-        known = []
-        for channel in range(network.channels if last >= first else 0):
-            predictors.predict(channel)
-            clock.stop("predict")
-            frequencies, around = rooms.of(channel, last - first + 1)
-            clock.stop("wait")
-            logits, centres = wavefront.logits(channel, predictors)
-            around[:] = centres
-            clock.stop("heads")
-            counts_of_logits(logits, around, starts, ends, EXP2, frequencies)
-            clock.stop("frequencies")
-            symbols = code(ahead + channel, step, first, frequencies, around)
-            clock.stop("code")
-            known.append((channel, frequencies, around, symbols))
-            predictors.know(channel, symbols)
-            wavefront.know(channel, predictors)
-            clock.stop("heads")
-        # Beside the trunk of the next step: it has no use for what is learned here.
-        learner.do(predictors.learn)
-        clock.stop("predict")
-        for each in known:
-            learner.do(wavefront.learn, *each)
-        clock.stop("learn")
+def _steps(run: _Run, tile: Tile) -> Iterator[int]:
+    """Begin each step of a tile, and note how far it is."""
+    height, width, _ = tile.planes.shape
+    steps = number_of_steps(height, width)
+    for step in range(steps):
+        tile.begin(step)
+        yield step
         if step % PROGRESS_STEPS == PROGRESS_STEPS - 1:
             run.step(PROGRESS_STEPS)
-    _finish(run, clock, coder, learner)
-    run.step(number_of_steps(height, width) % PROGRESS_STEPS)
+    run.step(steps % PROGRESS_STEPS)
 
 
-def _finish(run: _Run, clock: _Clock, coder: Behind, learner: Behind) -> None:
-    """Wait for the threads behind, and note the time of all."""
-    for stage, behind in (("code", coder), ("learn", learner)):
-        behind.catch_up()
+def _do(behind: Behind, stage: str, call: Call | None) -> int:
+    """`Behind.do` of a call, if there is one."""
+    function, arguments = call or (None, ())
+    return behind.posted if function is None else behind.do(stage, function, *arguments)
+
+
+def _write_tile(run: _Run, planes: NDArray[np.uint8], write: Write, behind: Behind = HERE) -> None:
+    """Run the steps of a known tile, uint8[H, W, known + C]; `write` is given the counts of each channel of a step.
+
+    Symbols are written behind, while the network goes on; predictors learn there, too, beside the next step's trunk,
+    unless the step before is still being written.
+    """
+    channels, clock = range(run.network.channels), _Clock()
+    tile, learned, written = run.tile(planes), 0, [0] * ROOMS
+    for step in _steps(run, tile):
+        tile.prepare(step)
+        _do(HERE, "trunk", tile.trunk(step))
+        clock.stop("trunk")
+        behind.catch_up(max(learned, written[step % ROOMS]))
         clock.stop("wait")
-        clock.seconds[stage] = clock.seconds.get(stage, 0.0) + behind.seconds
+        for channel in channels if tile.lanes else ():
+            _do(HERE, "heads", tile.see(channel, tile.part))
+            tile.know(channel, tile.part)
+            clock.stop("heads")
+            _do(HERE, "learn", tile.teach(channel))
+            clock.stop("learn")
+        learned = _do(HERE if behind.busy else behind, "predict", tile.learn())
+        clock.stop("predict")
+        for channel in channels if tile.lanes else ():
+            write(run.network.known + channel, step, tile.part[0], *tile.room(channel, tile.part))
+        written[step % ROOMS] = behind.posted
+        clock.stop("code")
+    _finish(run, clock, behind)
+
+
+def _read_tile(run: _Run, planes: NDArray[np.uint8], read: Read, behind: Behind = HERE) -> None:
+    """Run the steps of a tile, uint8[H, W, known + C] with its known planes; `read` fills in some pixels of a step.
+
+    Behind it, frequencies of one part of a step are made while the other part is read, and heads and predictors learn.
+    """
+    channels, clock = run.network.channels, _Clock()
+    tile, done, made = run.tile(planes), 0, 0  # lanes below `done` have their features when call `made` is done
+    late: Call | None = None  # what the last channel's head learns: it is seen last, too
+    tile.prepare(0)
+    for step in _steps(run, tile):
+        parts = tile.parts(PARTS if behind.threaded else 1)
+        # A head that is first and last at once learns before it is seen again.
+        early = [part for part in parts[:1] if part[1] < done and channels > 1]
+        seen = [_do(behind, "heads", tile.see(0, part)) for part in early]
+        clock.stop("heads")
+        _do(behind, "learn", late)
+        clock.stop("learn")
+        behind.catch_up(made)
+        clock.stop("wait")
+        _do(HERE, "trunk", tile.trunk(step, done))
+        clock.stop("trunk")
+        tile.prepare(step + 1)
+        seen += [_do(behind, "heads", tile.see(0, part)) for part in parts[len(seen) :]]
+        done = 0
+        clock.stop("heads")
+        for channel in range(channels if parts else 0):
+            for k, part in enumerate(parts):
+                behind.catch_up(seen[k])
+                clock.stop("wait")
+                read(run.network.known + channel, step, part[0], *tile.room(channel, part))
+                clock.stop("code")
+                tile.know(channel, part)
+                if channel + 1 < channels:
+                    seen[k] = _do(behind, "heads", tile.see(channel + 1, part))
+                elif k + 1 < len(parts):
+                    made = _do(behind, "trunk", tile.trunk(step + 1, done, part[1] + 1))
+                    done = part[1] + 1
+                clock.stop("heads")
+            if channel + 1 < channels:
+                _do(behind, "learn", tile.teach(channel))
+                clock.stop("learn")
+        _do(behind, "predict", tile.learn())
+        clock.stop("predict")
+        late = tile.teach(channels - 1) if parts else None
+    _finish(run, clock, behind)
+
+
+def _finish(run: _Run, clock: _Clock, behind: Behind) -> None:
+    """Wait for the thread behind, and note the time of both."""
+    behind.catch_up()
+    clock.stop("wait")
+    for stage, seconds in behind.seconds.items():
+        clock.seconds[stage] = clock.seconds.get(stage, 0.0) + seconds
     run.spend(clock.seconds)
 
 
-def _code_known_tile(
-    run: _Run, planes: NDArray[np.uint8], device: str, code: Code, coder: Behind = HERE, learner: Behind = HERE
-) -> None:
-    """Code a known tile with the same counts as `_code_tile`: the network by torch over all pixels at once.
+def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: Write, behind: Behind = HERE) -> None:
+    """Write a tile with the same counts as `_write_tile`: the network by torch over all pixels at once.
 
     The logits of the whole tile are kept, 2 bytes a class and sub-pixel: 342 bytes a pixel with 57 classes; or, where
     heads learn step by step, what they see: some 240.
@@ -215,26 +247,23 @@ def _code_known_tile(
         centres[:] = 0
     clock.stop("network")
     starts, ends = class_intervals(network.class_of_residual())
-    rooms = _Rooms(height, width, network.channels, coder, learner)
     for step in range(number_of_steps(height, width)):
         first, last = active_lanes(step, height, width)
         rows = np.arange(first, last + 1)
         columns = step - 2 * rows
         for channel in range(network.channels if rows.size else 0):
-            frequencies, around = rooms.of(channel, rows.size)
-            clock.stop("wait")
-            around[:] = centres[rows, columns, channel]
-            logits = known.logits(channel, rows, columns)
+            around, symbols = centres[rows, columns, channel], planes[rows, columns, network.known + channel]
+            logits, counts = known.logits(channel, rows, columns), np.empty((rows.size, SYMBOLS), np.float32)
             clock.stop("heads")
-            counts_of_logits(logits, around, starts, ends, EXP2, frequencies)
+            counts_of_logits(logits, around, starts, ends, EXP2, counts)
             clock.stop("frequencies")
-            symbols = code(network.known + channel, step, first, frequencies, around)
+            write(network.known + channel, step, first, counts, around)
             clock.stop("code")
             if heads is not None:
-                learner.do(heads.learn, channel, frequencies, around, symbols)
+                heads.learn(channel, counts, around, symbols.astype(np.int32))
                 clock.stop("learn")
         run.step(1)
-    _finish(run, clock, coder, learner)
+    _finish(run, clock, behind)
 
 
 class _KnownLogits:
@@ -279,15 +308,8 @@ class _KnownInputs:
         return self._heads.logits(channel, rows.size)
 
 
-@compiled()
-def _samples_of_step(planes, channel, step, first, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for lane in range(found.size):
-        y = first + lane
-        found[lane] = planes[y, step - 2 * y, channel]
-
-
 class _Coder:
-    """Symbols of a tile and its words.
+    """A tile and its words.
 
     Attributes:
         planes: uint8[H, W, known + C] of the tile, of its own: what is known, then what is coded.
@@ -300,9 +322,8 @@ class _Coder:
 
     def symbols(self, channel: int, step: int, first: int, count: int) -> NDArray[np.int32]:
         """Of a step's pixels, the lanes from `first` on, as `planes` has them."""
-        found = np.empty(count, np.int32)
-        _samples_of_step(self.planes, channel, step, first, found)
-        return found
+        rows = np.arange(first, first + count)
+        return self.planes[rows, step - 2 * rows, channel].astype(np.int32)
 
 
 class _Writer(_Coder):
@@ -312,43 +333,47 @@ class _Writer(_Coder):
         self, planes: NDArray[np.uint8], experts: Experts | None, costs: NDArray[np.float32] | None = None
     ) -> None:
         super().__init__(planes, experts)
-        self.ideal_bits, self.network_bits, self._costs = 0.0, 0.0, costs
-        self._words, self._rows = range_coder.Encoder(), Encoder()
+        self._costs, self._spent = costs, np.zeros(len(planes) + 1)
+        self._words, self._by_network = range_coder.Encoder(), np.zeros(1)
+        self._words.room(planes.size)
 
-    def code(
-        self, channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
-    ) -> NDArray[np.int32]:
-        """See `Code`."""
-        symbols = self.symbols(channel, step, first, len(counts))
-        self.write(channel, step, first, counts, centres, symbols)
-        return symbols
+    @property
+    def ideal_bits(self) -> float:
+        """So far."""
+        return float((self._spent if self.experts is None else self.experts.costs)[-1])
+
+    @property
+    def network_bits(self) -> float:
+        """So far, by the network's frequencies alone."""
+        return self.ideal_bits if self.experts is None else float(self._by_network[0])
 
     def write(
         self,
+        behind: Behind,
         channel: int,
         step: int,
         first: int,
         counts: NDArray[np.float32],
         centres: NDArray[np.int32],
-        symbols: NDArray[np.int32],
     ) -> None:
-        """Append those symbols to the words."""
-        by_network = code_length(counts, symbols)
-        self.network_bits += by_network
+        """Append the symbols of some pixels of a step to the words, now or behind."""
+        count, words = len(counts), self._words
         if self.experts is None:
-            self._rows.encode(symbols, counts)
-            self.ideal_bits += by_network
+            symbols, spent = self.symbols(channel, step, first, count), self._spent
+            behind.do("code", range_coder.put_rows, counts, symbols, words.state, words.words, spent)
         else:
-            self.ideal_bits += self.experts.encode(channel, step, first, counts, centres, self.planes, self._words)
+            behind.do("code", spend, counts, self.planes, step, first, channel, self._by_network)
+            function, arguments = self.experts.coding(channel, step, first, counts, centres, self.planes, words)
+            behind.do("code", function, *arguments)
+            spent = self.experts.costs
         if self._costs is not None:
-            rows = np.arange(first, first + len(counts))
-            columns = step - 2 * rows
-            each = code_lengths(counts, symbols) if self.experts is None else self.experts.costs[: len(counts)]
-            self._costs[rows, columns, channel] = each
+            behind.catch_up()
+            rows = np.arange(first, first + count)
+            self._costs[rows, step - 2 * rows, channel] = spent[:count]
 
     def payload(self) -> bytes:
         """All words."""
-        return self._rows.payload() if self.experts is None else self._words.payload()
+        return self._words.payload()
 
 
 class _Reader(_Coder):
@@ -356,28 +381,23 @@ class _Reader(_Coder):
 
     def __init__(self, payload: bytes, planes: NDArray[np.uint8], experts: Experts | None) -> None:
         super().__init__(planes, experts)
-        if experts is None:
-            self._rows = Decoder(payload)
-        else:
-            self._words = range_coder.Decoder(payload)
+        self._words = range_coder.Decoder(payload)
 
-    def code(
+    def read(
         self, channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
-    ) -> NDArray[np.int32]:
-        """See `Code`."""
+    ) -> None:
+        """See `Read`."""
         if self.experts is None:
-            symbols, rows = self._rows.decode(counts), np.arange(first, first + len(counts))
+            symbols, rows = np.empty(len(counts), np.int32), np.arange(first, first + len(counts))
+            range_coder.take_rows(counts, self._words.state, self._words.words, symbols)
+            self._words.check()
             self.planes[rows, step - 2 * rows, channel] = symbols
-            return symbols.astype(np.int32)
-        self.experts.decode(channel, step, first, counts, centres, self.planes, self._words)
-        return self.symbols(channel, step, first, len(counts))
+        else:
+            self.experts.decode(channel, step, first, counts, centres, self.planes, self._words)
 
     def finish(self) -> None:
         """`DamagedTileError` if words are left over."""
-        if self.experts is None:
-            self._rows.finish()
-        else:
-            self._words.finish()
+        self._words.finish()
 
 
 def _experts(planes: NDArray[np.uint8], network: Network, mask: int) -> Experts | None:
@@ -511,20 +531,16 @@ def encode_each(
             for mask, cost in zip(masks, [*own, *[None] * (len(masks) - len(own))], strict=True)
         ]
 
-        with Behind(thread=run.spare > 0) as coder, Behind(thread=run.spare > 1) as learner:
+        with Behind(thread=run.spare > 0) as behind:
 
-            def code(
-                channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
-            ) -> NDArray[np.int32]:
-                symbols = writers[0].symbols(channel, step, first, len(counts))
+            def write(*what: Any) -> None:  # noqa: ANN401
                 for writer in writers:
-                    coder.do(writer.write, channel, step, first, counts, centres, symbols)
-                return symbols
+                    writer.write(behind, *what)
 
             if device is None:
-                _code_tile(run, part[:, :, : network.known], code, coder, learner)
+                _write_tile(run, part, write, behind)
             else:
-                _code_known_tile(run, np.require(part, np.uint8, ["C"]), device, code, coder, learner)
+                _write_known_tile(run, np.require(part, np.uint8, ["C"]), device, write, behind)
         return writers
 
     results = side_by_side(work, range(len(parts)), threads if device is None else 1)
@@ -573,9 +589,9 @@ def decode(
 
     def work(index: int) -> None:
         part = parts[index]
-        with _naming_tile(index, len(parts)), Behind(thread=run.spare > 0) as learner:
+        with _naming_tile(index, len(parts)), Behind(thread=run.spare > 0) as behind:
             reader = _Reader(streams[index], part, _experts(part, network, experts))
-            _code_tile(run, part[:, :, : network.known], reader.code, learner=learner)
+            _read_tile(run, reader.planes, reader.read, behind)
             reader.finish()
             part[:] = reader.planes
 
@@ -587,7 +603,7 @@ def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> floa
     """Let experts learn from a picture uint8[H, W, known + C] as if it were one tile and coded; ideal bits."""
     run = _prepare(network, None, None, [planes], None, learning=LearningHeads if network.learns else None)
     writer = _Writer(planes, experts)
-    _code_tile(run, planes[:, :, : network.known], writer.code)
+    _write_tile(run, planes, partial(writer.write, HERE))
     return writer.ideal_bits
 
 
@@ -598,17 +614,13 @@ def sample(network: Network, height: int, width: int, seed: int = 0) -> NDArray[
     """
     dice, planes = np.random.default_rng(seed), np.zeros((height, width, network.channels), np.uint8)
 
-    def code(
-        channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
-    ) -> NDArray[np.int32]:
+    def draw(channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]) -> None:
         del centres
         ends = np.cumsum(counts.astype(np.int64) + 1, axis=1)
-        symbols = (dice.integers(0, ends[:, -1:]) >= ends).sum(axis=1).astype(np.int32)
         rows = np.arange(first, first + len(counts))
-        planes[rows, step - 2 * rows, channel] = symbols
-        return symbols
+        planes[rows, step - 2 * rows, channel] = (dice.integers(0, ends[:, -1:]) >= ends).sum(axis=1)
 
-    _code_tile(_prepare(network, None, None, [planes], None), planes[:, :, :0], code)
+    _read_tile(_prepare(network, None, None, [planes], None), planes, draw)
     return planes
 
 

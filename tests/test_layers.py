@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"exact"},
     "origins": {"exact", "jpeg_file", "varint"},
     "stacks": {"exact", "coding"},
-    "behind": set(),
+    "behind": {"exact"},
     "tiles": {"behind", "exact", "coding", "expert_names", "models", "progress"},
     "regions": {"coding", "exact", "progress", "stacks"},
     "codec": {"container", "exact", "expert_names", "models", "origins", "progress", "regions", "tiles"},

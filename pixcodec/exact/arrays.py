@@ -12,6 +12,7 @@ import numpy as np
 from pixcodec.exact import matmul
 from pixcodec.exact.compiled import compiled
 from pixcodec.exact.network import Product
+from pixcodec.exact.products import columns
 from pixcodec.exact.rounding import rescaled
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class KernelArrays(NumpyArrays):
         stored = np.zeros((1, rows, terms), self.backend.stored)
         for k, piece in enumerate(pieces):
             _store(piece, offset, k * width, stored[0])
-        sums = np.empty((rows, matmul.padded(scale.size, matmul.OUTPUTS)), self.backend.sums)
+        sums = np.empty((rows, columns(scale.size)), self.backend.sums)
         first = np.zeros(1, np.int64)
         self.backend.convolve(stored, first, first, rows, packed, sums)
         result = np.empty((places, images, scale.size), np.float32)

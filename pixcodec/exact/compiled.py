@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
 from threading import RLock
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -55,21 +55,34 @@ class Kernel(Lazy):
 
     Attributes:
         function: what is compiled.
+        name: of its code.
         types: numba's types of the arguments that it was compiled for in this process.
     """
 
     def __init__(self, function: Callable[..., Any], name: str, options: dict[str, Any]) -> None:
         super().__init__(lambda: self._dispatcher(no_cpython_wrapper=True, no_cfunc_wrapper=True))
-        self.function, self._name, self._options = function, name, options
+        self.function, self.name, self._options = function, name, options
         self.types: list[tuple[Any, ...]] = []
         # Others may differ though they have one name, or depend on what the store does not look at.
         self._kept = function.__module__.startswith("pixcodec.") and function.__closure__ is None
         self._kinds: set[str] = set()
         self._entry: Callable[..., Any] = self._first
+        self._binder: Callable[..., Any] = self._first_bound
 
     def __call__(self, *arguments: Any) -> Any:  # noqa: ANN401
         """Call it."""
         return self._entry(*arguments)
+
+    def bind(self, *arguments: Any) -> int | None:  # noqa: ANN401
+        """The address of a block that holds a call (`entry._Entry.emit_bound`); None where no entry takes these."""
+        block: int | None = self._binder(*arguments)
+        return block
+
+    def _first_bound(self, *arguments: Any) -> Any:  # noqa: ANN401
+        before = self._binder
+        with LOCK:
+            found = self._binder is not before or self._find(arguments)
+        return self._binder(*arguments) if found else None
 
     def _first(self, *arguments: Any) -> Any:  # noqa: ANN401
         """A call with arguments that no entry takes, as yet or ever."""
@@ -85,10 +98,11 @@ class Kernel(Lazy):
             return False
         self._kinds.add(described.kinds)
         with suppress(Exception):  # whatever stands in the way, numba has its own way
-            key = store.Key(self._name, self._sources, described.kinds)
+            key = store.Key(self.name, self._sources, described.kinds)
             code = (store.read(key) if self._kept else None) or self._compiled(key, arguments)
             if code.elf:
-                self._entry = store.load(code, key.symbol, self._entry, described.classes)
+                others = self._entry, self._binder
+                self._entry, self._binder = store.load(code, key.symbol, others, described.classes)
                 return True
         return False
 
@@ -121,7 +135,8 @@ class Kernel(Lazy):
     def _dispatcher(self, **more: Any) -> Any:  # noqa: ANN401
         from numba import njit
 
-        name = f"{self._name}_{self._sources}"
+        _keep_addresses_whole()
+        name = f"{self.name}_{self._sources}"
         code = self.function.__code__
         replaced: dict[str, Any] = {"co_name": name}
         if hasattr(code, "co_qualname"):
@@ -129,6 +144,18 @@ class Kernel(Lazy):
         copy = FunctionType(code.replace(**replaced), _made(self.function), name, closure=_made_cells(self.function))
         copy.__module__, copy.__qualname__ = self.function.__module__, name
         return njit(**self._options, **more)(copy)
+
+
+@cache
+def _keep_addresses_whole() -> None:
+    """Have LLVM add up addresses as integers where it moves their sums, instead of taking one term for a pointer.
+
+    It does so in numba's modules when machine code is made, and numba links these modules into others afterwards: a
+    term that is 0 would be a null pointer there, and everything that it leads to would be taken for unreachable.
+    """
+    from llvmlite import binding
+
+    binding.set_option("pixcodec", "-addr-sink-using-gep=0")
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Kernel]:  # noqa: ANN401

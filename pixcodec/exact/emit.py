@@ -204,6 +204,14 @@ class Value:
         """Put a value at this address."""
         self.builder.store(value.value, self._pointer(value.type), align=align)
 
+    def acquire(self) -> Value:
+        """The int64 at this address, which 8 divides, and with it all that the thread that put it there did before."""
+        return Value(self.builder, self.builder.load_atomic(self._pointer(I64), "acquire", 8))
+
+    def release(self, value: Value) -> None:
+        """Put an int64 at this address, for a thread that acquires it."""
+        self.builder.store_atomic(value.value, self._pointer(I64), "release", 8)
+
     def prefetch(self) -> None:
         """Ask for the cache line at this address, so that it is near (in the second level) when it is needed."""
         b, pointer = self.builder, self._pointer(I8)
@@ -266,24 +274,25 @@ def vector_function(builder: ir.IRBuilder, name: str, result: ir.Type, arguments
     return known or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
 
 
-def emitted(arguments: Sequence[str], emit: Callable[..., None]) -> Lazy:
-    """An intrinsic of numba that returns nothing; `emit` is given its arguments as `Value`s, addresses as integers.
+def emitted(arguments: Sequence[str], emit: Callable[..., Value | None], result: str = "void") -> Lazy:
+    """An intrinsic of numba; `emit` is given its arguments as `Value`s, addresses as integers.
 
     Args:
         arguments: their types by numba's names, `INTP` and `FLOAT32`.
-        emit: emits its code.
+        emit: emits its code, and returns its result if there is one.
+        result: the type of it.
     """
 
     def make() -> Any:
         from numba import types
         from numba.extending import intrinsic
 
-        own = types.void(*(getattr(types, each) for each in arguments))
+        own = getattr(types, result)(*(getattr(types, each) for each in arguments))
 
         def made(_context: Any, *_types: Any) -> Any:
             def code(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
-                emit(*(Value(builder, value) for value in values))
-                return context.get_dummy_value()
+                found = emit(*(Value(builder, value) for value in values))
+                return context.get_dummy_value() if found is None else found.value
 
             return own, code
 

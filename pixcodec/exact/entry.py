@@ -1,9 +1,10 @@
-"""Machine code of a function that numba compiles, with an entry that Python calls: it needs numba, its code does not.
+"""Machine code of a function that numba compiles, with entries that Python calls: it needs numba, its code does not.
 
 An entry is emitted for the kinds of some arguments.  It looks into Python's and NumPy's objects where they lie
 (`store`), makes numba's values of them, releases Python's lock while the function runs, and makes an object of what it
 returns.  Arguments of other kinds go to another function, which is the first item of the entry's `self`; behind it are
-the one that raises exceptions, and the classes that arguments must have.
+the one that raises exceptions, and the classes that arguments must have.  A second entry only binds arguments to the
+function, for another thread to call it (`ring`).
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def compiled_code(dispatcher: Any, arguments: tuple[Any, ...], symbol: str) -> t
         library = result.library
         module = library.create_ir_module(symbol)
         _Entry(cpu_target.target_context, module, symbol, result.fndesc).emit(arguments)
+        _Entry(cpu_target.target_context, module, store.of_bound(symbol), result.fndesc).emit_bound(arguments)
         library.add_ir_module(module)
         elf = store.machine().emit_object(_linked(library, symbol))
     symbols = undefined(elf)
@@ -77,7 +79,7 @@ def compiled_code(dispatcher: Any, arguments: tuple[Any, ...], symbol: str) -> t
 
 
 def _linked(library: Any, symbol: str) -> Any:
-    """Numba's module with all that it needs, optimised by numba's passes; only the entry can be seen from outside."""
+    """Numba's module with all that it needs, optimised by numba's passes; only the entries can be seen from outside."""
     module = library._final_module  # noqa: SLF001  what `library.finalize` does, but for the machine code
     for other in library._linking_libraries:  # noqa: SLF001
         module.link_in(other._get_module_for_linking(), preserve=True)  # noqa: SLF001
@@ -85,7 +87,8 @@ def _linked(library: Any, symbol: str) -> Any:
     module = library._final_module  # noqa: SLF001
     module.link_in(llvm.parse_assembly(str(_runtime(library.create_ir_module("runtime")))))
     for each in (*module.functions, *module.global_variables):
-        if not each.is_declaration and each.name != symbol and not each.name.startswith("llvm."):
+        seen = {symbol, store.of_bound(symbol)}
+        if not each.is_declaration and each.name not in seen and not each.name.startswith("llvm."):
             each.linkage = "internal"
     passes = llvm.create_new_module_pass_manager()
     passes.add_global_dead_code_eliminate_pass()
@@ -146,18 +149,10 @@ class _Entry:
 
     def emit(self, arguments: tuple[Any, ...]) -> None:
         """All of it, for arguments like these."""
-        b, kinds, result_kind = self.builder, self.described.argtypes, self.described.restype
-        self.demand(self.count.equals(len(arguments)))
-        values = [
-            self.native((self.arguments + WORD * k).load(I64), value, kind)
-            for k, (value, kind) in enumerate(zip(arguments, kinds, strict=True))
-        ]
-        convention = self.context.call_conv
-        callee = ir.Function(
-            self.module, convention.get_function_type(result_kind, kinds), self.described.llvm_func_name
-        )
+        b, result_kind = self.builder, self.described.restype
+        values = self.natives(arguments)
         thread = self.call("PyEval_SaveThread")
-        status, result = convention.call_function(b, callee, result_kind, kinds, values, attrs=("noinline",))
+        status, result = self.run(b, values)
         self.call("PyEval_RestoreThread", thread, result=ir.VoidType())
         with b.if_then(status.is_error, likely=False):
             with b.if_then(status.is_python_exc):
@@ -172,6 +167,45 @@ class _Entry:
         b.ret(b.call(build, [self.context.insert_const_string(self.module, form), *parts]))
         b.position_at_end(self.refused)
         b.ret(self.refuse().value)
+
+    def emit_bound(self, arguments: tuple[Any, ...]) -> None:
+        """The same, but a call is not made: its arguments go to a block of memory, whose address is returned.
+
+        At its start is the address of a function that takes the block's, makes the call, gives the block back and
+        returns 1 where the call has failed, else 0.  It needs neither Python nor its lock.
+        """
+        b, values = self.builder, self.natives(arguments)
+        kind = ir.LiteralStructType([I64, *(value.type for value in values)])
+        run = ir.Function(self.module, ir.FunctionType(I64, [I64]), f"{self.entry.name}_run")
+        block = self.call("malloc", self.count.of(self.context.get_abi_sizeof(kind)))
+        with b.if_then(block.equals(0).value, likely=False):
+            b.ret(self.call("PyErr_NoMemory").value)
+        for k, value in enumerate((b.ptrtoint(run, I64), *values)):
+            b.store(value, b.gep(b.inttoptr(block.value, kind.as_pointer()), [I32(0), I32(k)]))
+        b.ret(self.call("PyLong_FromLongLong", block).value)
+        b.position_at_end(self.refused)
+        b.ret(self.refuse().value)
+        b = ir.IRBuilder(run.append_basic_block())
+        own = b.inttoptr(run.args[0], kind.as_pointer())
+        status, _ = self.run(b, [b.load(b.gep(own, [I32(0), I32(k + 1)])) for k in range(len(values))])
+        release = cgutils.get_or_insert_function(self.module, ir.FunctionType(ir.VoidType(), [I64]), "free")
+        b.call(release, run.args)
+        b.ret(b.zext(status.is_error, I64))
+
+    def natives(self, arguments: tuple[Any, ...]) -> list[ir.Value]:
+        """Numba's values of the arguments of a call, which must be like these."""
+        self.demand(self.count.equals(len(arguments)))
+        return [
+            self.native((self.arguments + WORD * k).load(I64), value, kind)
+            for k, (value, kind) in enumerate(zip(arguments, self.described.argtypes, strict=True))
+        ]
+
+    def run(self, builder: ir.IRBuilder, values: list[ir.Value]) -> Any:
+        """Status and result of the function."""
+        kinds, result, convention = self.described.argtypes, self.described.restype, self.context.call_conv
+        kind = convention.get_function_type(result, kinds)
+        function = cgutils.get_or_insert_function(self.module, kind, self.described.llvm_func_name)
+        return convention.call_function(builder, function, result, kinds, values, attrs=("noinline",))
 
     def refuse(self) -> Value:
         """The other function's result of all arguments, however many they are."""

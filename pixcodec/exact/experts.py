@@ -20,14 +20,14 @@ they would add is 0.  `reference/experts.py` is the definition.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pixcodec.exact import value_lists
 from pixcodec.exact.compiled import compiled
-from pixcodec.exact.emit import aligned
-from pixcodec.exact.range_coder import advance, put, quantile
+from pixcodec.exact.emit import ALIGNMENT, aligned
+from pixcodec.exact.range_coder import Decoder, advance, put, quantile
 from pixcodec.exact.tables import LOG2, LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
 from pixcodec.exact.value_lists import COUNTS, hashed
 from pixcodec.exact.vectors import (
@@ -58,6 +58,8 @@ from pixcodec.exact.vectors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pixcodec.exact import range_coder
 
 LISTS, MATCH, COUNTERS, PLAIN, EXPERTS = 7, 7, 8, 11, 13  # numbers of the first expert of each form, and of all
@@ -392,6 +394,8 @@ def _look_ahead(memory, work, here, samples, channels, begins, y, x, c, centre, 
     for e in range(LISTS):
         if here >> e & 1:
             prefetch(memory.lists.ctypes.data + 16 * (e * slots + (row[e] & (slots - 1))))
+    match = memory.pointer[y, x] if not begins else memory.pointer[y, x - 1] + 1 if x > 0 else 0
+    prefetch(samples.ctypes.data + max(match, 0) * channels)
     for k in range(1, 3):
         counters = memory.counters.ctypes.data + 4 * row[16 + k]
         prefetch(counters)
@@ -614,17 +618,17 @@ def code(  # type: ignore[no-untyped-def]
         memory: what was learned so far.
         work: scratch.
         here: the mask of experts that take part.
-        costs: float64[lanes], gets the bits that an ideal coder spends on each (for reports).
-
-    Returns:
-        Their sum.
+        costs: float64[lanes + 1 or more], gets the bits that an ideal coder spends on each (for reports); their sum is
+            added to the last one.
     """
-    spent, lanes = 0.0, len(counts)
+    lanes, spent = len(counts), costs.size - 1
     for lane in range(-AHEAD, lanes):
         if lane + AHEAD < lanes:
             y = first + lane + AHEAD
             number, centre = (lane + AHEAD) % RING, np.int64(centres[lane + AHEAD])
             row, plain = work.ahead[number], work.plain[number]
+            for k in range(4 * NODES // ALIGNMENT):  # another thread may have made them
+                prefetch(counts.ctypes.data + 4 * NODES * (lane + AHEAD) + ALIGNMENT * k)
             _look_ahead(
                 memory, work, here, samples, channels, channel == known, y, step - 2 * y, channel, centre, row, plain
             )
@@ -646,7 +650,7 @@ def code(  # type: ignore[no-untyped-def]
             decoding, _sample(samples, own), memory, work, here, lists, row, levels, channel, coder, words
         )
         costs[lane] = PROBABILITY_BITS - np.log2(np.float64(size))
-        spent += costs[lane]
+        costs[spent] += costs[lane]
         samples[_u(own)] = value
         values, uses = value_lists.learn(values, uses, (value - offsets) & 255)
         store(work.words.ctypes.data + 128, values)
@@ -655,7 +659,6 @@ def code(  # type: ignore[no-untyped-def]
             if here >> e & 1:
                 slot = work.slots[e]
                 memory.lists[e, slot, 0], memory.lists[e, slot, 1] = work.words[2, e], work.words[3, e]
-    return spent
 
 
 def starting_map(size: int) -> np.ndarray:
@@ -685,7 +688,7 @@ class Experts:
         known: how many of the channels are known and not coded, the first ones.
 
     Attributes:
-        costs: float64[], ideal bits of each of the pixels coded last.
+        costs: float64[], ideal bits of each of the pixels coded last; the last one is the sum of all so far.
     """
 
     def __init__(
@@ -723,7 +726,7 @@ class Experts:
             np.zeros((RING, 2, 8), np.int32),
         )  # fmt: skip
         self._here, self._known = mask, known
-        self.costs = np.zeros(height)
+        self.costs = np.zeros(height + 1)
 
     def taught(self, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Both kinds of maps as starting values, their counts `most` at most, so that others can still be learned.
@@ -736,6 +739,24 @@ class Experts:
             parts.append(((cells & ~np.uint32(1023)) | count).reshape(len(self._memory.trust), -1)[self._known :])
         return parts[0], parts[1]
 
+    def coding(
+        self,
+        channel: int,
+        step: int,
+        first: int,
+        counts: np.ndarray,
+        centres: np.ndarray,
+        planes: np.ndarray,
+        coder: range_coder.Encoder | range_coder.Decoder,
+    ) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """A call that writes some pixels of a step's channel or, by a decoder, reads them into `planes`; see `code`.
+
+        An encoder must have room for a word each; a decoder must be asked whether what it read was there.
+        """
+        where = channel, planes.shape[2], self._known, step, first, counts, centres, planes.reshape(-1)
+        learned_so_far = self._memory, self._work, self._here, self.costs
+        return code, (isinstance(coder, Decoder), *where, coder.state, coder.words, *learned_so_far)
+
     def encode(
         self,
         channel: int,
@@ -747,8 +768,11 @@ class Experts:
         coder: range_coder.Encoder,
     ) -> float:
         """Write a channel of a step's pixels, see `code`; ideal bits, whose parts are then in `costs`."""
+        before = self.costs[-1]
         coder.room(len(counts))
-        return self._code(False, channel, step, first, counts, centres, planes, coder)
+        function, arguments = self.coding(channel, step, first, counts, centres, planes, coder)
+        function(*arguments)
+        return float(self.costs[-1] - before)
 
     def decode(
         self,
@@ -761,20 +785,6 @@ class Experts:
         coder: range_coder.Decoder,
     ) -> None:
         """Read a channel of a step's pixels into `planes`, see `code`; `DamagedTileError` where the words fit none."""
-        self._code(True, channel, step, first, counts, centres, planes, coder)
+        function, arguments = self.coding(channel, step, first, counts, centres, planes, coder)
+        function(*arguments)
         coder.check()
-
-    def _code(
-        self,
-        decoding: bool,  # noqa: FBT001  a constant of the compiled loop
-        channel: int,
-        step: int,
-        first: int,
-        counts: np.ndarray,
-        centres: np.ndarray,
-        planes: np.ndarray,
-        coder: range_coder.Encoder | range_coder.Decoder,
-    ) -> float:
-        where = channel, planes.shape[2], self._known, step, first, counts, centres, planes.reshape(-1)
-        learned_so_far = self._memory, self._work
-        return float(code(decoding, *where, coder.state, coder.words, *learned_so_far, self._here, self.costs))

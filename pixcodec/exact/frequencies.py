@@ -215,9 +215,10 @@ def code_length(counts, symbols):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def code_lengths(counts, symbols):  # type: ignore[no-untyped-def]
-    """float64[lanes]: `code_length` of each symbol."""
-    bits = np.empty(symbols.size)
-    for i in range(symbols.size):
-        bits[i] = 24.0 - np.log2(np.float64(counts[i, symbols[i]]) + 1.0)
-    return bits
+def spend(counts, planes, step, first, channel, bits):  # type: ignore[no-untyped-def]
+    """Add `code_length` of a channel of planes uint8[H, W, C] at a step's lanes from `first` on to bits[0]."""
+    spent = 0.0
+    for i in range(counts.shape[0]):
+        y = first + i
+        spent += 24.0 - np.log2(np.float64(counts[i, planes[y, step - 2 * y, channel]]) + 1.0)
+    bits[0] += spent

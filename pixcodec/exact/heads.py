@@ -12,9 +12,9 @@ import numpy as np
 
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import aligned
-from pixcodec.exact.matmul import OUTPUTS, TERMS, VectorBackend, pack, padded
+from pixcodec.exact.matmul import TERMS, VectorBackend, pack, padded
 from pixcodec.exact.network import STREAM_LIMIT
-from pixcodec.exact.products import layer_kernel
+from pixcodec.exact.products import columns, fitting, layer_kernel
 from pixcodec.exact.rounding import rescaled
 
 if TYPE_CHECKING:
@@ -35,19 +35,26 @@ class Heads(Protocol):
         inputs: for each channel [1, lanes, inputs or more], whose first rows get the step's features and, behind them,
             codes; the same one for all where nobody looks back.
         unsigned_offset, signed_offset: added to features 0..255 and to codes -128..127 there.
+        kernel: a compiled function (`head_kernel`) that gives the logits, if there is one.
     """
 
     inputs: list[np.ndarray]
     unsigned_offset: int
     signed_offset: int
+    kernel: Callable[..., None] | None
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
         """int16[rows, classes] of a channel from the first rows of its input."""
 
-    def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
-        """The symbols int[rows] that came where the logits gave counts float32[rows, 256].
+    def parts(self, channel: int) -> tuple[Any, ...]:
+        """What `kernel` works on: inputs, weights of three products, room for what is between, logits, classes."""
 
-        May run beside everything but this channel's `logits` and other calls of itself.
+    def learning(
+        self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
+    ) -> tuple[Callable[..., None], tuple[Any, ...]] | None:
+        """A call, to be made once, that learns the symbols int[rows] where the logits gave counts float32[rows, 256].
+
+        It may run beside everything but this channel's `logits` and others like it.  None: nothing is learned.
         """
 
 
@@ -78,11 +85,12 @@ class FixedHeads:
         width, self._classes = head.hidden.bias.size, head.output.bias.size
         inputs = aligned((1, lanes, padded(head.input.weight.shape[1], TERMS)), backend.stored)
         self.inputs = [inputs] * len(network.heads)
-        self._hidden = [aligned((1, lanes, padded(width, OUTPUTS)), backend.stored) for _ in range(2)]
-        sizes = {padded(p.bias.size, OUTPUTS) for p in (head.input, head.hidden, head.output)}
+        self._hidden = [aligned((1, lanes, columns(width)), backend.stored) for _ in range(2)]
+        sizes = {columns(p.bias.size) for p in (head.input, head.hidden, head.output)}
         self._sums: dict[int, np.ndarray] = {size: np.zeros((lanes, size), backend.sums) for size in sizes}
-        self._logits = aligned((lanes, padded(self._classes, OUTPUTS)), np.int16)
+        self._logits = aligned((lanes, columns(self._classes)), np.int16)
         self._zero = np.zeros(1, np.int64)
+        self.kernel: Callable[..., None] | None = None
         self._packed: list[tuple[Any, Any, Any]] = []
         for head in network.heads:
             kinds = np.arange(head.input.weight.shape[1]) >= network.features
@@ -104,11 +112,17 @@ class FixedHeads:
         to_stream(self._product(self._hidden[1], rows, head.output, last), head.output.scale, rows, logits)
         return logits
 
-    def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
+    def parts(self, channel: int) -> tuple[Any, ...]:
+        """Nothing without a kernel."""
+        raise NotImplementedError
+
+    def learning(
+        self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
+    ) -> tuple[Callable[..., None], tuple[Any, ...]] | None:
         """Nothing."""
 
     def _product(self, source: np.ndarray, rows: int, product: Product, packed: Any) -> np.ndarray:
-        sums = self._sums[padded(product.bias.size, OUTPUTS)]
+        sums = self._sums[columns(product.bias.size)]
         self.backend.convolve(source, self._zero, self._zero, rows, packed, sums)
         return sums
 
@@ -125,20 +139,20 @@ def _all_layers(source, rows, first, second, last, a, b, logits):  # type: ignor
 
 
 @lru_cache
-def head_kernel(kind: str) -> Callable[..., None]:
-    """`head(source, rows, first, second, last, a, b, logits)` by one of `products.PRODUCTS`.
+def head_kernel(kind: str, last: str) -> Callable[..., None]:
+    """`head(source, rows, first, second, last, a, b, logits)` by two of `products.FORMS`: all but the last, and it.
 
     Returns:
         A compiled function.  source, a and b are [1, lanes, inputs or more] of the instruction's type, logits int16
         [lanes, classes or more]; of each product (weight, bias, scale) as of `products.layer_kernel`.
     """
-    layers = {"to_bytes_layer": layer_kernel(kind, "bytes"), "to_logits_layer": layer_kernel(kind, "logits")}
-    return specialise(_all_layers, f"head_{kind}", **layers)
+    layers = {"to_bytes_layer": layer_kernel(kind, "bytes"), "to_logits_layer": layer_kernel(last, "logits")}
+    return specialise(_all_layers, f"head_{kind}_{last}", **layers)
 
 
-def in_panels(numbers: np.ndarray) -> np.ndarray:
-    """Numbers of outputs, with zeros up to whole panels."""
-    result = np.zeros(padded(numbers.size, OUTPUTS), numbers.dtype)
+def in_panels(numbers: np.ndarray, size: int) -> np.ndarray:
+    """Numbers of outputs, with zeros up to so many."""
+    result = np.zeros(size, numbers.dtype)
     result[: numbers.size] = numbers
     return result
 
@@ -147,10 +161,11 @@ class VectorHeads(FixedHeads):
     """The model's heads by compiled kernels, a channel in one call."""
 
     def _start(self) -> None:
-        self._run = head_kernel(cast("VectorBackend", self.backend).kind)
+        kind, head = cast("VectorBackend", self.backend).kind, self.network.heads[-1]
+        self.kernel = self._run = head_kernel(*(fitting(kind, p.bias.size) for p in (head.hidden, head.output)))
         self._layers = [
             [
-                (each.weight, each.bias, in_panels(product.scale))
+                (each.weight, each.bias, in_panels(product.scale, each.bias.size))
                 for each, product in zip(packed, (head.input, head.hidden, head.output), strict=True)
             ]
             for packed, head in zip(self._packed, self.network.heads, strict=True)
@@ -160,6 +175,10 @@ class VectorHeads(FixedHeads):
         """See `Heads`."""
         self._run(self.inputs[channel], rows, *self._layers[channel], *self._hidden, self._logits)
         return self._logits[:rows, : self._classes]
+
+    def parts(self, channel: int) -> tuple[Any, ...]:
+        """See `Heads`."""
+        return self.inputs[channel], tuple(self._layers[channel]), *self._hidden, self._logits, self._classes
 
 
 def fixed_heads(network: Network, backend: Backend, lanes: int) -> FixedHeads:

@@ -35,9 +35,9 @@ from pixcodec.exact.emit import (
 )
 from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, counts_of_logits
 from pixcodec.exact.heads import head_kernel, in_panels
-from pixcodec.exact.matmul import OUTPUTS, padded
+from pixcodec.exact.matmul import padded
 from pixcodec.exact.network import SYMBOLS, Learning
-from pixcodec.exact.products import ERROR, FINE, PRODUCTS, layer_kernel, pack, update_kernel, wide_product_kind
+from pixcodec.exact.products import ERROR, FINE, NARROW, PRODUCTS, layer_kernel, pack, update_kernel, wide_product_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,11 +128,15 @@ def _pack_back(coarse, back):  # type: ignore[no-untyped-def]
 
 
 def _learn(  # type: ignore[no-untyped-def]
-    counts, centres, symbols, low, high, classes, number, source, a, b, errors, groups, layers, bias, scale, inverse,
-    b1, b2, rates, epsilon,
+    counts, centres, symbols, low, high, classes, number, source, a, b, errors, groups, layers, bias, scale, betas,
+    powers, rates, epsilon,
 ):  # fmt: skip
-    """Errors of the first pixels of a step, carried back, and a step of all layers."""
-    zero, rows = np.zeros(1, np.int64), symbols.size
+    """Errors of the first pixels of a step, carried back, and a step of all layers; `powers` are those of `betas`."""
+    zero, rows, one = np.zeros(1, np.int64), symbols.size, np.float32(1)
+    powers[0] *= betas[0]
+    powers[1] *= betas[1]
+    step, inverse = np.sqrt(one - powers[1]) / (one - powers[0]), one / np.float32(rows)
+    b1, b2 = one - betas[0], one - betas[1]
     of_b, of_a, of_logits = errors[1], errors[0], errors[2]
     probabilities_less_ones(counts, centres, symbols, low, high, classes, number, of_logits[0])  # type: ignore[name-defined] # noqa: F821
     errors_layer(of_logits, zero, zero, rows, layers[2][6], bias, of_b[0], 0, scale, b[0], scale)  # type: ignore[name-defined] # noqa: F821
@@ -148,7 +152,7 @@ def _learn(  # type: ignore[no-untyped-def]
             inverse,
             b1,
             b2,
-            rates[n],
+            rates[n] * step,
             epsilon,
             weights,
             first,
@@ -173,7 +177,7 @@ def _kernels(kind: str) -> tuple[Callable[..., None], Callable[..., None]]:
         errors_layer=layer_kernel(kind, "errors"),
         update=update_kernel(kind),
     )
-    return head_kernel(kind), learn
+    return head_kernel(kind, kind), learn
 
 
 class _Layer:
@@ -182,22 +186,23 @@ class _Layer:
     def __init__(self, product: Product, form: ProductForm) -> None:
         weight, scale = product.weight[0], product.scale
         self.inputs = weight.shape[0]
-        inputs, outputs = (padded(size, unit) for size, unit in zip(weight.shape, (2, OUTPUTS), strict=True))
+        inputs, outputs = (padded(size, unit) for size, unit in zip(weight.shape, (2, NARROW), strict=True))
         self.weights, self.first, self.second = (aligned((inputs, outputs), np.float32) for _ in range(3))
         self.weights[: weight.shape[0], : weight.shape[1]] = weight
-        self.relative = in_panels((scale * np.float32(RELATIVE)) / scale.max())
+        self.relative = in_panels((scale * np.float32(RELATIVE)) / scale.max(), outputs)
         fine = np.rint(self.weights * np.float32(FINE)).astype(np.int16)
         self.coarse = aligned((inputs, outputs), np.int16)
         self.coarse[:] = np.rint(self.weights * self.relative)
         self.forward = pack(form, fine[None])
-        lanes = padded(inputs, OUTPUTS)
+        lanes = padded(inputs, NARROW)
         self.back = aligned(
             (lanes // form.width, 1, -(-weight.shape[1] // form.terms), form.width, form.terms), np.int16
         )
         group = np.int32 if form.terms == 2 else np.int16
         self._groups = self.coarse.view(group), self.back.view(group)[..., 0]
         _pack_back(*self._groups)
-        self.product = self.forward, in_panels(product.bias * np.int32(FINE)), in_panels(scale * np.float32(1 / FINE))
+        bias, scale = product.bias * np.int32(FINE), scale * np.float32(1 / FINE)
+        self.product = self.forward, in_panels(bias, outputs), in_panels(scale, outputs)
 
     def learned(self) -> tuple[Any, ...]:
         """What `_learn` takes of it."""
@@ -211,13 +216,14 @@ class LearningHeads:
     """Heads (`heads.Heads`) that start as a network's and learn from one tile."""
 
     unsigned_offset = signed_offset = 0
+    kernel: Callable[..., None] | None
 
     def __init__(self, network: Network, lanes: int) -> None:
         """For steps of at most `lanes` pixels; `ModelError` where the network's heads cannot learn."""
-        self.learning = check(network)
+        learning = check(network)
         kind = wide_product_kind()
         form = PRODUCTS[kind]
-        self._run, self._learn = _kernels(kind)
+        self.kernel, self._learn = self._run, _ = _kernels(kind)
         self._classes = network.class_of_residual()
         self._low, self._high = (
             np.concatenate([edge, np.full(LANES, empty)]).astype(np.int32)
@@ -229,9 +235,9 @@ class LearningHeads:
         self._products = [[layer.product for layer in layers] for layers in self._layers]
         self._learned = [tuple(layer.learned() for layer in layers) for layers in self._layers]
         head = network.heads[-1]
-        inputs, width = padded(head.input.weight.shape[1], LANES), padded(head.hidden.bias.size, OUTPUTS)
+        inputs, width = padded(head.input.weight.shape[1], LANES), padded(head.hidden.bias.size, NARROW)
         self._number = head.output.bias.size
-        classes, teachers = padded(self._number, OUTPUTS), padded(min(lanes, TEACHERS), 2)
+        classes, teachers = padded(self._number, NARROW), padded(min(lanes, TEACHERS), 2)
         self.inputs = [aligned((1, lanes, inputs), np.int16) for _ in network.heads]
         self._hidden = [tuple(aligned((1, lanes, width), np.int16) for _ in range(2)) for _ in network.heads]
         self._logits = aligned((lanes, classes), np.int16)
@@ -240,29 +246,36 @@ class LearningHeads:
             aligned((-(-teachers // form.terms), size, form.terms), np.int16)
             for size in (max(inputs, width), max(width, classes))
         )
-        columns = max(padded(inputs, OUTPUTS), width, classes)
+        columns = max(padded(inputs, NARROW), width, classes)
         self._no_bias, self._no_scale = np.zeros(columns, np.int32), np.zeros(columns, np.float32)
         self._powers = np.ones((len(network.heads), 2), np.float32)
+        self._betas, self._rates = (np.array(each, np.float32) for each in (learning.betas, learning.rates))
+        self._epsilon = np.float32(learning.epsilon)
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
         """See `heads.Heads`."""
         self._run(self.inputs[channel], rows, *self._products[channel], *self._hidden[channel], self._logits)
         return self._logits[:rows, : self._number]
 
-    def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
+    def parts(self, channel: int) -> tuple[Any, ...]:
         """See `heads.Heads`."""
-        rows = min(len(symbols), TEACHERS)
-        one = np.float32(1)
-        b1, b2 = (np.float32(beta) for beta in self.learning.betas)
-        powers = self._powers[channel]
-        powers *= (b1, b2)
-        step = np.sqrt(one - powers[1]) / (one - powers[0])
-        self._learn(
-            counts, centres, symbols[:rows], self._low, self._high, self._classes, self._number,
+        products = tuple(self._products[channel])
+        return self.inputs[channel], products, *self._hidden[channel], self._logits, self._number
+
+    def learning(
+        self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
+    ) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """See `heads.Heads`."""
+        return self._learn, (
+            counts, centres, symbols[:TEACHERS], self._low, self._high, self._classes, self._number,
             self.inputs[channel], *self._hidden[channel], self._errors, self._groups, self._learned[channel],
-            self._no_bias, self._no_scale, one / np.float32(rows), one - b1, one - b2,
-            np.array(self.learning.rates, np.float32) * step, np.float32(self.learning.epsilon),
+            self._no_bias, self._no_scale, self._betas, self._powers[channel], self._rates, self._epsilon,
         )  # fmt: skip
+
+    def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
+        """Make the call of `learning`."""
+        function, arguments = self.learning(channel, counts, centres, symbols)
+        function(*arguments)
 
 
 class ComparedHeads(LearningHeads):
@@ -278,25 +291,21 @@ class ComparedHeads(LearningHeads):
         self.learned = self.fixed = 0.0
         self._begin = [[(weight.copy(), *others) for weight, *others in products] for products in self._products]
         self._own_hidden = tuple(aligned(hidden.shape, np.int16) for hidden in self._hidden[0])
-        self._own_logits = [aligned(self._logits.shape, np.int16) for _ in network.heads]
+        self._own_logits = aligned(self._logits.shape, np.int16)
         self._own_counts = np.zeros((lanes, SYMBOLS), np.float32)
         self._intervals = class_intervals(self._classes)
         self._steps = [0] * len(network.heads)
 
-    def logits(self, channel: int, rows: int) -> np.ndarray:
-        """See `heads.Heads`."""
+    def learning(
+        self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
+    ) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """See `heads.Heads`; it compares at once, while the inputs are the step's."""
         if self._steps[channel] % COMPARED == 0:
-            self._run(
-                self.inputs[channel], rows, *self._begin[channel], *self._own_hidden, self._own_logits[channel]
-            )  # fmt: skip
-        return super().logits(channel, rows)
-
-    def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
-        """See `heads.Heads`."""
-        if self._steps[channel] % COMPARED == 0:
-            logits, own = self._own_logits[channel][: len(symbols), : self._number], self._own_counts[: len(symbols)]
-            counts_of_logits(logits, centres, *self._intervals, EXP2, own)
+            rows = len(symbols)
+            self._run(self.inputs[channel], rows, *self._begin[channel], *self._own_hidden, self._own_logits)
+            own = self._own_counts[:rows]
+            counts_of_logits(self._own_logits[:rows, : self._number], centres, *self._intervals, EXP2, own)
             self.fixed += code_length(own, symbols)
             self.learned += code_length(counts, symbols)
         self._steps[channel] += 1
-        super().learn(channel, counts, centres, symbols)
+        return super().learning(channel, counts, centres, symbols)

@@ -16,13 +16,13 @@ import numpy as np
 
 from pixcodec.errors import BackendError
 from pixcodec.exact import products, store
+from pixcodec.exact.products import columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pixcodec.exact.network import Product
 
-OUTPUTS = 64  # products are padded to a multiple of it
 TERMS = 4  # inputs are padded to a multiple of it
 
 
@@ -70,7 +70,7 @@ class Backend(Protocol):
 def pack(backend: Backend, product: Product, signed_inputs: np.ndarray) -> Packed:
     """A product packed for `backend`; `signed_inputs` bool[inputs] tells which of its inputs are signed codes."""
     taps, inputs, outputs = product.weight.shape
-    weight = np.zeros((taps, padded(inputs, TERMS), padded(outputs, OUTPUTS)), np.int8)
+    weight = np.zeros((taps, padded(inputs, TERMS), columns(outputs)), np.int8)
     weight[:, :inputs, :outputs] = product.weight
     offsets = np.where(signed_inputs, backend.signed_offset, backend.unsigned_offset).astype(np.int64)
     bias = np.zeros(weight.shape[2], np.int64)
@@ -96,18 +96,20 @@ class VectorBackend:
             raise BackendError("no vector instruction for products was found on this processor; use --backend numpy")
         self.kind = kind
         self.stored = products.PRODUCTS[kind].stored
-        self._sums = products.layer_kernel(kind, "sums")
+        kinds = (kind, f"{kind}{products.FIVE}")
+        self._sums = {products.FORMS[each].width: products.layer_kernel(each, "sums") for each in kinds}
         self._none = np.zeros(1, np.float32)
 
     def pack_weight(self, weight: np.ndarray) -> np.ndarray:
         """Panels of outputs, each with its inputs in groups as the instruction takes them."""
-        return products.pack(products.PRODUCTS[self.kind], weight)
+        return products.pack(products.FORMS[products.fitting(self.kind, weight.shape[2])], weight)
 
     def convolve(
         self, source: np.ndarray, slots: np.ndarray, starts: np.ndarray, rows: int, packed: Packed, out: np.ndarray
     ) -> None:
         """See `Backend`."""
-        self._sums(source, slots, starts, rows, packed.weight, packed.bias, out, 0, self._none, out, self._none)
+        sums = self._sums[packed.weight.shape[3]]
+        sums(source, slots, starts, rows, packed.weight, packed.bias, out, 0, self._none, out, self._none)
 
 
 class NumpyBackend:
@@ -183,7 +185,7 @@ def known_answer(backend: Backend, taps: int, inputs: int, outputs: int) -> bool
                 )
                 stored: np.ndarray = np.zeros((taps, rows + 3, padded(inputs, TERMS)), backend.stored)
                 stored[:, :, :inputs] = codes + (backend.signed_offset if signed else backend.unsigned_offset)
-                out: np.ndarray = np.empty((rows, padded(outputs, OUTPUTS)), backend.sums)
+                out: np.ndarray = np.empty((rows, columns(outputs)), backend.sums)
                 packed = pack(backend, product, np.full(inputs, signed))
                 backend.convolve(stored, slots, starts, rows, packed, out)
                 if not np.array_equal(

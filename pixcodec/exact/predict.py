@@ -255,6 +255,12 @@ def _emit_stack_error(value: Value, base: Value, out: Value) -> None:
     out.store(value.load(FLOATS) - _level(base.load(SHORTS)))
 
 
+@_compiled
+def _aligned(room):  # type: ignore[no-untyped-def]
+    """Address of the first line of the cache that begins in an array, which is given back after its last use."""
+    return (room.ctypes.data + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+
+
 def _gather(ring, slots, lags, features, reference, first, last):  # type: ignore[no-untyped-def]
     """Reference of each channel (mean of left, slot 0, and upper, slot 1) and the neighbours' differences to it."""
     channels, stride = ring.shape[1], features.strides[0]
@@ -287,8 +293,8 @@ def _predict(  # type: ignore[no-untyped-def]
     columns, count, depth = fixed.shape[1], fixed.shape[0], ring.strides[0]
     a, b, ridge = coefficients[0]
     work = np.empty((WORK + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
-    room = (work.ctypes.data + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
     for y in range(first // LANES * LANES, last + 1, LANES):
+        room = _aligned(work)
         at, row = 4 * (y + 1), fixed.ctypes.data + 2 * (y + 1)
         own = reference.ctypes.data + channel * reference.strides[0] + at
         if channel == 0:
@@ -340,7 +346,6 @@ def _learn_and_solve(  # type: ignore[no-untyped-def]
     """
     stride = f.shape[1]
     work = np.empty((WORK + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
-    room = (work.ctypes.data + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
     top, bottom = max(last, next_last) // LANES * LANES, min(first, next_first) // LANES * LANES
     for m in range(states.shape[0]):
         a, b, ridge = coefficients[m]
@@ -350,7 +355,7 @@ def _learn_and_solve(  # type: ignore[no-untyped-def]
                 accumulate(state, f.ctypes.data, stride, y, a, b, first, last)  # type: ignore[name-defined] # noqa: F821
             if next_first // LANES * LANES <= y + LANES <= next_last:
                 regress(  # type: ignore[name-defined] # noqa: F821
-                    state, features.ctypes.data, out[m].ctypes.data, room, stride, y + LANES, a, b, ridge
+                    state, features.ctypes.data, out[m].ctypes.data, _aligned(work), stride, y + LANES, a, b, ridge
                 )
 
 
@@ -372,13 +377,31 @@ def _push(ring, slot, before, values, height, first, last):  # type: ignore[no-u
         lane[:TOP] = lane[TOP]
 
 
+def _learn_step(  # type: ignore[no-untyped-def]
+    step, lanes, next_lanes, ring, slots, lags, planes, values, features, reference, fixed, base, stacks, solver
+):
+    """All that follows once a step's pixels are known; see `Predictors`."""
+    (first, last), (next_first, next_last) = lanes, next_lanes
+    stack_states, stack_features, stack_coefficients = stacks
+    state, out, coefficients = solver
+    if last >= first:
+        learn_stack(stack_states, stack_features, values, fixed, base, stack_coefficients, first, last)  # type: ignore[name-defined] # noqa: F821
+    depth, known = ring.shape[0], planes.shape[2]
+    _push(ring, step % depth, (step - 1) % depth, values, planes.shape[0], first, last)
+    following = features[(step + 1) & 1]
+    if known:
+        _gather_known(planes, step + 1, following, next_first, next_last)
+    gather(ring, slots[(step + 1) % depth], lags, following[known:], reference, next_first, next_last)  # type: ignore[name-defined] # noqa: F821
+    learn_and_solve(  # type: ignore[name-defined] # noqa: F821
+        state, features[step & 1], first, last, following, out, next_first, next_last, coefficients
+    )
+
+
 class _Kernels(NamedTuple):
     """The compiled functions of some predictors."""
 
-    gather: Callable[..., None]
     predict: Callable[..., None]
-    learn_stack: Callable[..., None]
-    learn_and_solve: Callable[..., None]
+    learn: Callable[..., None]
 
 
 @lru_cache
@@ -389,8 +412,20 @@ def _kernels(unknowns: int, channels: int, orders: tuple[int, ...], inputs: int)
         return emitted([INTP] * len(signature(emit).parameters), emit)
 
     name = f"{unknowns}_{channels}_{'_'.join(map(str, orders))}"
+    learn_stack = specialise(
+        _learn_stack,
+        f"learn_stack_{inputs}",
+        stack_error=lanes(_emit_stack_error),
+        accumulate=accumulation(inputs + 1),
+    )
+    learn_and_solve = specialise(
+        _learn_and_solve,
+        f"learn_and_solve_{name}",
+        WORK=working(unknowns, channels),
+        regress=regression(unknowns, channels, orders),
+        accumulate=accumulation(unknowns + channels),
+    )
     return _Kernels(
-        specialise(_gather, "gather", mean=lanes(_emit_mean), difference=lanes(_emit_difference)),
         specialise(
             _predict,
             f"predict_{inputs}",
@@ -404,17 +439,11 @@ def _kernels(unknowns: int, channels: int, orders: tuple[int, ...], inputs: int)
             regress=regression(inputs, 1, (inputs,)),
         ),
         specialise(
-            _learn_stack,
-            f"learn_stack_{inputs}",
-            stack_error=lanes(_emit_stack_error),
-            accumulate=accumulation(inputs + 1),
-        ),
-        specialise(
-            _learn_and_solve,
-            f"learn_and_solve_{name}",
-            WORK=working(unknowns, channels),
-            regress=regression(unknowns, channels, orders),
-            accumulate=accumulation(unknowns + channels),
+            _learn_step,
+            f"learn_step_{name}_{inputs}",
+            gather=specialise(_gather, "gather", mean=lanes(_emit_mean), difference=lanes(_emit_difference)),
+            learn_stack=learn_stack,
+            learn_and_solve=learn_and_solve,
         ),
     )
 
@@ -432,6 +461,11 @@ class Predictors:
     Attributes:
         fixed: int16[channels, count, 1 + lanes], predictions of this step; lane y is column y + 1.
         values: float32[channels, 1 + lanes], this step's values.
+        reference: float32[channels, 1 + lanes], what they are taken to.
+        features: float32[2, unknowns + channels, 1 + lanes], of even and of odd steps; the last ones are values minus
+            references.
+        kernels: compiled functions.
+        arrays: what they work on.
     """
 
     def __init__(self, parameters: Parameters, height: int, width: int, known: np.ndarray | None = None) -> None:
@@ -446,74 +480,69 @@ class Predictors:
         columns = 1 + (height + LANES - 1) // LANES * LANES
         memories, orders, inputs = len(parameters.memories), len(parameters.orders), parameters.stacked
         leading = tuple(parameters.known + order * channels for order in parameters.orders)
-        self._kernels = _kernels(unknowns, channels, leading, inputs)
+        self.kernels = _kernels(unknowns, channels, leading, inputs)
 
         def zeros(*shape: int) -> np.ndarray:
             return np.zeros((*shape, columns), np.float32)
 
         self._state = statistics(memories, unknowns + channels, height)
-        self._stack_state = np.stack([statistics(1, inputs + 1, height) for _ in range(channels)])
-        self._features, self._following = zeros(unknowns + channels), zeros(unknowns + channels)
-        self._stack_features = zeros(channels, inputs + 1)
-        self._out, self._stack_out = zeros(memories, self._rows * orders), zeros(1, 1)
-        self._reference, self._zeros = zeros(channels), np.zeros(LANES, np.float32)
-        self.values = zeros(channels)
+        stack_state = np.stack([statistics(1, inputs + 1, height) for _ in range(channels)])
+        stack_features = zeros(channels, inputs + 1)
+        self.features, self.reference, self.values = zeros(2, unknowns + channels), zeros(channels), zeros(channels)
+        out = zeros(memories, self._rows * orders)
         self.fixed = np.zeros((channels, parameters.count, columns), np.int16)
         taps = [(0, -1), (1, 0), (1, -1), *neighbours]
-        self._delays = np.array([2 * dy - dx for dy, dx in taps])
-        self._lags = np.array([dy for dy, _ in neighbours])
-        self._depth = int(self._delays.max()) + 1
-        self._ring = np.full((self._depth, channels, TOP + columns + LANES), OUTSIDE, np.float32)
-        self._step, self._first, self._last = -1, 0, -1
-        self._solve(0)
-
-    def _solve(self, step: int) -> None:
-        """Learn from this step's pixels, if there are any, and solve all regressions of the next, `step`."""
-        before = self._first, self._last
-        self._slots = (step - self._delays) % self._depth
-        first, last = active_lanes(step, self.height, self.width)
-        following, known = self._following, self.parameters.known
-        if known:
-            _gather_known(self._known, step, following, first, last)
-        self._kernels.gather(self._ring, self._slots, self._lags, following[known:], self._reference, first, last)
-        self._kernels.learn_and_solve(
-            self._state, self._features, *before, following, self._out, first, last, self.parameters.coefficients
-        )
-        self._features, self._following = following, self._features
+        delays = np.array([2 * dy - dx for dy, dx in taps])
+        depth = int(delays.max()) + 1
+        slots = (np.arange(depth)[:, None] - delays) % depth
+        ring = np.full((depth, channels, TOP + columns + LANES), OUTSIDE, np.float32)
+        lags = np.array([dy for dy, _ in neighbours])
+        self.arrays = (
+            ring, slots, self.values, np.zeros(LANES, np.float32), self.reference, self.features, out, self._rows,
+            self.fixed, parameters.base, stack_features, stack_state, zeros(1, 1), parameters.stack_coefficients,
+        )  # fmt: skip
+        self._learned = (
+            ring, slots, lags, self._known, self.values, self.features, self.reference, self.fixed, parameters.base,
+            (stack_state, stack_features, parameters.stack_coefficients), (self._state, out, parameters.coefficients),
+        )  # fmt: skip
+        self._step, self._lanes = -1, (0, -1)
+        self.learn()
 
     def begin(self, step: int) -> tuple[int, int]:
         """Begin a step; return its first and last active lane (last < first: none)."""
-        self._step = step
-        self._first, self._last = active_lanes(step, self.height, self.width)
-        return self._first, self._last
+        self._step, self._lanes = step, active_lanes(step, self.height, self.width)
+        return self._lanes
 
     def predict(self, channel: int) -> None:
         """Fill `fixed[channel]`; the channels before it are known."""
-        parameters = self.parameters
-        self._kernels.predict(
-            self._ring, self._slots, self.values, self._zeros, self._reference, self._features[self._unknowns :],
-            self._out, self._rows, channel, self.fixed[channel], parameters.base, self._stack_features[channel],
-            self._stack_state[channel], self._stack_out, parameters.stack_coefficients, self._first, self._last,
+        (
+            ring, slots, values, zeros, reference, features, out, rows, fixed, base, stack_features, stack_state,
+            stack_out, coefficients,
+        ) = self.arrays  # fmt: skip
+        step = self._step
+        self.kernels.predict(
+            ring, slots[step % len(slots)], values, zeros, reference, features[step & 1, self._unknowns :], out, rows,
+            channel, fixed[channel], base, stack_features[channel], stack_state[channel], stack_out, coefficients,
+            *self._lanes,
         )  # fmt: skip
 
     def know(self, channel: int, values: np.ndarray) -> None:
         """The channel's values, any number type [active lanes], are known."""
-        lanes = slice(self._first + 1, self._last + 2)
+        first, last = self._lanes
+        lanes = slice(first + 1, last + 2)
         self.values[channel, lanes] = values
-        known = self._features[self._unknowns + channel, lanes]
-        np.subtract(self.values[channel, lanes], self._reference[channel, lanes], known)
+        known = self.features[self._step & 1, self._unknowns + channel, lanes]
+        np.subtract(self.values[channel, lanes], self.reference[channel, lanes], known)
+
+    def learning(self) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """What takes this step's pixels into the statistics and the ring, and solves the next step's regressions."""
+        following = active_lanes(self._step + 1, self.height, self.width)
+        return self.kernels.learn, (self._step, self._lanes, following, *self._learned)
 
     def learn(self) -> None:
-        """Take this step's pixels into the statistics and the ring, and solve the next step's regressions."""
-        first, last, step, parameters = self._first, self._last, self._step, self.parameters
-        if last >= first:
-            self._kernels.learn_stack(
-                self._stack_state, self._stack_features, self.values, self.fixed, parameters.base,
-                parameters.stack_coefficients, first, last,
-            )  # fmt: skip
-        slot = step % self._depth
-        _push(self._ring, slot, (step - 1) % self._depth, self.values, self.height, first, last)
-        self._solve(step + 1)
+        """Do so."""
+        function, arguments = self.learning()
+        function(*arguments)
 
 
 def predictions(planes: np.ndarray, parameters: Parameters) -> np.ndarray:

@@ -7,7 +7,7 @@ changes of the residual stream, is made in the same registers: `layer_kernel`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,22 @@ PRODUCTS = {
     "madd256": ProductForm(8, 2, np.int16, "llvm.x86.avx2.pmadd.wd", 3, 4),
     "plain": ProductForm(16, 1, np.int16, "", 4, 4),
 }
+
+
+NARROW, WIDE = 64, 80  # outputs are padded to a multiple of one of them: panels of four vectors, or of five
+FIVE = "x5"  # behind an instruction's name
+_FIVES = {"vnni512": 5, "vnni256": 2, "madd512": 4, "madd256": 2, "plain": 3}  # rows of their tiles
+FORMS = PRODUCTS | {f"{kind}{FIVE}": replace(PRODUCTS[kind], rows=r, vectors=5) for kind, r in _FIVES.items()}
+
+
+def columns(outputs: int) -> int:
+    """How many outputs products of so many are padded to."""
+    return min(-(-outputs // unit) * unit for unit in (NARROW, WIDE))
+
+
+def fitting(kind: str, outputs: int) -> str:
+    """The name in `FORMS` of products with so many outputs by an instruction."""
+    return kind if columns(outputs) % NARROW == 0 else f"{kind}{FIVE}"
 
 
 def product_kind() -> str | None:
@@ -258,19 +274,19 @@ def _layer(source, slots, starts, rows, weight, bias, out, first, scale, other, 
 
 @lru_cache
 def layer_kernel(kind: str, finish: str) -> Callable[..., None]:
-    """`layer(source, slots, starts, rows, weight, bias, out, first, scale, other, alpha)` by one of `PRODUCTS`.
+    """`layer(source, slots, starts, rows, weight, bias, out, first, scale, other, alpha)` by one of `FORMS`.
 
     out[first : first + rows] = finish(bias + sum over taps i of source[slots[i], starts[i] : starts[i] + rows] W[i])
 
     Args:
-        kind: of the instruction.
+        kind: of the product.
         finish: what is made of the sums, see `_Finish`.
 
     Returns:
         A compiled function.  source is [depth, lanes, inputs or more], weight packed by `pack`, bias int32[outputs],
         scale float32[outputs], out and other [lanes, outputs or more], alpha float32[1]; outputs are whole panels.
     """
-    form, make = PRODUCTS[kind], getattr(_Finish, finish)
+    form, make = FORMS[kind], getattr(_Finish, finish)
     tiles = {"block_tile": _tile(form, form.rows, make), "row_tile": _tile(form, 1, make)}
     return specialise(_layer, f"{finish}_{kind}", BLOCK=form.rows, **tiles)
 

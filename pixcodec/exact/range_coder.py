@@ -69,6 +69,36 @@ def advance(state, words, below, frequency):  # type: ignore[no-untyped-def]
     state[_RANGE] = size
 
 
+@compiled()
+def put_rows(counts, symbols, state, words, costs):  # type: ignore[no-untyped-def]
+    """Append symbols int[n], each by its row of counts float32[n, levels], less 1 each and of sum 2^24 - levels.
+
+    `costs`, float64[n or more], gets the bits that an ideal coder spends on each; their sum is added to the last one.
+    """
+    for n in range(symbols.size):
+        below = np.int64(0)
+        for v in range(symbols[n]):
+            below += np.int64(counts[n, v]) + 1
+        frequency = np.int64(counts[n, symbols[n]]) + 1
+        put(state, words, below, frequency)
+        costs[n] = PRECISION - np.log2(np.float64(frequency))
+        costs[costs.size - 1] += costs[n]
+
+
+@compiled()
+def take_rows(counts, state, words, symbols):  # type: ignore[no-untyped-def]
+    """The next symbols int32[n], each by its row of counts, see `put_rows`."""
+    for n in range(symbols.size):
+        point, below, v = quantile(state), np.int64(0), 0
+        frequency = np.int64(counts[n, 0]) + 1
+        while below + frequency <= point:
+            below += frequency
+            v += 1
+            frequency = np.int64(counts[n, v]) + 1
+        advance(state, words, below, frequency)
+        symbols[n] = v
+
+
 class Encoder:
     """A coder's arrays for writing.
 
@@ -84,7 +114,9 @@ class Encoder:
         """Make room for the words of `count` intervals: one each at most."""
         needed = int(self.state[_NEXT]) + count
         if needed > self.words.size:
-            self.words = np.concatenate([self.words, np.zeros(needed, np.uint32)])
+            words = np.zeros(2 * needed, np.uint32)  # memory is used where words are written
+            words[: self.words.size] = self.words
+            self.words = words
 
     def payload(self) -> bytes:
         """All words, little endian."""

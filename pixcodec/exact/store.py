@@ -253,13 +253,20 @@ class _MethodDefinition(ctypes.Structure):
 _methods: list[_MethodDefinition] = []  # functions of Python point to them
 
 
-def load(code: Code, symbol: str, other: Callable[..., Any], classes: tuple[type, ...]) -> Callable[..., Any]:
-    """A function of Python that is the code's entry.
+def of_bound(symbol: str) -> str:
+    """The name of the entry that binds arguments, from that of the one that calls."""
+    return f"{symbol}_bound"
+
+
+def load(
+    code: Code, symbol: str, others: tuple[Callable[..., Any], Callable[..., Any]], classes: tuple[type, ...]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Functions of Python that are the code's entries: one calls, the other binds arguments.
 
     Args:
         code: of a kernel.
-        symbol: the entry's name.
-        other: what is called instead with arguments that the entry does not take.
+        symbol: the name of the first.
+        others: what is called instead of each with arguments that it does not take.
         classes: of the arguments, see `describe`.
     """
     for each in code.symbols:
@@ -267,13 +274,17 @@ def load(code: Code, symbol: str, other: Callable[..., Any], classes: tuple[type
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code.elf))
     engine.finalize_object()
-    method = _MethodDefinition(symbol.encode(), engine.get_function_address(symbol), _METH_FASTCALL, None)
-    engine.detach()  # it is never given back: threads may be in it until the process ends
-    _methods.append(method)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.argtypes, make.restype = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p], ctypes.py_object
-    function: Callable[..., Any] = make(ctypes.addressof(method), (other, fail, *classes), None)
-    return function
+
+    def function(name: str, other: Callable[..., Any]) -> Callable[..., Any]:
+        _methods.append(_MethodDefinition(name.encode(), engine.get_function_address(name), _METH_FASTCALL, None))
+        made: Callable[..., Any] = make(ctypes.addressof(_methods[-1]), (other, fail, *classes), None)
+        return made
+
+    entries = function(symbol, others[0]), function(of_bound(symbol), others[1])
+    engine.detach()  # it is never given back: threads may be in it until the process ends
+    return entries
 
 
 def fail(pickled: bytes) -> None:

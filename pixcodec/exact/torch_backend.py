@@ -18,6 +18,7 @@ from pixcodec.errors import BackendError, MissingDependencyError
 from pixcodec.exact import matmul
 from pixcodec.exact.network import STREAM_LIMIT, known_codes, phase_codes
 from pixcodec.exact.predict import COMPAND, LIMIT, UNIT
+from pixcodec.exact.products import columns
 
 try:
     import torch
@@ -198,7 +199,7 @@ def _proved(kind: str, device: str, shape: tuple[int, int, int]) -> bool:
     backend = TorchBackend(kind, device)
     if not matmul.known_answer(backend, *shape):
         return False
-    terms, outputs = shape[0] * matmul.padded(shape[1], matmul.TERMS), matmul.padded(shape[2], matmul.OUTPUTS)
+    terms, outputs = shape[0] * matmul.padded(shape[1], matmul.TERMS), columns(shape[2])
     random = np.random.default_rng(terms)
     largest = min(127, ((1 << 24) - 1) // (256 * terms))
     a: np.ndarray = random.integers(-128, 128, (PROVED_ROWS, terms)).astype(backend.stored)

@@ -7,17 +7,17 @@ around the active lanes hold the layer's pad value, the code of zero.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import aligned
 from pixcodec.exact.heads import to_bytes, to_stream
-from pixcodec.exact.matmul import OUTPUTS, TERMS, VectorBackend, pack, padded
+from pixcodec.exact.matmul import TERMS, VectorBackend, pack, padded
 from pixcodec.exact.network import STREAM_LIMIT, known_codes, phase_codes
 from pixcodec.exact.predict import REACH, TOP, no_planes
-from pixcodec.exact.products import layer_kernel
+from pixcodec.exact.products import columns, fitting, layer_kernel
 from pixcodec.exact.rounding import rescaled
 
 if TYPE_CHECKING:
@@ -76,9 +76,11 @@ class _Taps:
         self.delays = np.array([2 * dy - dx for dy, dx in taps])
         self.shifts = np.array([TOP - dy for dy, _ in taps])
         self.depth = int(self.delays.max()) + 1
+        self._slots = (np.arange(self.depth)[:, None] - self.delays) % self.depth
 
     def slots(self, step: int) -> np.ndarray:
-        return (step - self.delays) % self.depth
+        slots: np.ndarray = self._slots[step % self.depth]
+        return slots
 
 
 class Trunk:
@@ -87,6 +89,7 @@ class Trunk:
     Attributes:
         inputs: [depth, lanes, inputs or more], stored signed codes of the known pixels, channel by channel.
         depth: of `inputs`; step t lies in slot t % depth.
+        output: stored codes [lanes, features or more], of the active lanes of the last step.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class Trunk:
         """Start a tile, of which planes uint8[H, W, known] are known."""
         self.network, self.backend = network, backend
         self._lanes = min(height, (width + 1) // 2)
-        rows, features, lanes = height + TOP + REACH, padded(network.features, OUTPUTS), self._lanes
+        rows, features, lanes = height + TOP + REACH, columns(network.features), self._lanes
         self._signed, self._unsigned = backend.signed_offset, backend.unsigned_offset
         self._first_taps, self._taps = _Taps(network.first_taps), _Taps(network.taps)
         codes, self.depth = network.first.weight.shape[1], self._first_taps.depth
@@ -106,34 +109,44 @@ class Trunk:
         self._rings = aligned((len(network.blocks), self._taps.depth, rows, features), backend.stored, self._unsigned)
         self._hidden = aligned((1, lanes, features), backend.stored)
         self._stream = aligned((lanes, features), np.int16)
-        self._features = aligned((lanes, features), backend.stored)
+        self.output = aligned((lanes, features), backend.stored)
         self._start(network)
 
     def _start(self, network: Network) -> None:
         """Pack the weights."""
         unsigned, signed = np.zeros(network.features, bool), np.ones(network.first.weight.shape[1], bool)
-        self._sums: np.ndarray = np.zeros((self._lanes, padded(network.features, OUTPUTS)), self.backend.sums)
+        self._sums: np.ndarray = np.zeros((self._lanes, columns(network.features)), self.backend.sums)
         self._zero = np.zeros(1, np.int64)
         self._first = pack(self.backend, network.first, signed)
         self._blocks = [
             (pack(self.backend, b.conv, unsigned), pack(self.backend, b.pointwise, unsigned)) for b in network.blocks
         ]
 
+    def prepare(self, step: int, first: int, last: int) -> None:
+        """Make ready for a step with the active lanes first..last; all earlier steps but the last one are over."""
+        _prepare(
+            step, first, last, self.inputs, step % self.depth, self._signed, self._rings, step % self._taps.depth,
+            self._unsigned, self._phases, self._known, self._column,
+        )  # fmt: skip
+
+    def layers(self, step: int, first: int, part: tuple[int, int]) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """A call that fills rows of `output` for lanes of a step which begins at lane `first`, once it is prepared.
+
+        Of the step before, these lanes and those above them are known.
+        """
+        return self._layers, (step, part[0], part[1] - part[0] + 1, step % self._taps.depth, part[0] - first)
+
     def features(self, step: int, first: int, last: int) -> np.ndarray:
         """Stored codes [active lanes, features or more] of the lanes first..last from all earlier steps."""
-        slot, own = step % self.depth, step % self._taps.depth
-        _prepare(
-            step, first, last, self.inputs, slot, self._signed, self._rings, own, self._unsigned, self._phases,
-            self._known, self._column,
-        )  # fmt: skip
-        rows = last - first + 1
-        if rows > 0:
-            self._layers(step, first, rows, own)
-        return self._features[: max(rows, 0)]
+        self.prepare(step, first, last)
+        if last >= first:
+            function, arguments = self.layers(step, first, (first, last))
+            function(*arguments)
+        return self.output[: max(last - first + 1, 0)]
 
-    def _layers(self, step: int, first: int, rows: int, own: int) -> None:
+    def _layers(self, step: int, first: int, rows: int, own: int, at: int) -> None:
         network, convolve, sums, width = self.network, self.backend.convolve, self._sums, self.network.features
-        stream, features, hidden = self._stream[:, :width], self._features[:, :width], self._hidden
+        stream, features, hidden = self._stream[:, :width], self.output[at:, :width], self._hidden
         convolve(self.inputs, self._first_taps.slots(step), self._first_taps.shifts + first, rows, self._first, sums)
         to_stream(sums, network.first.scale, rows, stream)
         slots, starts = self._taps.slots(step), self._taps.shifts + first
@@ -198,7 +211,7 @@ class VectorTrunk(Trunk):
     """The trunk by compiled kernels, a step in one call."""
 
     def _start(self, network: Network) -> None:
-        self._run = _trunk_kernel(cast("VectorBackend", self.backend).kind)
+        self._run = _trunk_kernel(fitting(cast("VectorBackend", self.backend).kind, network.features))
         self._alphas = np.array([*(block.alpha for block in network.blocks), network.alpha], np.float32)
         self._packed = (
             tuple(part[0] for part in self._pack([network.first], signed=True)),
@@ -217,12 +230,13 @@ class VectorTrunk(Trunk):
             weight[i], scale[i, : product.scale.size] = each.weight, product.scale
         return weight, np.array([each.bias for each in packed]), scale
 
-    def _layers(self, step: int, first: int, rows: int, own: int) -> None:
-        taps, first_taps = self._taps, self._first_taps
-        self._run(
-            self.inputs, first_taps.slots(step), first_taps.shifts + first, self._rings, taps.slots(step),
-            taps.shifts + first, rows, own, first + TOP, *self._packed, self._alphas, self._hidden, self._stream,
-            self._features,
+    def layers(self, step: int, first: int, part: tuple[int, int]) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """See `Trunk`."""
+        taps, first_taps, (start, stop), at = self._taps, self._first_taps, part, part[0] - first
+        return self._run, (
+            self.inputs, first_taps.slots(step), first_taps.shifts + start, self._rings, taps.slots(step),
+            taps.shifts + start, stop - start + 1, step % taps.depth, start + TOP, *self._packed, self._alphas,
+            self._hidden[:, at:], self._stream[at:], self.output[at:],
         )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ EXPONENT_OF_16 = 131  # in binary32
 
 
 @_compiled
-def _place(features, rows, shift, target):  # type: ignore[no-untyped-def]
+def place(features, rows, shift, target):  # type: ignore[no-untyped-def]
     """Stored features into the heads' inputs."""
     for m in range(rows):
         for j in range(features.shape[1]):
@@ -108,7 +108,11 @@ head_codes = specialise(_head_codes, "head_codes", differences=emitted([INTP] * 
 class Wavefront:
     """A network's state while one tile is coded.
 
-    In each step: `trunk`, then for each channel `logits` and, once the channel is known, `learn` and `know`.
+    In each step: `trunk`, then for each channel `logits` and, once the channel is known, `know`.
+
+    Attributes:
+        signed_offset: of the trunk's inputs.
+        shifts: from stored features and signed codes of the trunk to those of the heads.
     """
 
     def __init__(
@@ -134,39 +138,40 @@ class Wavefront:
         self.trunk_of = trunk(network, backend, height, width, known)
         lanes = min(height, (width + 1) // 2)
         self.heads = fixed_heads(network, backend, lanes) if heads is None else heads
-        self._signed = backend.signed_offset
-        self._shift = self.heads.unsigned_offset - backend.unsigned_offset
+        self.signed_offset = backend.signed_offset
+        shift = self.heads.unsigned_offset - backend.unsigned_offset
+        self.shifts = shift, self.heads.signed_offset - self.signed_offset
         self.centres, self._zeros = np.zeros(lanes, np.int32), np.zeros(lanes, np.int32)
         self._first, self._last, self._codes = 0, -1, self.trunk_of.inputs[0]
-        self._features = self.trunk_of.features(-1, 0, -1)
+        self.trunk(-1, 0, -1)
 
     def trunk(self, step: int, first: int, last: int) -> None:
         """Features of the active lanes first..last (none: last < first) from all earlier steps."""
+        self.begin(step, first, last)
+        self.trunk_of.features(step, first, last)
+
+    def begin(self, step: int, first: int, last: int) -> None:
+        """The step and its active lanes, whose features are there or will be."""
         self._first, self._last = first, last
         self._codes = self.trunk_of.inputs[step % self.trunk_of.depth]
-        self._features = self.trunk_of.features(step, first, last)
+        self._features = self.trunk_of.output[: max(last - first + 1, 0)]
 
     def logits(self, channel: int, predictors: Predictors) -> tuple[np.ndarray, np.ndarray]:
         """int16[active lanes, classes] and the centres int32[active lanes] of a channel whose predictions are made."""
         first, last, network, heads = self._first, self._last, self.network, self.heads
         rows, centre = last - first + 1, network.parameters.centre[channel]
         known, inputs = self._codes[:, : network.first.weight.shape[1]], heads.inputs[channel][0]
-        _place(self._features[:, : network.features], rows, self._shift, inputs)
+        place(self._features[:, : network.features], rows, self.shifts[0], inputs)
         head_codes(
-            predictors.fixed[channel], centre, known, heads.signed_offset - self._signed,
-            network.places, channel, inputs, network.features, self.centres, first, last,
-            heads.signed_offset,
+            predictors.fixed[channel], centre, known, self.shifts[1], network.places, channel, inputs, network.features,
+            self.centres, first, last, heads.signed_offset,
         )  # fmt: skip
         return heads.logits(channel, rows), (self._zeros if network.raw else self.centres)[:rows]
-
-    def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
-        """The symbols int[active lanes] that came where logits, of these centres, gave counts [active lanes, 256]."""
-        self.heads.learn(channel, counts, centres, symbols)
 
     def know(self, channel: int, predictors: Predictors) -> None:
         """A channel's values (`predictors.values`) become inputs of the steps to come."""
         fixed = predictors.fixed[channel]
         input_codes(
             predictors.values[channel], fixed, self._codes, channel * (1 + fixed.shape[0]), self._first,
-            self._last, self._signed,
+            self._last, self.signed_offset,
         )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from pixcodec.exact import rounding, store
+from pixcodec.exact import ring, rounding, store
 from pixcodec.exact.compiled import Kernel, compiled
 
 pytestmark = pytest.mark.skipif(not store.USABLE, reason="there are no entries for this platform")
@@ -88,6 +88,28 @@ def test_arguments_and_results_of_every_kind_are_python_s(arguments: tuple[Any, 
         assert [type(each) for each in (*found, *found[1])] == [float, tuple, int, bool, int]
     assert [sys.getrefcount(each) for each in held] == counts
     assert not by_numba(kernel)
+
+
+@compiled()
+def _note(log, array, number, flag, fraction, small, few, pair, none):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    result, few, size = _total(array, number, flag, fraction, small, few, pair, none)
+    log[0], log[1], log[2] = result, few[1], size
+
+
+_total = compiled()(total)
+
+
+@pytest.mark.parametrize("arguments", KINDS, ids=range(len(KINDS)))
+def test_bound_calls_are_made_with_their_arguments(arguments: tuple[Any, ...]) -> None:
+    log, calls = np.zeros(3), ring.ring()
+    block = _note.bind(log, *arguments)
+    assert block
+    ring.post(calls, block, 0)
+    ring.stop(calls)
+    ring.serve(calls)
+    result, (_, few), size = total(*arguments)
+    assert log.tolist() == [float(each) for each in (result, few, size)]
+    assert _note.bind(log, *arguments[:-1]) is None
 
 
 def test_each_call_finds_the_entry_for_its_arguments() -> None:

@@ -72,6 +72,24 @@ def test_words_are_constriction_s(levels: int, kind: int) -> None:
         np.testing.assert_array_equal(found, symbols)
 
 
+@pytest.mark.parametrize("levels", [2, 256])
+def test_rows_are_put_and_taken_as_constriction_does(levels: int) -> None:
+    random = np.random.default_rng(levels)
+    for kind in range(3):
+        counts = rows(random, 50, levels, kind)
+        symbols = random.integers(0, levels, 50)
+        single, encoder, costs = counts.astype(np.float32), range_coder.Encoder(), np.zeros(51)
+        encoder.room(50)
+        range_coder.put_rows(single, symbols, encoder.state, encoder.words, costs)
+        assert encoder.payload() == constrictions(counts, symbols)
+        bits = 24 - np.log2(counts[np.arange(50), symbols] + 1)
+        np.testing.assert_allclose(costs, [*bits, bits.sum()])
+        decoder, found = range_coder.Decoder(encoder.payload()), np.empty(50, np.int32)
+        range_coder.take_rows(single, decoder.state, decoder.words, found)
+        decoder.finish()
+        np.testing.assert_array_equal(found, symbols)
+
+
 def test_carries_run_through_words_of_ones() -> None:
     ones = 0xFFFFFFFF
     encoder, by_definition = range_coder.Encoder(), reference.Encoder()

@@ -43,18 +43,17 @@ def counts_of(network: Network, planes: NDArray[np.uint8], device: str | None = 
     """What the coder is given, int64[H, W, C, 256]."""
     result = np.zeros((*planes.shape, 256), np.int64)
 
-    def code(channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]) -> Any:
+    def write(channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]) -> None:
         del centres
         rows = np.arange(first, first + len(counts))
         result[rows, step - 2 * rows, channel] = counts
-        return planes[rows, step - 2 * rows, channel].astype(np.int32)
 
     backend = None if device is None else f"torch-float32:{device}"
     run = tiles._prepare(network, backend, None, [planes], None, learning=learn.LearningHeads)
     if device is None:
-        tiles._code_tile(run, planes[:, :, :0], code)
+        tiles._write_tile(run, planes, write)
     else:
-        tiles._code_known_tile(run, planes, device, code)
+        tiles._write_known_tile(run, planes, device, write)
     return result
 
 

@@ -13,7 +13,7 @@ from numba.core.registry import cpu_target
 
 from pixcodec.errors import BackendError, PixcodecError
 from pixcodec.exact import matmul, products, store
-from pixcodec.exact.matmul import NumpyBackend, Packed, VectorBackend, known_answer, padded
+from pixcodec.exact.matmul import NumpyBackend, Packed, VectorBackend, known_answer
 from pixcodec.exact.network import BOUND, Product
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NETWORK = nets.random_network(nets.recipe("photo"), features=64, blocks=1, head=64)
 SHAPES = tuple(sorted({product.weight.shape for product in NETWORK.products().values()}))
-ODD_SHAPES = ((1, 1, 1), (1, 5, 3), (3, 10, 70), (2, 64, 65), (1, 640, 64), (5, 256, 128), (1, 516, 64))
+ODD_SHAPES = ((1, 1, 1), (1, 5, 3), (3, 10, 70), (2, 64, 65), (3, 80, 80), (1, 640, 64), (5, 256, 128), (1, 516, 64))
 KINDS = {
     "vnni512": "avx512vnni",
     "vnni256": "avx512vnni" if "avx512vnni" in products.PRODUCTS["vnni256"].name else "avxvnni",
@@ -53,6 +53,15 @@ def vector(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> V
 def test_every_instruction_gives_the_known_answers(vector: VectorBackend) -> None:
     for shape in (*SHAPES, *ODD_SHAPES):
         assert known_answer(vector, *shape), shape
+
+
+def test_outputs_are_padded_to_panels_of_four_vectors_or_of_five_whichever_are_fewer() -> None:
+    sizes = {1: 64, 57: 64, 64: 64, 65: 80, 80: 80, 81: 128, 128: 128, 130: 160, 161: 192, 193: 240, 320: 320}
+    assert {size: products.columns(size) for size in sizes} == sizes
+    for kind in products.PRODUCTS:
+        for size, columns in sizes.items():
+            assert columns % products.FORMS[products.fitting(kind, size)].width == 0
+            assert products.fitting(kind, size) == products.fitting(kind, columns)
 
 
 @pytest.mark.parametrize("name", matmul.NAMES)
@@ -102,7 +111,7 @@ def test_taps_rows_beyond_and_columns_beyond_do_not_matter(name: str) -> None:
     product = Product(weight, random.integers(-9, 9, 5).astype(np.int32), np.ones(5, np.float32))
     codes = random.integers(0, 256, (4, 20, 12))
     slots, starts, rows = np.array([3, 0, 3]), np.array([0, 5, 9]), 11
-    out = np.full((15, padded(5, matmul.OUTPUTS)), 77, backend.sums)
+    out = np.full((15, products.columns(5)), 77, backend.sums)
     packed = matmul.pack(backend, product, np.zeros(6, bool))
     backend.convolve(codes.astype(backend.stored), slots, starts, rows, packed, out)
     expected = sum(codes[s, t : t + rows, :6] @ w for s, t, w in zip(slots, starts, weight.astype(int), strict=True))

@@ -9,6 +9,7 @@ import pytest
 import random_networks as nets
 
 from pixcodec import tiles
+from pixcodec.behind import Behind
 from pixcodec.exact.network import STREAM_LIMIT
 from pixcodec.exact.reference import codec as reference_codec
 from pixcodec.exact.reference import network as reference
@@ -30,6 +31,7 @@ NETWORKS = {
     "far taps": nets.random_network(nets.SMALL_GRAY, first_taps=FAR_FIRST_TAPS, taps=FREE_TAPS, seed=5),
     "odd sizes": nets.random_network(nets.SMALL, features=10, head=7, edges=(2, 9), seed=6),
     "wide": nets.random_network(nets.SMALL_GRAY, features=70, blocks=1, head=130, edges=tuple(range(80, 90)), seed=7),
+    "five vectors": nets.random_network(nets.SMALL, features=80, blocks=2, head=80, seed=13),
     "phases": nets.random_network(nets.SMALL, phases=3, seed=9),
     "gray phases": nets.random_network(nets.SMALL_GRAY, phases=1, seed=10),
     "known planes": nets.random_network(nets.SMALL_LUMA, phases=1, known_taps=nets.KNOWN_TAPS, seed=11),
@@ -84,18 +86,52 @@ def test_the_codec_codes_with_the_counts_of_the_reference_in_its_order(name: str
     planes, known = nets.picture("smooth", 7, 10, network.parameters.planes), network.known
     expected, centres = reference_codec.counts_and_centres(network, planes)
     order: list[tuple[int, int, int]] = []
+    found = np.zeros_like(planes)
+    found[:, :, :known] = planes[:, :, :known]
 
-    def code(channel: int, step: int, first: int, counts: np.ndarray, around: np.ndarray) -> np.ndarray:
+    def code(channel: int, step: int, first: int, counts: np.ndarray, around: np.ndarray) -> None:
         rows = np.arange(first, first + len(counts))
         columns = step - 2 * rows
         np.testing.assert_array_equal(counts, expected[rows, columns, channel - known])
         np.testing.assert_array_equal(around, centres[rows, columns, channel - known])
         order.extend((y, x, channel - known) for y, x in zip(rows.tolist(), columns.tolist(), strict=True))
-        return planes[rows, columns, channel].astype(np.int32)
+        found[rows, columns, channel] = planes[rows, columns, channel]
 
+    for backend in ("vector", "numpy"):
+        run = tiles._Run(network, nets.back_end(backend, network), "", None)
+        tiles._write_tile(run, planes, code)
+        assert order == list(reference_codec.order(*expected.shape[:3]))
+        found[:, :, known:], order = 0, []
+        tiles._read_tile(run, found, code)
+        assert order == list(reference_codec.order(*expected.shape[:3]))
+        order = []
+
+
+@pytest.mark.parametrize("name", ["small", "known planes"])
+def test_steps_in_parts_made_by_another_thread_give_the_same_counts(name: str) -> None:
+    network = NETWORKS[name]
+    planes, known = nets.picture("smooth", 150, 40, network.parameters.planes), network.known
     run = tiles._Run(network, nets.back_end("vector", network), "", None)
-    tiles._code_tile(run, planes[:, :, :known], code)
-    assert order == list(reference_codec.order(*expected.shape[:3]))
+    expected = np.zeros((*planes.shape, 256), np.float32)
+    found, read = np.zeros_like(planes), np.zeros_like(expected)
+    found[:, :, :known] = planes[:, :, :known]
+    widths = set()
+
+    def write(channel: int, step: int, first: int, counts: np.ndarray, _: np.ndarray) -> None:
+        rows = np.arange(first, first + len(counts))
+        expected[rows, step - 2 * rows, channel] = counts
+
+    def fill_in(channel: int, step: int, first: int, counts: np.ndarray, _: np.ndarray) -> None:
+        rows = np.arange(first, first + len(counts))
+        read[rows, step - 2 * rows, channel] = counts
+        found[rows, step - 2 * rows, channel] = planes[rows, step - 2 * rows, channel]
+        widths.add(len(counts))
+
+    tiles._write_tile(run, planes, write)
+    with Behind(thread=True) as behind:
+        tiles._read_tile(run, found, fill_in, behind)
+    np.testing.assert_array_equal(read, expected)
+    assert max(widths) < 40  # of the 75 that a step has
 
 
 def test_counts_depend_on_what_is_known_and_nothing_else() -> None:

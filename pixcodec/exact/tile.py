@@ -1,0 +1,205 @@
+"""One tile's network and predictors, step by step, in a few calls of compiled functions that other threads can make.
+
+A step has parts, whole vectors of lanes: what a channel does of one part needs of the channel before no more than the
+same part, so that one thread may work on frequencies while another one codes.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pixcodec.exact.compiled import compiled, specialise
+from pixcodec.exact.emit import LANES
+from pixcodec.exact.frequencies import EXP2, class_intervals, counts_of_logits
+from pixcodec.exact.network import SYMBOLS
+from pixcodec.exact.predict import Predictors
+from pixcodec.exact.steps import active_lanes
+from pixcodec.exact.wavefront import Wavefront, head_codes, input_codes, place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pixcodec.exact.heads import Heads
+    from pixcodec.exact.matmul import Backend
+    from pixcodec.exact.network import Network
+
+Call = tuple["Callable[..., None]", tuple[Any, ...]]
+Part = tuple[int, int]  # first and last lane
+ROOMS = 2  # steps whose counts are kept
+
+
+def _see(  # type: ignore[no-untyped-def]
+    step, channel, first, part, predictors, codes, inputs, features, shifts, head, raw, low, high, exp2, centres, counts
+):
+    """Predictions, a head and its frequencies at a part of a step; `first` is the step's first lane."""
+    (
+        ring, slots, values, zeros, reference, known, out, rows, fixed, base, stack_features, stack_state, stack_out,
+        coefficients,
+    ) = predictors  # fmt: skip
+    start, stop = part
+    known = known[step & 1, known.shape[1] - ring.shape[1] :]
+    predict(  # type: ignore[name-defined] # noqa: F821
+        ring, slots[step % slots.shape[0]], values, zeros, reference, known, out, rows, channel, fixed[channel], base,
+        stack_features[channel], stack_state[channel], stack_out, coefficients, start, stop,
+    )  # fmt: skip
+    source, products, a, b, logits, classes = head
+    width, centre, places, signed = codes
+    at, behind = start - first, stop - first + 1
+    place(features[at:behind, :width], behind - at, shifts[0], source[0, at:])
+    head_codes(
+        fixed[channel], centre, inputs[step % inputs.shape[0]], shifts[1], places, channel, source[0, at:], width,
+        centres[at:], start, stop, signed,
+    )  # fmt: skip
+    if raw:
+        centres[at:behind] = 0
+    head_layers(  # type: ignore[name-defined] # noqa: F821
+        source[:, at:], behind - at, products[0], products[1], products[2], a[:, at:], b[:, at:], logits[at:]
+    )
+    counts_of_logits(logits[at:behind, :classes], centres[at:behind], low, high, exp2, counts[at:behind])
+
+
+@lru_cache
+def _seeing(predict: Any, head: Any) -> Callable[..., None]:
+    return specialise(_see, f"see_{predict.name}_{head.name}", predict=predict, head_layers=head)
+
+
+@compiled()
+def _know(  # type: ignore[no-untyped-def]
+    step, channel, first, part, planes, values, features, reference, fixed, inputs, signed, symbols
+):
+    """A part's symbols as planes have them, to the predictors and to the inputs of the trunk."""
+    start, stop = part
+    channels, count = values.shape[0], fixed.shape[1]
+    own, plane = features.shape[1] - channels + channel, planes.shape[2] - channels + channel
+    for y in range(start, stop + 1):
+        symbol = planes[y, step - 2 * y, plane]
+        value = np.float32(symbol)
+        symbols[y - first] = symbol
+        values[channel, y + 1] = value
+        features[step & 1, own, y + 1] = value - reference[channel, y + 1]
+    codes = inputs[step % inputs.shape[0]]
+    input_codes(values[channel], fixed[channel], codes, channel * (1 + count), start, stop, signed)
+
+
+class Tile:
+    """What the steps of a tile do.
+
+    In each step: `begin`, and the calls of `trunk`, which may be made earlier; then for each channel and part `see`,
+    whose calls need that the part's channel before is known, and `know`; then the calls of `learn` and, for each
+    channel, of `teach`.
+
+    Attributes:
+        planes: uint8[H, W, known + C], those that are known and those that are coded.
+        part: lanes of the step.
+        whole: whether steps have one part only, and calls do not go to other threads.
+    """
+
+    def __init__(self, network: Network, backend: Backend, planes: np.ndarray, heads: Heads | None = None) -> None:
+        """Start a tile: of `planes` only what is known beforehand need be there.
+
+        Args:
+            network: the model.
+            backend: of products.
+            planes: uint8[H, W, known + C], C-contiguous.
+            heads: by default the model's.
+        """
+        self.network, self.planes = network, planes
+        height, width, _ = planes.shape
+        known = planes[:, :, : network.known]
+        self._predictors = Predictors(network.parameters, height, width, known)
+        self._wavefront = Wavefront(network, backend, height, width, heads, known)
+        self._heads = self._wavefront.heads
+        self._low, self._high = class_intervals(network.class_of_residual())
+        lanes = min(height, (width + 1) // 2)
+        rooms = ROOMS, network.channels, lanes
+        self._counts = np.zeros((*rooms, SYMBOLS), np.float32)
+        self._centres, self._symbols = np.zeros(rooms, np.int32), np.zeros(rooms, np.int32)
+        self._step, self.part = -1, (0, -1)
+        kernel = self._heads.kernel
+        self.whole = kernel is None
+        self._seen: list[tuple[Any, ...]] = []
+        if kernel is not None:
+            self._see = _seeing(self._predictors.kernels.predict, kernel)
+            self._seen = [self._arrays(channel) for channel in range(network.channels)]
+
+    def _arrays(self, channel: int) -> tuple[Any, ...]:
+        """What `_see` takes of a channel, whatever the step."""
+        network, wavefront, trunk = self.network, self._wavefront, self._wavefront.trunk_of
+        parameters = network.parameters
+        codes = network.features, parameters.centre[channel], network.places, self._heads.signed_offset
+        return (
+            self._predictors.arrays, codes, trunk.inputs[:, :, : network.first.weight.shape[1]], trunk.output,
+            wavefront.shifts, self._heads.parts(channel), network.raw, self._low, self._high, EXP2,
+        )  # fmt: skip
+
+    def begin(self, step: int) -> Part:
+        """Begin a step."""
+        self._step, self.part = step, self._predictors.begin(step)
+        return self.part
+
+    def prepare(self, step: int) -> None:
+        """Make ready for the trunk of a step, when the step before has begun."""
+        first, last = active_lanes(step, *self.planes.shape[:2])
+        self._wavefront.trunk_of.prepare(step, first, last)
+
+    def trunk(self, step: int, start: int = 0, stop: int | None = None) -> Call | None:
+        """What makes features of a step's lanes, from `start` to before `stop`; of the step before they are known."""
+        first, last = active_lanes(step, *self.planes.shape[:2])
+        part = max(first, start), last if stop is None else min(last, stop - 1)
+        return self._wavefront.trunk_of.layers(step, first, part) if part[1] >= part[0] else None
+
+    def parts(self, number: int) -> list[Part]:
+        """The step in at most so many parts."""
+        first, last = self.part
+        blocks = range(first // LANES, last // LANES + 1)
+        if self.whole or len(blocks) < 2 * number:
+            return [self.part] if last >= first else []
+        starts = [first, *(LANES * blocks[len(blocks) * k // number] for k in range(1, number))]
+        return list(zip(starts, [*(start - 1 for start in starts[1:]), last], strict=True))
+
+    @property
+    def lanes(self) -> int:
+        """How many pixels the step has."""
+        return self.part[1] - self.part[0] + 1
+
+    def room(self, channel: int, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        """Counts float32[lanes, 256] and centres int32[lanes] of a part, kept for one more step."""
+        lanes = slice(part[0] - self.part[0], part[1] - self.part[0] + 1)
+        own = self._step % ROOMS, channel, lanes
+        return self._counts[own], self._centres[own]
+
+    def see(self, channel: int, part: Part) -> Call:
+        """What fills the room of a part."""
+        if self.whole:
+            return self._see_by_steps, (channel,)
+        own = self._step % ROOMS, channel
+        arguments = self._step, channel, self.part[0], part, *self._seen[channel]
+        return self._see, (*arguments, self._centres[own], self._counts[own])
+
+    def _see_by_steps(self, channel: int) -> None:
+        counts, around = self.room(channel, self.part)
+        self._wavefront.begin(self._step, *self.part)
+        self._predictors.predict(channel)
+        logits, around[:] = self._wavefront.logits(channel, self._predictors)
+        counts_of_logits(logits, around, self._low, self._high, EXP2, counts)
+
+    def know(self, channel: int, part: Part) -> None:
+        """A channel of a part is in `planes` now."""
+        predictors, wavefront = self._predictors, self._wavefront
+        _know(
+            self._step, channel, self.part[0], part, self.planes, predictors.values, predictors.features,
+            predictors.reference, predictors.fixed, wavefront.trunk_of.inputs, wavefront.signed_offset,
+            self._symbols[self._step % ROOMS, channel],
+        )  # fmt: skip
+
+    def learn(self) -> Call:
+        """What the predictors learn from the step, and do for the next."""
+        return self._predictors.learning()
+
+    def teach(self, channel: int) -> Call | None:
+        """What a channel's head learns from the step, if it learns; it must be done before the next `see` of it."""
+        counts, centres = self.room(channel, self.part)
+        return self._heads.learning(channel, counts, centres, self._symbols[self._step % ROOMS, channel, : len(counts)])
