@@ -25,6 +25,7 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 FILLED = (README, DOCS / "paper_tables.md", DOCS / "origins.md", *sorted((ROOT / "models").glob("*/README.md")))
 CODECS = ("pixcodec", "JXL 9", "JXL 7", "WebP", "PNG")
+STAGES = ("trunk", "heads", "code", "learn", "predict")
 SETS = {
     "kodak": "Kodak, 24 photographs",
     "kodak_origins": "the same with `--origin auto`: Kodak is Photo CD",
@@ -54,26 +55,64 @@ def sizes() -> str:
 
 
 def speed() -> str:
-    """Seconds and memory of whole processes."""
+    """Seconds of whole processes and of this one, and memory."""
     rows = []
-    for name in ("speed_kodak", "speed"):
-        for each in _load(name)["pictures"]:
-            encode, decode = each["encode"], each["decode"]
-            rows.append(
-                [
-                    f"{each['name']}, {each['width']}x{each['height']}",
-                    str(each["effort"]),
-                    f"{8 * each['bytes'] / (each['width'] * each['height'] * (3 if each['mode'] == 'RGB' else 1)):.3f}",
-                    f"{encode['seconds']:.2f} s",
-                    f"{decode['seconds']:.2f} s",
-                    f"{decode['pixels_per_second'] / 1e3:.0f} K",
-                    f"{max(encode['peak_megabytes'], decode['peak_megabytes']):.0f} MB",
-                    str(each["steps"]),
-                ]
-            )
-    return _table(
-        ["picture", "effort", "bits per sub-pixel", "encode", "decode", "pixels a second", "peak memory", "steps"], rows
-    )
+    for each in (each for name in ("speed_kodak", "speed") for each in _load(name)["pictures"]):
+        encode, decode = each["encode"], each["decode"]
+        samples = each["width"] * each["height"] * (3 if each["mode"] == "RGB" else 1)
+        rows.append(
+            [
+                f"{each['name']}, {each['width']}x{each['height']}, `--origin {each['origin']}`",
+                str(each["effort"]),
+                str(each["threads"]),
+                f"{8 * each['bytes'] / samples:.3f}",
+                *(f"{way['seconds']:.2f} s" for way in (encode, decode)),
+                *(f"{way['warm_seconds']:.2f} s" for way in (encode, decode)),
+                f"{max(encode['peak_megabytes'], decode['peak_megabytes']):.0f} MB",
+            ]
+        )
+    heads = ["effort", "threads", "bits per sub-pixel", "encode", "decode", "warm: encode", "decode", "peak memory"]
+    return _table(["picture", *heads], rows)
+
+
+def speed_beside() -> str:
+    """Other codecs on the same pictures in the same run."""
+    rows = []
+    for picture, others in (each for name in ("speed_kodak", "speed") for each in _load(name)["others"].items()):
+        for name, each in others.items():
+            spent = each["seconds_per_kilobyte_saved"]
+            seconds = (f"{each[f'{way}_seconds']:.2f} s" for way in ("encode", "decode"))
+            saving = f"{1e3 * spent:.0f} ms" if spent else "nothing is saved"
+            rows.append([f"{picture}, {name}", f"{each['bytes']:,}", *seconds, saving])
+    return _table(["in process", "bytes", "encode", "decode", "pixcodec's time a kilobyte saved"], rows)
+
+
+def growth() -> str:
+    """How time and memory grow with the picture."""
+    rows = []
+    for each in _load("speed")["growth"]:
+        megapixels = each["width"] * each["height"] / 1e6
+        ways = each["encode"], each["decode"]
+        seconds = (f"{way['seconds'] / megapixels:.2f} s" for way in ways)
+        peaks = (f"{way['peak_megabytes']:.0f} MB" for way in ways)
+        rows.append([f"{each['width']}x{each['height']}", f"{megapixels:.1f}", *seconds, *peaks])
+    heads = ["megapixels", "encode, a megapixel", "decode, a megapixel", "encode, peak memory", "decode, peak memory"]
+    return _table(["mosaic", *heads], rows)
+
+
+def profile() -> str:
+    """Seconds by stage of a picture with each photo model, one thread."""
+    record, rows = _load("profile"), []
+    peak = record["multiply_adds_per_second"]["int8_product_in_cache"]
+    for each in record["models"]:
+        rate = each["trunk_multiply_adds_per_second"]
+        share = f"{rate / 1e9:.0f} G/s, {rate / peak:.0%}"
+        for way in ("encode", "decode"):
+            seconds = [each[way][stage] for stage in STAGES]
+            figures = (f"{spent:.2f}" for spent in [*seconds, sum(seconds)])
+            rows.append([f"{each['model']}, {way}", *figures, share if way == "encode" else ""])
+    size = f"{record['width']}x{record['height']}"
+    return _table([f"s, {size}, one thread", *STAGES, "sum", "trunk's multiply-adds, of the peak"], rows)
 
 
 def machine() -> str:
@@ -224,6 +263,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "jpeg_pictures": jpeg_pictures,
     "sizes": sizes,
     "speed": speed,
+    "speed_beside": speed_beside,
+    "growth": growth,
+    "profile": profile,
     "machine": machine,
     "sources": sources,
     "paper_shipped": paper_shipped,

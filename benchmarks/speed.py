@@ -1,8 +1,9 @@
 """How fast and in how much memory: python benchmarks/speed.py [FILES].
 
 Each picture is encoded and decoded by the command line in fresh processes (the median of several runs, whole process,
-start-up included; peak memory as the system counts it) and once more inside this process, for where the time goes.
-Without arguments it takes a photograph of scikit-image's and a mosaic of 4000x3000 made of its photographs.
+start-up included; peak memory as the system counts it) and as often inside this process, warm, beside PNG, WebP and
+JPEG XL; at the default effort with one thread, too.  With --growth, mosaics of scikit-image's photographs of so many
+megapixels say how time and memory grow.  Without files it takes a photograph of scikit-image's.
 """
 
 from __future__ import annotations
@@ -13,24 +14,28 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import other_codecs
 import pictures
 
 from pixcodec import codec, image
+from pixcodec.progress import cores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-MOSAIC = (3000, 4000)
-MOSAIC_RUNS = 1  # of a picture that takes a minute
+Result = TypeVar("Result")
+SIDES = 4, 3  # of a mosaic
+SHORT = 1e6  # pixels of a picture that is coded several times
 
 
-def mosaic(shape: tuple[int, int] = MOSAIC) -> NDArray[np.uint8]:
+def mosaic(shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Return uint8[H, W, 3] filled with scikit-image's colour photographs side by side, mirrored at each repeat."""
     parts = [sample.load()[0] for sample in pictures.scikit_image()]
     parts = [part for part in parts if part.shape[2] == 3]
@@ -46,41 +51,103 @@ def mosaic(shape: tuple[int, int] = MOSAIC) -> NDArray[np.uint8]:
 
 
 def process(*arguments: str) -> tuple[float, float]:
-    """Run the command line; return its seconds and its peak memory in MB."""
-    command = [sys.executable, "-m", "pixcodec", *arguments, "--quiet", "--force"]
+    """Run the command line, its output thrown away; return its seconds and its peak memory in MB."""
+    command = [sys.executable, "-m", "pixcodec", *arguments]
+    silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
     began = time.perf_counter()
-    child = os.posix_spawn(sys.executable, command, os.environ)
+    child = os.posix_spawn(sys.executable, command, os.environ, file_actions=silent)
     _, status, usage = os.wait4(child, 0)
     if status != 0:
         sys.exit(f"{' '.join(command)} failed")
     return time.perf_counter() - began, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def measure(planes: NDArray[np.uint8], mode: str, runs: int, threads: int | None, effort: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class How:
+    """What is asked of the command line: effort, threads and origin."""
+
+    effort: int
+    threads: int | None
+    origin: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of `codec.encode`."""
+        return {"effort": self.effort, "threads": self.threads, "origin": self.origin}
+
+
+def measure(planes: NDArray[np.uint8], mode: str, runs: int, how: How) -> dict[str, Any]:
     """Return the figures of one picture: uint8[H, W, C]."""
-    extra = [] if threads is None else ["--threads", str(threads)]
-    pixels, how = planes.shape[0] * planes.shape[1], ("--effort", str(effort), "--origin", "none")
+    threads = [] if how.threads is None else ["--threads", str(how.threads)]
+    asked = ["--effort", str(how.effort), "--origin", how.origin, "--no-verify", *threads]
+    pixels, last = planes.shape[0] * planes.shape[1], ("--quiet", "--force")
     with tempfile.TemporaryDirectory() as folder:
         source, packed, back = (str(Path(folder) / name) for name in ("a.png", "a.pxc", "b.png"))
         with Path(source).open("wb") as stream:
             image.write(planes, mode, stream, "PNG")
-        encoding = [process("encode", source, "-o", packed, "--no-verify", *how, *extra) for _ in range(runs)]
-        decoding = [process("decode", packed, "-o", back, *extra) for _ in range(runs)]
+        encoding = [process("encode", source, "-o", packed, *asked, *last) for _ in range(runs)]
+        decoding = [process("decode", packed, "-o", back, *threads, *last) for _ in range(runs)]
         if not np.array_equal(image.read(back).planes, planes):
             sys.exit("other pixels came back")
         data = Path(packed).read_bytes()
     record: dict[str, Any] = {"width": planes.shape[1], "height": planes.shape[0], "mode": mode, "bytes": len(data)}
-    record["effort"] = effort
-    encoded, decoded = codec.encode(planes, mode, threads=threads, effort=effort), codec.decode(data, threads=threads)
-    for name, both, stages in (("encode", encoding, encoded.seconds), ("decode", decoding, decoded.seconds)):
+    record |= {**how.options, "threads": how.threads or cores(), "runs": runs}
+    encoded, warm = timed(lambda: codec.encode(planes, mode, **how.options), runs)
+    decoded, warm_again = timed(lambda: codec.decode(data, threads=how.threads), runs)
+    for name, both, stages, again in (
+        ("encode", encoding, encoded.seconds, warm),
+        ("decode", decoding, decoded.seconds, warm_again),
+    ):
         seconds = statistics.median(spent for spent, _ in both)
         record[name] = {
             "seconds": seconds,
+            "warm_seconds": again,
             "pixels_per_second": pixels / seconds,
+            "megabytes_per_second": planes.size / 1e6 / seconds,
             "peak_megabytes": max(peak for _, peak in both),
             "stages_seconds": stages,
         }
-    return record | {"steps": encoded.steps, "runs": runs}
+    return record | {"steps": encoded.steps}
+
+
+def timed(function: Callable[[], Result], runs: int) -> tuple[Result, float]:
+    """Return what a function gives, and the median of its seconds."""
+    found = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        result = function()
+        found.append(time.perf_counter() - began)
+    return result, statistics.median(found)
+
+
+def beside(planes: NDArray[np.uint8], mode: str, runs: int) -> dict[str, Any]:
+    """Return bytes and median seconds of other codecs on a picture, in this process."""
+    found = {}
+    for codec_ in other_codecs.available()[0]:
+        measured = [codec_.measure(planes, mode) for _ in range(runs)]
+        found[codec_.name] = {
+            "bytes": measured[0].bytes,
+            "encode_seconds": statistics.median(each.encode_seconds for each in measured),
+            "decode_seconds": statistics.median(each.decode_seconds for each in measured),
+        }
+    return found
+
+
+def saved(record: dict[str, Any], other: dict[str, Any]) -> float | None:
+    """Return seconds of encoding and decoding a kilobyte that is saved against another codec; None: none is."""
+    fewer = (other["bytes"] - record["bytes"]) / 1e3
+    spent = sum(record[way]["warm_seconds"] - other[f"{way}_seconds"] for way in ("encode", "decode"))
+    return spent / fewer if fewer > 0 else None
+
+
+def line(record: dict[str, Any]) -> str:
+    """Return a record as text."""
+    encoding, decoding = record["encode"], record["decode"]
+    peak = max(encoding["peak_megabytes"], decoding["peak_megabytes"])
+    stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in decoding["stages_seconds"].items())
+    size = f"{record['width']:>6}x{record['height']:<5}{record['effort']:3}{record['threads']:3} {record['origin']:6}"
+    times = "".join(f"{each['seconds']:8.2f}s{each['warm_seconds']:7.2f}s" for each in (encoding, decoding))
+    return f"{record['name'][:16]:17}{size}{record['bytes']:9}{times}{peak:6.0f}{record['steps']:7}  {stages}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -88,10 +155,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n", maxsplit=1)[0])
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
     parser.add_argument("--runs", type=int, default=5, help="of each command (default 5)")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument(
-        "--efforts", type=int, nargs="+", default=[1, 3, codec.DEFAULT_EFFORT], help="default: 1, 3 and 7"
-    )
+    parser.add_argument("--efforts", type=int, nargs="+", default=[1, 3, codec.DEFAULT_EFFORT], help="default: 1 3 7")
+    parser.add_argument("--origins", nargs="+", default=["none"], help="what pictures may be made from (default: none)")
+    parser.add_argument("--growth", type=float, nargs="*", default=[], metavar="MEGAPIXELS", help="of mosaics")
     parser.add_argument("--name", default="speed", help="of the result's file")
     parser.add_argument(
         "--results", type=Path, default=pictures.RESULTS, metavar="DIR", help="default: benchmarks/results"
@@ -101,31 +167,40 @@ def main(arguments: Sequence[str]) -> int:
     print(about["command"], about["machine"], about["versions"], sep="\n")
     if options.files:
         read = [(each.name, image.read(each)) for each in options.files]
-        tasks = [(name, picture.planes, picture.mode, options.runs) for name, picture in read]
+        tasks = [(name, picture.planes, picture.mode) for name, picture in read]
     else:
         coffee = next(sample for sample in pictures.scikit_image() if sample.name == "coffee")
-        tasks = [("coffee", *coffee.load(), options.runs), ("mosaic", mosaic(), "RGB", MOSAIC_RUNS)]
-    for mode in {mode for _, _, mode, _ in tasks}:  # compiles what is not compiled yet
-        for effort in options.efforts:
-            codec.decode(
-                codec.encode(np.zeros((16, 16, 3 if mode == "RGB" else 1), np.uint8), mode, effort=effort).data
-            )
-    records = []
-    print(f"\n{'':20}{'size':>12}{'encode':>9}{'decode':>9}{'K pixels/s':>12}{'MB':>6}{'steps':>7}  decode by stage")
-    for name, planes, mode, runs, effort in ((*task, effort) for task in tasks for effort in options.efforts):
-        record: dict[str, Any] = {"name": name, **measure(planes, mode, runs, options.threads, effort)}
-        records.append(record)
-        encoding, decoding = record["encode"], record["decode"]
-        peak = max(encoding["peak_megabytes"], decoding["peak_megabytes"])
-        stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in decoding["stages_seconds"].items())
-        print(
-            f"{name[:17]:18}{effort:2}{record['width']:>7}x{record['height']:<4}{encoding['seconds']:8.2f}s{decoding['seconds']:8.2f}s"
-            f"{decoding['pixels_per_second'] / 1e3:12.0f}{peak:6.0f}{record['steps']:7}  {stages}",
-            flush=True,
-        )
-    whole = {"benchmark": "speed", **about, "pictures": records}
-    target = pictures.save(whole, options.results, options.name)
-    print(f"\nresults: {target}")
+        tasks = [("coffee", *coffee.load())]
+    default = codec.DEFAULT_EFFORT
+    for mode in {mode for _, _, mode in tasks} | ({"RGB"} if options.growth else set()):  # compiles what is not yet
+        for effort in {*options.efforts, default}:
+            empty = np.zeros((16, 16, 3 if mode == "RGB" else 1), np.uint8)
+            codec.decode(codec.encode(empty, mode, effort=effort).data)
+    print("\nseconds of whole processes and, behind each, warm within this one")
+    print(f"{'':17}{'size':>12}{'effort, threads':>16}{'bytes':>8}{'encode':>16}{'decode':>16}{'MB':>7}{'steps':>7}")
+    records, others = [], {}
+    for name, planes, mode in tasks:
+        hows = [How(effort, None, origin) for origin in options.origins for effort in options.efforts]
+        hows += [How(default, 1, origin) for origin in options.origins if default in options.efforts]
+        own = [{"name": name, **measure(planes, mode, options.runs, how)} for how in hows]
+        print(*map(line, own), sep="\n", flush=True)
+        others[name] = beside(planes, mode, options.runs)
+        for codec_name, each in others[name].items():
+            each["seconds_per_kilobyte_saved"] = saved(own[len(options.efforts) - 1], each)
+            spent = each["seconds_per_kilobyte_saved"]
+            times = f"{each['bytes']:9}{each['encode_seconds']:16.2f}s{each['decode_seconds']:15.2f}s"
+            note = f"   {1e3 * spent:.0f} ms a kilobyte saved" if spent else ""
+            print(f"{name[:16]:17}{codec_name:30}{times}{note}", flush=True)
+        records += own
+    growth = []
+    for megapixels in options.growth:
+        height = round((megapixels * 1e6 * SIDES[1] / SIDES[0]) ** 0.5)
+        planes = mosaic((height, round(height * SIDES[0] / SIDES[1])))
+        runs = options.runs if planes[..., 0].size <= SHORT else 1
+        growth.append({"name": f"{megapixels:g} MP", **measure(planes, "RGB", runs, How(default, None, "none"))})
+        print(line(growth[-1]), flush=True)
+    whole = {"benchmark": "speed", **about, "pictures": records, "others": others, "growth": growth}
+    print(f"\nresults: {pictures.save(whole, options.results, options.name)}")
     return 0
 
 
