@@ -16,6 +16,7 @@ import numpy as np
 from pixcodec import archive, files, image
 from pixcodec import names as archive_names
 from pixcodec.errors import ContainerError, DigestError, PixcodecError, UnsupportedImageError
+from pixcodec.progress import Passes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -50,11 +51,12 @@ def encode(
     images, dropped = _read(found, talk)
     began = time.perf_counter()
     with talk.bar(f"encoding {len(images)} images") as bar, files.named(sources[0]):
+        progress = Passes(bar)
         options: dict[str, Any] = {"model": model, "effort": effort, "experts": experts, "then": int(verify)}
-        encoded = archive_codec.encode(images, progress=bar, **options, **computing)
+        encoded = archive_codec.encode(images, progress=progress, **options, **computing)
         seconds = time.perf_counter() - began
         with files.named(target):
-            check = partial(_compare, images, bar.rest(), computing) if verify else None
+            check = partial(_compare, images, progress.rest(), computing) if verify else None
             files.write(target, encoded.data, check)
     talk.note(encoded.effort.note)
     if dropped:

@@ -6,7 +6,6 @@ import gc
 import io
 import json
 import sys
-import time
 import traceback
 from functools import partial
 from importlib.util import find_spec
@@ -18,17 +17,13 @@ import click
 from pixcodec import __version__, container, expert_names, files, network_commands
 from pixcodec.errors import (
     ContainerError,
-    DigestError,
     MissingDependencyError,
     PixcodecError,
 )
-from pixcodec.progress import Talk
+from pixcodec.progress import Passes, Talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from pixcodec import image
-    from pixcodec.codec import Decoded
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,7 +45,7 @@ class _Commands(click.Group):
             error.show()
             code = error.exit_code
         except PixcodecError as error:
-            _complain(error)
+            click.echo(files.complaint(error), err=True)
             code = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             click.echo("pixcodec: interrupted", err=True)
@@ -78,11 +73,6 @@ class _Commands(click.Group):
         return result
 
 
-def _complain(error: PixcodecError) -> None:
-    name = f"{error.file}: " if error.file else ""
-    click.echo(f"pixcodec: {name}{error}", err=True)
-
-
 def _options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     def apply(function: F) -> F:
         for decorator in reversed(decorators):
@@ -105,9 +95,17 @@ _computing = _options(
 )
 _writing = _options(
     click.option(
-        "-o", "--output", metavar="FILE", help="Default: the input's name with the other suffix; - is stdout."
+        "-o", "--output", metavar="FILE|DIR/", help="Default: the input's name with the other suffix; - is stdout."
     ),
     click.option("-f", "--force", is_flag=True, help="Overwrite the output."),
+)
+
+
+_memory = click.option(
+    "--memory",
+    type=click.IntRange(min=1),
+    metavar="MB",
+    help="Of many files, work at a time on no more than fit (default: on one a thread).",
 )
 
 
@@ -168,6 +166,7 @@ def main() -> None:
 @click.option(
     "--explain", metavar="FILE", help="Write a page (HTML) that says where the bits are, in some ten times the time."
 )
+@_memory
 @_computing
 @click.option(
     "--verify/--no-verify", default=True, help="Decode what was written before success is reported (default)."
@@ -181,6 +180,7 @@ def encode(
     experts: int | None,
     origin: str,
     explain: str | None,
+    memory: int | None,
     *,
     archive: bool,
     force: bool,
@@ -189,76 +189,55 @@ def encode(
     verbose: bool,
     **computing: Any,  # noqa: ANN401
 ) -> None:
-    """Compress IMAGE (PNG, WebP, BMP, TIFF, PPM, JPEG; - is stdin) to a .pxc file, exactly; or many to an archive."""
-    from pixcodec import codec, image
+    """Compress IMAGE (PNG, WebP, BMP, TIFF, PPM, JPEG; - is stdin) to a .pxc file, exactly.
 
-    talk = Talk(quiet=quiet, verbose=verbose)
-    if archive and explain:
-        message = "expected one image to explain, found an archive; leave out --explain or --archive"
+    Many images, or those of a folder, become a file each, beside them or in the folder -o; or one archive.
+    """
+    from pixcodec import image_commands
+
+    talk, given = Talk(quiet=quiet, verbose=verbose), _given(computing)
+    many = archive or image_commands.is_many(sources, output)
+    if many and explain:
+        message = "expected one image to explain, found an archive or several; leave out --explain"
         raise click.UsageError(message)
     if explain and not force:
         with files.named(explain):
             files.refuse_existing(explain)
+    options: dict[str, Any] = _given({"model": model, "experts": experts}) | {"effort": effort}
     if archive:
         from pixcodec import archive_commands
 
         target = archive_commands.target_of(sources, output, force=force)
-        options: dict[str, Any] = {"model": model, "effort": effort, "experts": experts, "verify": verify, "talk": talk}
-        archive_commands.encode(sources, target, computing=_given(computing), **options)
+        options = {"model": model, "effort": effort, "experts": experts, "verify": verify, "talk": talk}
+        archive_commands.encode(sources, target, computing=given, **options)
         return
-    if len(sources) > 1:
-        message = f"expected one image, found {len(sources)}; give --archive to put them into one file"
-        raise click.UsageError(message)
+    asked: dict[str, Any] = {"force": force, "verify": verify, "options": options | {"origin": origin}}
+    if many:
+        from pixcodec import image
+
+        todo = image_commands.jobs(sources, output, ".pxc", image.pixels_of)
+        work = partial(image_commands.encode, **asked)
+        sys.exit(image_commands.each(todo, work, "encoding", talk, memory=memory, computing=given))
     (source,) = sources
     target = _target(source, output, ".pxc", force=force)
     if not force:
         with files.named(target):
             files.refuse_existing(target)
-    with files.named(source):
-        picture = image.read(sys.stdin.buffer if source == files.STREAM else source)
-    began = time.perf_counter()
     with talk.bar(f"encoding {files.display(source)}") as bar:
-        options = _given(computing | {"model": model, "experts": experts}) | {"effort": effort, "origin": origin}
-        options |= {"colours": picture.colours, "jpeg": picture.jpeg, "then": int(verify)}
-        with files.named(source):
-            encoded = codec.encode(picture.planes, picture.mode, progress=bar, **options)
-            seconds = time.perf_counter() - began
-            if explain:
-                from pixcodec import explain as explaining
-
-                explaining.network_of(container.read_header(encoded.data))
-        options = {"name": source, "progress": bar.rest(), **_given(computing)}
-        with files.named(target):
-            files.write(target, encoded.data, partial(_compare, picture, **options) if verify else None)
-    talk.note(encoded.note)
-    if picture.dropped:
-        talk.say(f"{files.display(source)}: not kept in this version: {', '.join(picture.dropped)}")
-    size = len(encoded.data)
-    talk.say(
-        f"{files.display(source)} -> {target}: {size} bytes, {8 * size / picture.planes.size:.3f} bits per sub-pixel"
-        + (", verified" if verify else "")
-        + (f"; {encoded.origin}" if encoded.origin else "")
-    )
-    talk.stages(encoded.seconds, encoded.steps, picture.planes.shape, seconds)
-    if explain:
-        name = Path(files.display(source)).name
-        with files.named(source), talk.bar(f"explaining {name}") as bar:
-            page = explaining.page(
-                picture.planes, encoded.data, name, encoded.seconds, progress=bar, **_given(computing)
-            )
-        with files.named(explain):
-            files.write(explain, page.encode())
-        talk.say(f"{files.display(source)} -> {explain}: where its bits are")
+        how = {"computing": given, "explain": explain, **asked}
+        image_commands.encode(image_commands.Job(source, target), talk, Passes(bar), **how)
 
 
 @main.command()
-@click.argument("source", metavar="FILE")
+@click.argument("sources", metavar="FILE...", nargs=-1, required=True)
 @_writing
+@_memory
 @_computing
 @_talking
 def decode(
-    source: str,
+    sources: tuple[str, ...],
     output: str | None,
+    memory: int | None,
     *,
     force: bool,
     quiet: bool,
@@ -267,43 +246,27 @@ def decode(
 ) -> None:
     """Decode a .pxc FILE (- is stdin) to PNG, or to lossless WebP, BMP, TIFF or PPM by the output's suffix.
 
-    An archive is decoded to a folder: the output, or the input's name without .pxc.
+    Many files are decoded to PNG beside them or in the folder -o, an archive to a folder: the output, or the input's
+    name without .pxc.
     """
-    from pixcodec import codec, image
+    from pixcodec import image_commands
 
-    talk = Talk(quiet=quiet, verbose=verbose)
+    talk, given = Talk(quiet=quiet, verbose=verbose), _given(computing)
+    if image_commands.is_many(sources, output):
+        todo = image_commands.jobs(sources, output, ".png", image_commands.pixels_of)
+        work = partial(image_commands.decode, force=force)
+        sys.exit(image_commands.each(todo, work, "decoding", talk, memory=memory, computing=given))
+    (source,) = sources
     with files.named(source):
         data = files.read_container(source)
     if container.is_archive(data):
         from pixcodec import archive_commands
 
-        archive_commands.decode(data, source, output, force=force, talk=talk, computing=_given(computing))
+        archive_commands.decode(data, source, output, force=force, talk=talk, computing=given)
         return
-    target = _target(source, output, ".png", force=force)
-    suffix = ".png" if target == files.STREAM or not files.is_regular(target) else Path(target).suffix.lower()
-    if suffix not in image.WRITE_FORMATS:
-        message = f"{suffix or 'a name without suffix'} is no format that keeps every pixel; expected one of "
-        raise click.UsageError(message + ", ".join(image.WRITE_FORMATS))
-    with files.named(source):
-        header = container.read_header(data)
-    there = None if force or not files.exists(target) else _there(target, header)
-    with files.named(source):
-        began = time.perf_counter()
-        with talk.bar(f"decoding {files.display(source)}") as bar:
-            decoded = codec.decode(data, progress=bar, **_given(computing))
-        seconds = time.perf_counter() - began
-    talk.note(decoded.note)
-    if there is not None and _same(there, decoded):
-        talk.say(f"{target} holds exactly these pixels already: left as it is")
-    else:
-        with files.named(target):
-            if there is not None:
-                files.refuse_existing(target)
-            stream = io.BytesIO()
-            image.write(decoded.planes, decoded.mode, stream, image.WRITE_FORMATS[suffix][0], decoded.colours)
-            files.write(target, stream.getvalue())
-        talk.say(f"{files.display(source)} -> {target}: {header.width}x{header.height} {header.mode}")
-    talk.stages(decoded.seconds, decoded.steps, decoded.planes.shape, seconds)
+    job = image_commands.Job(source, _target(source, output, ".png", force=force))
+    with talk.bar(f"decoding {files.display(source)}") as bar:
+        image_commands.decode_one(data, job, talk, bar, force=force, computing=given)
 
 
 @main.command()
@@ -330,7 +293,7 @@ def verify(sources: tuple[str, ...], *, quiet: bool, verbose: bool, **computing:
                 with talk.bar(f"verifying {files.display(source)}") as bar:
                     decoded = codec.decode(data, progress=bar, **_given(computing))
         except PixcodecError as error:
-            _complain(error)
+            click.echo(files.complaint(error), err=True)
             code = code or error.exit_code
             continue
         height, width, _ = decoded.planes.shape
@@ -467,39 +430,3 @@ def _target(source: str, output: str | None, suffix: str, *, force: bool) -> str
         raise click.UsageError(message)
     files.refuse_terminal_or_folder(target, force=force)
     return target
-
-
-def _there(target: str, header: container.Header) -> image.Picture:
-    """Return what the target holds; refuse at once, before anything is decoded, what cannot be these pixels."""
-    from pixcodec import image
-
-    with files.named(target):
-        try:
-            there = image.read(target)
-        except PixcodecError:
-            files.refuse_existing(target)
-            raise
-        if there.mode != header.mode or there.planes.shape[:2] != (header.height, header.width):
-            files.refuse_existing(target)
-    return there
-
-
-def _same(picture: image.Picture, decoded: Decoded) -> bool:
-    import numpy as np
-
-    return (
-        picture.mode == decoded.mode
-        and picture.colours == decoded.colours
-        and np.array_equal(picture.planes, decoded.planes)
-    )
-
-
-def _compare(picture: image.Picture, data: bytes, *, name: str, **options: Any) -> None:  # noqa: ANN401
-    """Decode what was written and compare every sample; the file is not kept when one differs."""
-    from pixcodec import codec
-
-    with files.named(name):
-        decoded = codec.decode(data, **options)
-        if not _same(picture, decoded):
-            message = "decoding gives other pixels than were encoded, so nothing was written; please report it"
-            raise DigestError(message)

@@ -37,6 +37,11 @@ def display(name: str) -> str:
     return "standard input" if name == STREAM else name
 
 
+def complaint(error: PixcodecError) -> str:
+    """The line that says what is wrong with which file."""
+    return f"pixcodec: {error.file}: {error}" if error.file else f"pixcodec: {error}"
+
+
 def refuse_terminal_or_folder(target: str, *, force: bool) -> None:
     """Refuse what no file can be written to: a folder, or, without `force`, the terminal."""
     if target == STREAM and sys.stdout.isatty() and not force:
@@ -44,7 +49,7 @@ def refuse_terminal_or_folder(target: str, *, force: bool) -> None:
         raise click.UsageError(message)
     with named(target):
         if target != STREAM and Path(target).is_dir():
-            message = "is a folder; expected a file's name"
+            message = "is a folder; expected a file's name, or a / at its end"
             raise OutputError(message)
 
 
@@ -193,6 +198,12 @@ def refuse_file(target: str) -> None:
     if Path(target).exists() and not Path(target).is_dir():
         message = "is a file; expected a folder's name"
         raise OutputError(message)
+
+
+def make_folder(target: str) -> None:
+    """Make a folder, and those that it lies in, unless they are there; `OutputError` where that cannot be."""
+    with named(target), _told():
+        Path(target).mkdir(parents=True, exist_ok=True)
 
 
 def write_folder(target: str, contents: Iterable[tuple[str, bytes]]) -> None:

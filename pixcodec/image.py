@@ -112,6 +112,15 @@ def read(source: str | PathLike[str] | IO[bytes]) -> Picture:
     return replace(picture, jpeg=data) if data.startswith(_JPEG_SIGNATURE) else picture
 
 
+def pixels_of(source: str | PathLike[str]) -> int:
+    """How many pixels an image file says that it has, without decoding it; 0 where it is none."""
+    try:
+        with Path(source).open("rb") as stream, _open(stream) as image:
+            return image.width * image.height
+    except (OSError, ImageReadError):
+        return 0
+
+
 def from_pil(image: Image.Image) -> Picture:
     """Take the samples of an open PIL image.
 
@@ -275,14 +284,14 @@ def _metadata(image: Image.Image) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes | IO[bytes]) -> Image.Image:
     # Pillow's decompression-bomb limit is lower than ours and a warning; ours is checked in `from_pil`, before
     # anything is loaded. The limit is a global of Pillow, hence the lock.
     with _pillow_globals, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(io.BytesIO(data), formats=READ_FORMATS)
+            return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=READ_FORMATS)
         except UnidentifiedImageError as error:
             message = f"expected an image ({', '.join(READ_FORMATS)}), found something else or a damaged beginning"
             raise ImageReadError(message) from error

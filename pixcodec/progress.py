@@ -26,6 +26,7 @@ SHOW_ABOVE_SECONDS = 2.0
 _DECIDE_AFTER_SECONDS = 0.3
 _REDRAW_SECONDS = 0.1
 _BAR_CELLS = 24
+_SHOWN = 1e-9  # when a bar was drawn that is to be drawn anew: long ago
 _LOG = logging.getLogger("pixcodec")
 
 
@@ -54,7 +55,6 @@ class ProgressBar:
         self._lock = threading.Lock()
         self._began: float | None = None
         self._drawn = 0.0
-        self._last = (0, 1)
         self._listener = _Listener(self._tell)
 
     def __call__(self, done: int, total: int) -> None:
@@ -65,7 +65,6 @@ class ProgressBar:
             now = time.monotonic()
             if self._began is None:
                 self._began = now
-            self._last = (done, total)
             elapsed = now - self._began
             if done <= 0 or elapsed < _DECIDE_AFTER_SECONDS or now - self._drawn < _REDRAW_SECONDS:
                 return
@@ -74,14 +73,13 @@ class ProgressBar:
                 self._drawn = now
                 self._draw(done / total, left)
 
-    def rest(self) -> Progress:
-        """Return the progress of one more task, to which all that is not done yet belongs."""
-        before, whole = self._last
-
-        def told(done: int, total: int) -> None:
-            self(before + (whole - before) * done // max(total, 1), whole)
-
-        return told
+    def line(self, text: str) -> None:
+        """Say a line above the bar, if there is one."""
+        with self._lock:
+            if self._drawn and self._enabled:
+                self._write("\r\x1b[K")
+                self._drawn = _SHOWN
+            self._write(f"{text}\n")
 
     def __enter__(self) -> Self:
         """Return the bar itself, to be called."""
@@ -129,6 +127,27 @@ class Effort:
     seconds: dict[str, float]
     steps: int
     note: str = ""
+
+
+class Passes:
+    """A task's progress that knows how far it is, so that another task may take up what it leaves."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._last = progress, (0, 1)
+
+    def __call__(self, done: int, total: int) -> None:
+        """See `Progress`."""
+        self._last = done, total
+        self._progress(done, total)
+
+    def rest(self) -> Progress:
+        """The progress of one more task, to which all that is not done yet belongs."""
+        before, whole = self._last
+
+        def told(done: int, total: int) -> None:
+            self(before + (whole - before) * done // max(total, 1), whole)
+
+        return told
 
 
 class Tally:
@@ -182,15 +201,29 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], threads:
 
 @dataclass(frozen=True)
 class Talk:
-    """How much a command says; all of it goes to standard error, since standard output may be the file itself."""
+    """How much a command says; all of it goes to standard error, since standard output may be the file itself.
+
+    Args:
+        quiet: nothing but errors.
+        verbose: where the time goes, too.
+        above: the progress bar of all that is going on, above which lines are said; no other is drawn then.
+    """
 
     quiet: bool
     verbose: bool
+    above: ProgressBar | None = None
+
+    def show(self, *lines: str) -> None:
+        """Say lines, quiet or not."""
+        if self.above is not None:
+            self.above.line("\n".join(lines))
+        else:
+            print(*lines, sep="\n", file=sys.stderr)  # noqa: T201
 
     def say(self, line: str) -> None:
         """Say a line unless told to be quiet."""
         if not self.quiet:
-            print(line, file=sys.stderr)  # noqa: T201
+            self.show(line)
 
     def note(self, text: str) -> None:
         """Say what the user should know though all went well; nothing where `text` is empty."""
@@ -199,7 +232,7 @@ class Talk:
 
     def bar(self, label: str) -> ProgressBar:
         """Return a progress bar for one task."""
-        return ProgressBar(label, quiet=self.quiet)
+        return ProgressBar(label, quiet=self.quiet or self.above is not None)
 
     def stages(
         self, seconds: Mapping[str, float], steps: int, shape: tuple[int, ...], total: float | None = None
@@ -207,13 +240,11 @@ class Talk:
         """With -v, say where the time went: by stage, in pixels a second, steps of the wavefront, peak memory."""
         if not self.verbose:
             return
-        for stage, spent in seconds.items():
-            print(f"  {stage:12} {spent:8.3f} s", file=sys.stderr)  # noqa: T201
+        lines = [f"  {stage:12} {spent:8.3f} s" for stage, spent in seconds.items()]
         pixels = shape[0] * shape[1]
         spent = sum(seconds.values()) if total is None else total
         rate = f"{pixels / spent:.0f} pixels a second" if spent > 0 else "too fast to time"
-        line = f"  {pixels} pixels in {steps} steps, {spent:.3f} s, {rate}"
-        print(line + _peak_memory(), file=sys.stderr)  # noqa: T201
+        self.show(*lines, f"  {pixels} pixels in {steps} steps, {spent:.3f} s, {rate}" + _peak_memory())
 
 
 def _peak_memory() -> str:

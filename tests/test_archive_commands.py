@@ -165,7 +165,6 @@ def test_a_single_image_of_mode_1_comes_back_in_mode_1(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["encode", "set", "set/a.png"], 2, "give --archive"),
         (["encode", "set/test_1.png", "set/test_2.png", "--archive"], 2, "needs -o FILE"),
         (["encode", ".", "--archive"], 2, "needs -o FILE"),
         (["encode", "-", "--archive", "-o", "a.pxc"], 2, "standard input"),

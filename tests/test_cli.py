@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pixcodec import cli, container, errors, files, network_commands
-from pixcodec.progress import ProgressBar, Talk, Tally
+from pixcodec.progress import Passes, ProgressBar, Talk, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -387,12 +387,13 @@ def test_one_bar_goes_on_through_all_passes(monkeypatch: pytest.MonkeyPatch) -> 
                 clock[0] += 1 / 4
                 left.append(stream.getvalue().rsplit("  ", 1)[-1][:4])
 
-        whole = Tally(bar, 80)
+        passes = Passes(bar)
+        whole = Tally(passes, 80)
         tally = Tally(whole.part(40), 40)
         spend(tally.part(40))
         tally.more(40)
         spend(tally.part(40))
-        spend(bar.rest())
+        spend(passes.rest())
     assert "#" * 24 in stream.getvalue()
     # Seconds left after 1/4, 3/4 and 5/4 of passes of 10 s: of two, until there are three.
     assert [left[9], left[29], left[49]] == ["0:15", "0:12", "0:17"]
@@ -401,7 +402,7 @@ def test_one_bar_goes_on_through_all_passes(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_verification_is_a_part_of_the_bar(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, int]] = []
-    monkeypatch.setattr(ProgressBar, "__call__", lambda bar, *now: (seen.append(now), setattr(bar, "_last", now)))
+    monkeypatch.setattr(ProgressBar, "__call__", lambda _, *now: seen.append(now))
     for options, parts in (([], 2), (["--no-verify"], 1)):
         assert run("encode", photo, "-f", *options).exit_code == 0
         assert {total for _, total in seen} == {parts}
