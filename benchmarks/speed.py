@@ -76,8 +76,8 @@ class How:
         return {"effort": self.effort, "threads": self.threads, "origin": self.origin}
 
 
-def measure(planes: NDArray[np.uint8], mode: str, runs: int, how: How) -> dict[str, Any]:
-    """Return the figures of one picture: uint8[H, W, C]."""
+def measure(planes: NDArray[np.uint8], mode: str, runs: int, how: How, *, warm: bool = True) -> dict[str, Any]:
+    """Return the figures of one picture, uint8[H, W, C]; those within this process only if asked for `warm` ones."""
     threads = [] if how.threads is None else ["--threads", str(how.threads)]
     asked = ["--effort", str(how.effort), "--origin", how.origin, "--no-verify", *threads]
     pixels, last = planes.shape[0] * planes.shape[1], ("--quiet", "--force")
@@ -92,21 +92,20 @@ def measure(planes: NDArray[np.uint8], mode: str, runs: int, how: How) -> dict[s
         data = Path(packed).read_bytes()
     record: dict[str, Any] = {"width": planes.shape[1], "height": planes.shape[0], "mode": mode, "bytes": len(data)}
     record |= {**how.options, "threads": how.threads or cores(), "runs": runs}
-    encoded, warm = timed(lambda: codec.encode(planes, mode, **how.options), runs)
-    decoded, warm_again = timed(lambda: codec.decode(data, threads=how.threads), runs)
-    for name, both, stages, again in (
-        ("encode", encoding, encoded.seconds, warm),
-        ("decode", decoding, decoded.seconds, warm_again),
-    ):
+    for name, both in (("encode", encoding), ("decode", decoding)):
         seconds = statistics.median(spent for spent, _ in both)
         record[name] = {
             "seconds": seconds,
-            "warm_seconds": again,
             "pixels_per_second": pixels / seconds,
             "megabytes_per_second": planes.size / 1e6 / seconds,
             "peak_megabytes": max(peak for _, peak in both),
-            "stages_seconds": stages,
         }
+    if not warm:
+        return record
+    encoded, seconds = timed(lambda: codec.encode(planes, mode, **how.options), runs)
+    record["encode"] |= {"warm_seconds": seconds, "stages_seconds": encoded.seconds}
+    decoded, seconds = timed(lambda: codec.decode(data, threads=how.threads), runs)
+    record["decode"] |= {"warm_seconds": seconds, "stages_seconds": decoded.seconds}
     return record | {"steps": encoded.steps}
 
 
@@ -144,10 +143,13 @@ def line(record: dict[str, Any]) -> str:
     """Return a record as text."""
     encoding, decoding = record["encode"], record["decode"]
     peak = max(encoding["peak_megabytes"], decoding["peak_megabytes"])
-    stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in decoding["stages_seconds"].items())
+    stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in decoding.get("stages_seconds", {}).items())
     size = f"{record['width']:>6}x{record['height']:<5}{record['effort']:3}{record['threads']:3} {record['origin']:6}"
-    times = "".join(f"{each['seconds']:8.2f}s{each['warm_seconds']:7.2f}s" for each in (encoding, decoding))
-    return f"{record['name'][:16]:17}{size}{record['bytes']:9}{times}{peak:6.0f}{record['steps']:7}  {stages}"
+    times = "".join(
+        f"{each['seconds']:8.2f}s" + (f"{each['warm_seconds']:7.2f}s" if "warm_seconds" in each else " " * 8)
+        for each in (encoding, decoding)
+    )
+    return f"{record['name'][:16]:17}{size}{record['bytes']:9}{times}{peak:6.0f}  {stages}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -177,7 +179,7 @@ def main(arguments: Sequence[str]) -> int:
             empty = np.zeros((16, 16, 3 if mode == "RGB" else 1), np.uint8)
             codec.decode(codec.encode(empty, mode, effort=effort).data)
     print("\nseconds of whole processes and, behind each, warm within this one")
-    print(f"{'':17}{'size':>12}{'effort, threads':>16}{'bytes':>8}{'encode':>16}{'decode':>16}{'MB':>7}{'steps':>7}")
+    print(f"{'':17}{'size':>12}{'effort, threads':>16}{'bytes':>8}{'encode':>16}{'decode':>16}{'MB':>7}  decode")
     records, others = [], {}
     for name, planes, mode in tasks:
         hows = [How(effort, None, origin) for origin in options.origins for effort in options.efforts]
@@ -197,7 +199,9 @@ def main(arguments: Sequence[str]) -> int:
         height = round((megapixels * 1e6 * SIDES[1] / SIDES[0]) ** 0.5)
         planes = mosaic((height, round(height * SIDES[0] / SIDES[1])))
         runs = options.runs if planes[..., 0].size <= SHORT else 1
-        growth.append({"name": f"{megapixels:g} MP", **measure(planes, "RGB", runs, How(default, None, "none"))})
+        growth.append(
+            {"name": f"{megapixels:g} MP", **measure(planes, "RGB", runs, How(default, None, "none"), warm=False)}
+        )
         print(line(growth[-1]), flush=True)
     whole = {"benchmark": "speed", **about, "pictures": records, "others": others, "growth": growth}
     print(f"\nresults: {pictures.save(whole, options.results, options.name)}")

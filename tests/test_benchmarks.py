@@ -217,6 +217,43 @@ def test_the_readmes_tables_are_made_from_the_committed_results(monkeypatch: pyt
     assert tables.README.read_text(encoding="utf-8").count("<!-- end -->") == 4
 
 
+def test_each_networks_worth_is_told_with_its_products(
+    stand_in: ModuleType,  # noqa: ARG001
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    for name in ("budgets", "vs_png", "other_codecs", "pictures"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    budgets = importlib.import_module("budgets")
+    monkeypatch.setattr(budgets, "MODELS", ("photo",))
+    assert budgets.main([str(pictures), "--results", str(tmp_path), "--name", "some", "--origins"]) == 0
+    record = json.loads((tmp_path / "budgets_some.json").read_text())
+    assert record["pictures"] == 1  # of colour
+    assert record["pixels"] == PIXELS[..., 0].size
+    rows = {each["name"]: each for each in record["table"]}
+    ours = rows["photo alone"]
+    assert ours["mean_bits_per_dim"] == pytest.approx(8 * ours["bytes"] / PIXELS.size)
+    assert rows["PNG"]["bytes"] == pytest.approx((pictures / "noise.png").stat().st_size, rel=0.05)
+    assert "photo and all that learns" in capsys.readouterr().out
+    # As training counts them; of 4:2:0, by hand.
+    assert ours["multiply_adds"] == 291840
+    assert rows["gray, chroma, luma alone"]["multiply_adds"] == 257600 + (168512 + 175424) // 4
+    assert rows["PNG"]["multiply_adds"] is None
+
+
+def test_what_a_saved_kilobyte_takes_is_of_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    speed = importlib.import_module("speed")
+    record = {"bytes": 8000, "encode": {"warm_seconds": 2.0}, "decode": {"warm_seconds": 3.0}}
+    other = {"bytes": 10000, "encode_seconds": 0.75, "decode_seconds": 0.25}
+    assert speed.saved(record, other) == 2.0
+    assert speed.saved(record, other | {"bytes": 8000}) is None
+    assert speed.mosaic((50, 70)).shape == (50, 70, 3)
+
+
 def test_training_is_measured_against_a_product(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
