@@ -400,6 +400,27 @@ def test_one_bar_goes_on_through_all_passes(monkeypatch: pytest.MonkeyPatch) -> 
     assert "0:00" not in left[:100]
 
 
+def test_lines_are_said_above_the_bar_which_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    stream = Terminal()
+    with ProgressBar("encoding 3 files", stream=stream) as bar:
+        talk = Talk(quiet=False, verbose=False, above=bar)
+        talk.say("the first")
+        for done in range(1, 4):
+            bar(done, 10)
+            clock[0] += 1
+        assert stream.getvalue().startswith("the first\n\rencoding 3 files  [")
+        talk.say("the second")
+        bar(4, 10)
+        with talk.bar("another") as inner:
+            inner(1, 100)
+    shown = stream.getvalue()
+    assert "\r\x1b[Kthe second\n\rencoding 3 files  [" in shown
+    assert shown.endswith("\r\x1b[K")
+    assert "another" not in shown
+
+
 def test_verification_is_a_part_of_the_bar(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr(ProgressBar, "__call__", lambda _, *now: seen.append(now))
