@@ -44,13 +44,17 @@ check: $(INSTALLED) ## ruff, mypy, the slow tests; KODAK=folder PHOTOS=folder fo
 	PIXCODEC_KODAK="$(KODAK)" PIXCODEC_PHOTOS="$(PHOTOS)" $(BIN)/python -m pytest -m slow -rs
 
 bench: $(INSTALLED) ## the tables: scikit-image's photographs, and with KODAK=folder PHOTOS=folder those too
-	$(BIN)/python benchmarks/vs_png.py
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/vs_png.py --origin auto
+	$(BIN)/python benchmarks/speed.py --growth 0.1 0.4 1 4 12 48
+	$(BIN)/python benchmarks/profile_stages.py
 	@if [ -n "$(KODAK)" ]; then $(BIN)/python benchmarks/vs_png.py "$(KODAK)" --name kodak && \
-	$(BIN)/python benchmarks/speed.py "$(KODAK)/kodim05.png" --name speed_kodak; \
+	$(BIN)/python benchmarks/vs_png.py "$(KODAK)" --name kodak_origins --origin auto && \
+	$(BIN)/python benchmarks/budgets.py "$(KODAK)" --name kodak --origins && \
+	$(BIN)/python benchmarks/speed.py "$(KODAK)/kodim05.png" --origins none auto --many "$(KODAK)" --name speed_kodak; \
 	else echo "skipped: Kodak (make bench KODAK=folder)"; fi
 	@if [ -n "$(PHOTOS)" ]; then \
-	$(BIN)/python benchmarks/vs_png.py --photos-list "$(PHOTOS)/photos.txt" --split val --root "$(PHOTOS)" --name photos; \
+	$(BIN)/python benchmarks/vs_png.py --photos-list "$(PHOTOS)/photos.txt" --split val --root "$(PHOTOS)" --name photos \
+	--origin auto && $(BIN)/python benchmarks/budgets.py --photos-list "$(PHOTOS)/photos.txt" --root "$(PHOTOS)" --name photos; \
 	else echo "skipped: validation photographs (make bench PHOTOS=folder with photos.txt in it)"; fi
 	$(BIN)/python benchmarks/readme_tables.py
 

@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-FILLED = (README, DOCS / "paper_tables.md", DOCS / "origins.md", *sorted((ROOT / "models").glob("*/README.md")))
+FILLED = (
+    README,
+    *(DOCS / f"{name}.md" for name in ("paper_tables", "origins", "photo_models")),
+    *sorted((ROOT / "models").glob("*/README.md")),
+)
 CODECS = ("pixcodec", "JXL 9", "JXL 7", "WebP", "PNG")
 STAGES = ("trunk", "heads", "code", "learn", "predict")
 SETS = {
-    "kodak": "Kodak, 24 photographs",
-    "kodak_origins": "the same with `--origin auto`: Kodak is Photo CD",
+    "kodak": "Kodak, 24 photographs, `--origin none`",
+    "kodak_origins": "the same, nothing named: Kodak is Photo CD",
     "photos": "validation photographs, 33",
     "scikit-image": "scikit-image, 14 pictures (4 were JPEG)",
 }
@@ -113,6 +117,17 @@ def profile() -> str:
             rows.append([f"{each['model']}, {way}", *figures, share if way == "encode" else ""])
     size = f"{record['width']}x{record['height']}"
     return _table([f"s, {size}, one thread", *STAGES, "sum", "trunk's multiply-adds, of the peak"], rows)
+
+
+def budgets(name: str, title: str) -> str:
+    """What each photo network is worth on a set of pictures."""
+    rows = []
+    for each in _load(f"budgets_{name}")["table"]:
+        adds = f"{each['multiply_adds'] / 1e3:.0f} K" if each["multiply_adds"] else ""
+        seconds = (f"{each[f'{way}_seconds_per_megapixel']:.2f} s" for way in ("encode", "decode"))
+        rows.append([each["name"], adds, f"{each['mean_bits_per_dim']:.3f}", f"{each['of_jxl_9']:.3f}", *seconds])
+    heads = ["mult-adds a pixel", "mean bits per sub-pixel", "bytes of JXL 9", "encode, a megapixel", "decode"]
+    return _table([title, *heads], rows)
 
 
 def machine() -> str:
@@ -266,6 +281,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed_beside": speed_beside,
     "growth": growth,
     "profile": profile,
+    "budgets_kodak": partial(budgets, "kodak", "Kodak, 24 photographs"),
+    "budgets_photos": partial(budgets, "photos", "validation photographs, 33"),
     "machine": machine,
     "sources": sources,
     "paper_shipped": paper_shipped,

@@ -109,6 +109,26 @@ def measure(planes: NDArray[np.uint8], mode: str, runs: int, how: How, *, warm: 
     return record | {"steps": encoded.steps}
 
 
+def many(folder: Path, how: How) -> dict[str, Any]:
+    """Return seconds and memory of one command for all pictures of a folder, each of which becomes a file."""
+    names = sorted(each.name for each in folder.iterdir() if each.suffix.lower() in pictures.SUFFIXES)
+    paths, asked = [str(folder / name) for name in names], ["--effort", str(how.effort), "--origin", how.origin]
+    with tempfile.TemporaryDirectory() as place:
+        packed, back = Path(place) / "packed", Path(place) / "back"
+        encode = process("encode", *paths, "-o", str(packed), *asked, "--no-verify", "--quiet")
+        decode = process("decode", str(packed), "-o", str(back), "--quiet")
+        pixels = 0
+        for name in names:
+            planes = image.read(folder / name).planes
+            if not np.array_equal(planes, image.read((back / name).with_suffix(".png")).planes):
+                sys.exit(f"{name}: other pixels came back")
+            pixels += planes.shape[0] * planes.shape[1]
+    record = {"folder": folder.resolve().name, "files": len(names), "pixels": pixels, **how.options}
+    for way, (seconds, peak) in (("encode", encode), ("decode", decode)):
+        record[way] = {"seconds": seconds, "seconds_per_file": seconds / len(names), "peak_megabytes": peak}
+    return record
+
+
 def timed(function: Callable[[], Result], runs: int) -> tuple[Result, float]:
     """Return what a function gives, and the median of its seconds."""
     found = []
@@ -160,6 +180,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--efforts", type=int, nargs="+", default=[1, 3, codec.DEFAULT_EFFORT], help="default: 1 3 7")
     parser.add_argument("--origins", nargs="+", default=["none"], help="what pictures may be made from (default: none)")
     parser.add_argument("--growth", type=float, nargs="*", default=[], metavar="MEGAPIXELS", help="of mosaics")
+    parser.add_argument("--many", type=Path, metavar="DIR", help="all pictures of a folder in one command, too")
     parser.add_argument("--name", default="speed", help="of the result's file")
     parser.add_argument(
         "--results", type=Path, default=pictures.RESULTS, metavar="DIR", help="default: benchmarks/results"
@@ -203,7 +224,11 @@ def main(arguments: Sequence[str]) -> int:
             {"name": f"{megapixels:g} MP", **measure(planes, "RGB", runs, How(default, None, "none"), warm=False)}
         )
         print(line(growth[-1]), flush=True)
-    whole = {"benchmark": "speed", **about, "pictures": records, "others": others, "growth": growth}
+    whole: dict[str, Any] = {"benchmark": "speed", **about, "pictures": records, "others": others, "growth": growth}
+    if options.many:
+        whole["many"] = many(options.many, How(default, None, "none"))
+        each = {way: whole["many"][way]["seconds_per_file"] for way in ("encode", "decode")}
+        print(f"{whole['many']['files']} files in one command: {each['encode']:.2f} s, {each['decode']:.2f} s a file")
     print(f"\nresults: {pictures.save(whole, options.results, options.name)}")
     return 0
 
