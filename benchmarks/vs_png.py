@@ -209,6 +209,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model")
     parser.add_argument("--backend")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--effort", type=int)
     parser.add_argument("--origin", default="none", help="what pictures may have been made from (default none; auto)")
     return parser.parse_args(arguments)
 
@@ -269,7 +270,7 @@ def main(arguments: Sequence[str]) -> int:
     print(*left_out, sep="\n", end="\n\n")
     coding = {
         key: getattr(options, key)
-        for key in ("model", "backend", "threads", "origin")
+        for key in ("model", "backend", "threads", "effort", "origin")
         if getattr(options, key) is not None
     }
     # Compilation and the model's loading are paid once a process; a small picture pays them here.
