@@ -107,7 +107,7 @@ def growth() -> str:
 def profile() -> str:
     """Seconds by stage of a picture with each photo model, one thread."""
     record, rows = _load("profile"), []
-    peak = record["multiply_adds_per_second"]["int8_product_in_cache"]
+    peak = record["multiply_adds_per_second"]["int8"]
     for each in record["models"]:
         rate = each["trunk_multiply_adds_per_second"]
         share = f"{rate / 1e9:.0f} G/s, {rate / peak:.0%}"
