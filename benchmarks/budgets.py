@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MODELS = ("photo_fast", "photo", "photo_large")
+MODELS = ("photo_fast", "photo")
 EFFORTS = {1: "alone", 7: "and all that learns"}
 PLANES = "gray, chroma, luma"
 # Of a pixel of 4:2:0: one of luma that knows both of chroma, a quarter of one of these, the second of which knows one.

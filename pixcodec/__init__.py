@@ -36,7 +36,7 @@ def encode(
         model: a model's name; the default is "photo", its gray sibling for one channel, and "mnist" for 1.
         threads: how many to use; the default is one a core.
         effort: 1 to 9; up to 3 a small network, the fastest, from 3 on with experts that learn the image, from 7 on
-            the network's heads learn it too, 8 with a larger network; 9 keeps the smallest of several files.
+            the network's heads learn it too; 9 keeps the smallest of several files.
         experts: "all", "none", or names of `pixcodec.expert_names` with commas; by default the effort says.
         origin: what the picture may have been made from and is stored as: "auto" for whatever is found, "none", or one
             of `pixcodec.origins.NAMES`.

@@ -169,8 +169,7 @@ def _network(
 ) -> Network | Program:
     """The model for a group: that asked for, or the one with the fewest bytes for a few images spread over it."""
     mode = group[0].mode
-    side = max(group[0].planes.shape[:2])
-    candidates = [models.load(model)] if model else codec.candidates(mode, side, how[0])
+    candidates = [models.load(model)] if model else codec.candidates(mode, max(group[0].planes.shape[:2]))
     if not candidates:
         candidates = [models.load(models.DEFAULTS[mode])]  # whose absence is said by name
     for network in candidates:

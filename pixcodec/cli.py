@@ -147,7 +147,7 @@ def main() -> None:
     default=7,
     show_default=True,
     help="1, 2: a small network alone, the fastest; 3: and experts that learn the image; from 4: a large network with "
-    "them; from 7: all learns; 8: a larger network; 9: the smallest of several files, in some ten times the time.",
+    "them; from 7: all learns; 9: the smallest of several files, in some ten times the time.",
 )
 @click.option(
     "--experts",

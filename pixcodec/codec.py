@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     _Group = tuple[origins.Leaf, NDArray[np.uint8], Network | Program]  # with what is known of it, and its model
 
 EFFORTS = range(1, 10)
-DEFAULT_EFFORT, FAST_TO, EXPERTS_FROM, LEARNING_FROM, LARGE_FROM, MOST_EFFORT = 7, 3, 3, 7, 8, 9
+DEFAULT_EFFORT, FAST_TO, EXPERTS_FROM, LEARNING_FROM, MOST_EFFORT = 7, 3, 3, 7, 9
 LOSS, LOSS_BITS = 0.0005, 32  # that what learns may cost, of the bits and besides, before it is left out
 REPAIR = 0.02  # of the bits: where experts save more, they put right what heads that learn spoil
 NEVER = 1 << 62  # bytes
@@ -183,19 +183,14 @@ def settings_of(network: Network | Program, effort: int, experts: int | None = N
 
 def default_model(mode: str, effort: int) -> str:
     """The name of the model for a mode and an effort."""
-    sized = models.FAST if effort <= FAST_TO else models.LARGE if effort >= LARGE_FROM else models.DEFAULTS
-    return sized.get(mode, models.DEFAULTS[mode])
+    return (models.FAST if effort <= FAST_TO else models.DEFAULTS).get(mode, models.DEFAULTS[mode])
 
 
-def candidates(mode: str, side: int, effort: int) -> list[Network | Program]:
-    """Models for the mode, without the small one and, for low efforts, the large one.
-
-    Of those for small images the ones that code this side in one piece, if there are any.
-    """
-    kind = container.CHANNELS[mode], container.LEVELS[mode], 0
-    other = {*models.FAST.values(), *(() if effort >= LARGE_FROM else models.LARGE.values())}
-    listed = [each for each in models.available() if (each.channels, each.levels, each.known) == kind]
-    found = [models.load(str(each.folder)) for each in listed if each.name not in other]
+def candidates(mode: str, side: int) -> list[Network | Program]:
+    """Models for the mode; of those for small images the ones that code this side in one piece, if there are any."""
+    kind = container.CHANNELS[mode], container.LEVELS[mode]
+    listed = [each for each in models.available() if (each.channels, each.levels, each.known) == (*kind, 0)]
+    found = [models.load(str(each.folder)) for each in listed if each.name not in models.FAST.values()]
     return [network for network in found if not is_stacked(network) or side <= network.tile] or found
 
 
@@ -236,8 +231,8 @@ def encode(
             stacked one, step by step; by default it is evaluated step by step by compiled kernels, without torch.
         tile: longest side of a tile.
         effort: 1 to 9: the network alone, up to 3 a smaller one, see `default_model`; from 3 on experts that learn the
-            image while it is coded, and from 7 on the network's heads, which learn it too; 8 has a larger network; 9 is
-            the smallest file of several, see `_choices`.
+            image while it is coded, and from 7 on the network's heads, which learn it too; 9 is the smallest file of
+            several, see `_choices`.
         experts: the mask of those that take part (`expert_names`), 0 for none; by default the effort says.
         origin: what the picture may have been made from: "auto", "none" or a name, of `origins.NAMES`.
         colours: palette and transparency.
@@ -443,7 +438,7 @@ class _Groups:
         if self.asked is not None:
             return [self.asked]
         effort, experts = self.how
-        tried = candidates(mode, side, effort) if effort == MOST_EFFORT else []
+        tried = candidates(mode, side) if effort == MOST_EFFORT else []
         return [each for each in tried if not (experts and is_stacked(each))] or [
             models.load(default_model(mode, effort))
         ]

@@ -30,7 +30,6 @@ ENVIRONMENT = "PIXCODEC_MODELS"
 DEFAULTS = {"RGB": "photo", "L": "photo_gray", "1": "mnist"}
 KNOWING = {1: "photo_chroma", 2: "photo_luma"}  # for one plane, by how many are known
 FAST = {"RGB": "photo_fast"}  # a quarter of the network, for low efforts
-LARGE = {"RGB": "photo_large"}  # one and a half times as much, for high ones
 KINDS = {
     "pixelcnn": "PixelCNN",
     "row_lstm": "Row LSTM",

@@ -75,9 +75,9 @@ def test_efforts_are_of_a_small_model_and_then_with_experts_and_those_of_a_kind_
     made = {effort: whole(planes, effort=effort) for effort in range(1, 10)}
     most = made.pop(9)
     assert [data[10] for data in made.values()] == [0] * 2 + [container.EXPERTS] * 6
-    fast, usual, large = (models.load(name).identity[:8] for name in ("photo_fast", "photo", "photo_large"))
-    assert [data[23:31] for data in made.values()] == [fast] * 3 + [usual] * 4 + [large]
-    assert len({*made.values()}) == 4
+    fast, usual = (models.load(name).identity[:8] for name in ("photo_fast", "photo"))
+    assert [data[23:31] for data in made.values()] == [fast] * 3 + [usual] * 5
+    assert len({*made.values()}) == 3
     assert len(most) <= min(map(len, made.values()))
     assert whole(planes) == made[7]
     image = Image.fromarray(planes)
@@ -86,14 +86,6 @@ def test_efforts_are_of_a_small_model_and_then_with_experts_and_those_of_a_kind_
         packed = pixcodec.encode_archive({"a": image}, model="photo", effort=effort)
         assert [block.settings for block in archive.read_header(packed).blocks] == [made[effort][10]]
         assert pixcodec.decode_archive(packed)[0][1].tobytes() == planes.tobytes()
-
-
-def test_the_large_model_is_tried_from_8_on_and_the_small_one_never() -> None:
-    names = {effort: {network.identity for network in codec.candidates("RGB", 1000, effort)} for effort in (1, 7, 8, 9)}
-    fast, usual, large = (models.load(name).identity for name in ("photo_fast", "photo", "photo_large"))
-    assert names[1] == names[7] == names[8] - {large}
-    assert names[8] == names[9] >= {usual, large}
-    assert fast not in names[9]
 
 
 @pytest.mark.parametrize("effort", [0, 10, -1])
