@@ -282,7 +282,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "growth": growth,
     "profile": profile,
     "budgets_kodak": partial(budgets, "kodak", "Kodak, 24 photographs"),
-    "budgets_photos": partial(budgets, "photos", "validation photographs, 33"),
+    "budgets_lossless": partial(budgets, "lossless", "lossless validation photographs, 12"),
     "machine": machine,
     "sources": sources,
     "paper_shipped": paper_shipped,
