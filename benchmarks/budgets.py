@@ -19,14 +19,12 @@ import other_codecs
 import pictures
 import vs_png
 
-from pixcodec import codec, models
+from pixcodec import models
 from pixcodec.errors import PixcodecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
 MODELS = ("photo_fast", "photo")
 EFFORTS = {1: "alone", 7: "and all that learns"}
@@ -56,14 +54,7 @@ class Setting:
 
     def codec(self, threads: int | None) -> other_codecs.Codec:
         """Return it as the other codecs are."""
-
-        def encode(planes: NDArray[np.uint8], mode: str) -> bytes:
-            return codec.encode(planes, mode, effort=self.effort, threads=threads, **self.options).data
-
-        def decode(data: bytes, _: str) -> NDArray[np.uint8]:
-            return codec.decode(data, threads=threads).planes
-
-        return other_codecs.Codec(self.name, encode, decode)
+        return other_codecs.ours(self.name, threads, effort=self.effort, **self.options)
 
 
 def settings(*, origins: bool) -> list[Setting]:
@@ -85,13 +76,8 @@ def measure(
 ) -> tuple[dict[str, list[other_codecs.Measured]], int, list[str]]:
     """Measure every colour picture; return what each codec gave, all pixels, and a line for each that was skipped."""
     found: dict[str, list[other_codecs.Measured]] = {each.name: [] for each in codecs}
-    pixels, skipped = 0, []
-    for sample in samples:
-        try:
-            planes, mode = sample.load()
-        except PixcodecError as error:
-            skipped.append(f"{sample.name}: {error}")
-            continue
+    pixels, skipped = 0, list[str]()
+    for sample, planes, mode in pictures.loaded(samples, skipped):
         if mode != "RGB":
             skipped.append(f"{sample.name}: {mode}, and these are models of RGB")
             continue
@@ -136,13 +122,9 @@ def lines(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def draw(rows: Sequence[dict[str, Any]], target: Path, title: str) -> str:
     """Draw bits against multiply-adds; return a line that says where, or why not."""
-    try:
-        import matplotlib as mpl
-
-        mpl.use("Agg")
-        from matplotlib import pyplot as plt
-    except ImportError:
-        return "no picture: pip install 'pixcodec[bench]' brings matplotlib"
+    plt = pictures.pyplot()
+    if plt is None:
+        return pictures.NO_PICTURE
     figure, axes = plt.subplots(figsize=(7.5, 4.8), layout="constrained")
     for effort, label in EFFORTS.items():
         own = [each for each in rows if each["effort"] == effort]

@@ -35,13 +35,9 @@ def curve(run: Path) -> dict[str, Any]:
 
 def draw(curves: Sequence[dict[str, Any]], target: Path) -> str:
     """Draw them; return a line that says where, or why not."""
-    try:
-        import matplotlib as mpl
-
-        mpl.use("Agg")
-        from matplotlib import pyplot as plt
-    except ImportError:
-        return "no picture: pip install 'pixcodec[bench]' brings matplotlib"
+    plt = pictures.pyplot()
+    if plt is None:
+        return pictures.NO_PICTURE
     figure, (whole, parts) = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
     for each in curves:
         pixels = [number / 1e6 for number in each["pixels"]]

@@ -26,7 +26,6 @@ import pictures
 import vs_png
 
 from pixcodec import codec, origins
-from pixcodec.errors import PixcodecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -166,12 +165,7 @@ def drawings(size: tuple[int, int]) -> Iterator[Picture]:
 
 def real(samples: Iterable[pictures.Sample], size: tuple[int, int], skipped: list[str]) -> Iterator[Picture]:
     """Pictures as they are; what cannot be read goes to `skipped`."""
-    for sample in samples:
-        try:
-            planes, _ = sample.load()
-        except PixcodecError as error:
-            skipped.append(f"{sample.name}: {error}")
-            continue
+    for sample, planes, _ in pictures.loaded(samples, skipped):
         yield Picture("real", sample.name, sample.name, pictures.cropped(planes, *size))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, features
 
-from pixcodec import image
+from pixcodec import codec, image
 from pixcodec.container import CHANNELS
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class NotLosslessError(Exception):
 
 @dataclass(frozen=True)
 class Codec:
-    """A codec of others: bytes of planes, and planes uint8[H, W, C] of bytes."""
+    """A codec: bytes of planes, and planes uint8[H, W, C] of bytes."""
 
     name: str
     encode: Encode
@@ -64,6 +64,18 @@ class Codec:
             message = f"{self.name} gives other pixels back"
             raise NotLosslessError(message)
         return Measured(len(data), 8 * len(data) / planes.size, middle - start, end - middle)
+
+
+def ours(name: str, threads: int | None = None, **options: Any) -> Codec:  # noqa: ANN401
+    """Return pixcodec with these options of `codec.encode` as a codec like the others."""
+
+    def encode(planes: NDArray[np.uint8], mode: str) -> bytes:
+        return codec.encode(planes, mode, threads=threads, **options).data
+
+    def decode(data: bytes, _: str) -> NDArray[np.uint8]:
+        return codec.decode(data, threads=threads).planes
+
+    return Codec(name, encode, decode)
 
 
 def available() -> tuple[list[Codec], list[str]]:

@@ -13,7 +13,6 @@ import argparse
 import statistics
 import sys
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import made_pictures
@@ -22,8 +21,6 @@ import other_codecs
 import pictures
 import vs_png
 
-from pixcodec import codec
-from pixcodec.errors import PixcodecError
 from pixcodec.expert_names import ALL, NAMES, without
 
 if TYPE_CHECKING:
@@ -66,15 +63,8 @@ class Row:
 
 def measure(sample: pictures.Sample, planes: NDArray[np.uint8], mode: str, codecs: Sequence[other_codecs.Codec]) -> Row:
     """Encode by every stage and codec, decode, compare."""
-
-    def encode(planes: NDArray[np.uint8], mode: str, *, mask: int, effort: int) -> bytes:
-        return codec.encode(planes, mode, experts=mask, effort=effort, threads=1).data
-
-    def decode(data: bytes, _: str) -> NDArray[np.uint8]:
-        return codec.decode(data, threads=1).planes
-
     by_stage = {
-        name: other_codecs.Codec(name, partial(encode, mask=mask, effort=effort), decode).measure(planes, mode)
+        name: other_codecs.ours(name, 1, experts=mask, effort=effort).measure(planes, mode)
         for name, (mask, effort) in stages().items()
     }
     return Row(sample, planes.size, by_stage, {each.name: each.measure(planes, mode) for each in codecs})
@@ -130,13 +120,9 @@ def picture_lines(rows: Sequence[Row]) -> Iterator[str]:
 
 def draw(groups: dict[str, list[Row]], target: Path) -> str:
     """Draw each stage's bits, of the network's alone, a line a source; return a line that says where, or why not."""
-    try:
-        import matplotlib as mpl
-
-        mpl.use("Agg")
-        from matplotlib import pyplot as plt
-    except ImportError:
-        return "no picture: pip install 'pixcodec[bench]' brings matplotlib"
+    plt = pictures.pyplot()
+    if plt is None:
+        return pictures.NO_PICTURE
     figure, (one, each_off) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
     for source, rows in groups.items():
         found = {each["stage"]: each for each in table(rows)}
@@ -182,13 +168,8 @@ def main(arguments: Sequence[str]) -> int:
     about = pictures.circumstances("photo.py", arguments)
     print(about["command"], about["machine"], about["versions"], *left_out, sep="\n")
     groups: dict[str, list[Row]] = {}
-    skipped = []
-    for sample in samples:
-        try:
-            planes, mode = sample.load()
-        except PixcodecError as error:
-            skipped.append(f"{sample.name}: {error}")
-            continue
+    skipped: list[str] = []
+    for sample, planes, mode in pictures.loaded(samples, skipped):
         row = measure(sample, pictures.cropped(planes, width, height), mode, codecs)
         groups.setdefault(sample.source, []).append(row)
         bits = f"{row.by_stage[NETWORK].bits_per_dim:.3f} -> {row.by_stage[EVERYTHING].bits_per_dim:.3f}"

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixcodec import image
+from pixcodec.errors import PixcodecError
 from pixcodec.training import sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,6 +41,7 @@ SCIKIT_IMAGE = {
     "gravel.png": False,
     "moon.png": False,
 }
+NO_PICTURE = "no picture: pip install 'pixcodec[bench]' brings matplotlib"
 RESULTS = Path(__file__).parent / "results"
 SUFFIXES = {".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jpg", ".jpeg"}
 PACKAGES = ("pixcodec", "numpy", "numba", "constriction", "pillow", "imagecodecs", "scikit-image", "torch")
@@ -75,6 +77,17 @@ class Sample:
         # As training reads them, so that what is validated there is what is measured here.
         listed = sources.Picture(self.path, self.name, self.source, "", validates=True, scale=self.reduction)
         return np.ascontiguousarray(sources.read(listed, 3)), "RGB"
+
+
+def loaded(samples: Iterable[Sample], skipped: list[str]) -> Iterator[tuple[Sample, NDArray[np.uint8], str]]:
+    """Return each picture with its planes and mode; of what cannot be read a line goes to `skipped`."""
+    for sample in samples:
+        try:
+            planes, mode = sample.load()
+        except PixcodecError as error:
+            skipped.append(f"{sample.name}: {error}")
+            continue
+        yield sample, planes, mode
 
 
 def scikit_image() -> list[Sample]:
@@ -145,6 +158,18 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def pyplot() -> Any:  # noqa: ANN401  a module
+    """Return matplotlib's pyplot, which draws into files; None where it is not installed (`NO_PICTURE`)."""
+    try:
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        from matplotlib import pyplot as plt
+    except ImportError:
+        return None
+    return plt
 
 
 def cropped(planes: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -156,13 +156,9 @@ def summary(title: str, rows: Sequence[Row]) -> list[str]:
 
 def draw(rows: Sequence[Row], target: Path, title: str) -> str:
     """Draw every picture's bits per sub-pixel by codec; return a line that says where, or why not."""
-    try:
-        import matplotlib as mpl
-
-        mpl.use("Agg")
-        from matplotlib import pyplot as plt
-    except ImportError:
-        return "no picture: pip install 'pixcodec[bench]' brings matplotlib"
+    plt = pictures.pyplot()
+    if plt is None:
+        return pictures.NO_PICTURE
     figure, axes = plt.subplots(figsize=(8, 1.6 + 0.24 * len(rows)), layout="constrained")
     ordered = sorted(rows, key=lambda row: -row.by_codec[OURS].bits_per_dim)
     for (name, _), marker in zip(rows[0].by_codec.items(), "sDv^o", strict=False):
@@ -235,13 +231,8 @@ def measure_all(
 ) -> tuple[list[Row], list[str]]:
     """Measure every picture, print its line at once; return the rows and a line for each that was skipped."""
     rows: list[Row] = []
-    skipped = []
-    for sample in samples:
-        try:
-            planes, mode = sample.load()
-        except PixcodecError as error:
-            skipped.append(f"{sample.name}: {error}")
-            continue
+    skipped: list[str] = []
+    for sample, planes, mode in pictures.loaded(samples, skipped):
         height, width, channels = planes.shape
         row = Row(sample, (height, width, channels))
         row.by_codec = {each.name: each.measure(planes, mode) for each in codecs}
