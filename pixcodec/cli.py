@@ -220,9 +220,6 @@ def encode(
         sys.exit(image_commands.each(todo, work, "encoding", talk, memory=memory, computing=given))
     (source,) = sources
     target = _target(source, output, ".pxc", force=force)
-    if not force:
-        with files.named(target):
-            files.refuse_existing(target)
     with talk.bar(f"encoding {files.display(source)}") as bar:
         how = {"computing": given, "explain": explain, **asked}
         image_commands.encode(image_commands.Job(source, target), talk, Passes(bar), **how)

@@ -253,7 +253,7 @@ def encode(
     tree: origins.Node | origins.Leaf = origins.Leaf(planes.shape, container.LEVELS[mode], planes)
     if origin != origins.NONE or mode not in container.PLAIN_MODES or colours:
         tree = origins.find(planes, container.LEVELS[mode], colours.palette, origin, coder.cost, jpeg)
-    trees = origins.turns(tree) if effort == MOST_EFFORT and origin == origins.AUTO else [tree]
+    trees = origins.turns(tree, planes) if effort == MOST_EFFORT and origin == origins.AUTO else [tree]
     ways: list[tuple[int, Callable[[Progress], Encoded]]] = []
     for each in trees:
         if isinstance(each, origins.Node) or mode not in container.PLAIN_MODES or colours:

@@ -139,7 +139,7 @@ def jobs(*pixels: int) -> list[image_commands.Job]:
 def test_as_many_are_worked_on_at_a_time_as_threads_and_memory_allow(
     computing: dict[str, Any], memory: int | None, most: int
 ) -> None:
-    lock, together, beside, threads = threading.Lock(), threading.Condition(), [0, 0], set()
+    together, beside, threads = threading.Condition(), [0, 0], set()
 
     def work(job: image_commands.Job, talk: object, progress: object, *, computing: dict[str, Any]) -> None:
         del job, talk, progress
@@ -149,7 +149,7 @@ def test_as_many_are_worked_on_at_a_time_as_threads_and_memory_allow(
             beside[1] = max(beside)
             together.notify_all()
             together.wait_for(lambda: beside[1] >= most, timeout=10)
-        with lock:
+        with together:
             beside[0] -= 1
 
     todo, talk = jobs(*[1000] * 12), cli.Talk(quiet=True, verbose=False)

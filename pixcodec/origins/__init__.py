@@ -156,17 +156,16 @@ def _node(
     return node if exceptions is None else Node(exceptions, (node,))
 
 
-def turns(tree: Node | Leaf) -> list[Node | Leaf]:
-    """A tree that was found, and where it is but a picture, perhaps turned, that and the likeliest of its turns."""
+def turns(tree: Node | Leaf, planes: Planes) -> list[Node | Leaf]:
+    """The tree of a picture, and where it is but that picture, perhaps turned, that and the likeliest of its turns."""
     picture = tree if isinstance(tree, Leaf) else tree.groups[0] if isinstance(tree.origin, Turned) else None
     if not isinstance(picture, Leaf):
         return [tree]
-    if isinstance(tree, Node):
-        shape = tree.origin.shapes(picture.shape)[0]
-        picture = Leaf(shape, picture.levels, tree.origin.render([picture.found()], shape))
-    planes = picture.found()
-    others = [Turned(turn).of(planes) for turn in likeliest(planes) if turn]
-    return [picture, *(Node(o, (Leaf(g.shape, picture.levels, g),)) for o, (g,) in others[:TURNS])]
+    found: list[Node | Leaf] = [Leaf(planes.shape, picture.levels, planes)]
+    for turn in [turn for turn in likeliest(planes) if turn][:TURNS]:
+        turned, (group,) = Turned(turn).of(planes)
+        found.append(Node(turned, (Leaf(group.shape, picture.levels, group),)))
+    return found
 
 
 def _is_worth(planes: Planes, origin: Origin, groups: Sequence[Planes], cost: Cost) -> bool:

@@ -119,7 +119,7 @@ def test_the_highest_effort_keeps_the_smallest_of_the_turns(monkeypatch: pytest.
     assert len(most.data) <= min(len(each.data) for each in others)
     assert told[-1][0] == told[-1][1]
     np.testing.assert_array_equal(codec.decode(most.data).planes, planes)
-    assert [type(each) for each in origins.turns(Leaf(planes.shape, 256, planes))] == [Leaf, Node, Node]
+    assert [type(each) for each in origins.turns(Leaf(planes.shape, 256, planes), planes)] == [Leaf, Node, Node]
 
 
 @pytest.mark.usefixtures("tiny")
