@@ -14,14 +14,16 @@ import pytest
 import random_networks as nets
 from PIL import Image
 
-from pixcodec import codec, container, models
-from pixcodec.exact import matmul
+from pixcodec import codec, container, models, tiles
+from pixcodec.exact import learn, matmul, products
 from pixcodec.exact.reference import codec as reference_codec
 from pixcodec.exact.reference import network as reference
 from pixcodec.origins.photo_cd import PhotoCD
 from pixcodec.origins.ycbcr import YCbCr
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pixcodec.origins.luma_chroma import LumaChroma
 
 FOLDER = Path(__file__).parent.parent / "models"
@@ -51,6 +53,24 @@ def test_the_models_of_each_mode_are_whole_and_small_enough(mode: str, name: str
     assert card["training"]["pixels"] > 0
     assert (folder / "float.safetensors").stat().st_size < 6_000_000
     assert "/" not in card["name"]
+
+
+@pytest.mark.parametrize(("mode", "name"), MODELS)
+def test_errors_that_teach_heads_keep_within_their_limits(mode: str, name: str) -> None:
+    """Those of surprises are the largest: heads learn badly where they are cut (decision 25)."""
+    found = np.zeros(2)
+
+    class Watched(learn.LearningHeads):
+        def learning(self, channel: int, *step: np.ndarray) -> tuple[Callable[..., None], tuple[object, ...]]:
+            for errors in self._errors[:2]:  # of the step before: one thread has made its call
+                found[:] += (np.abs(errors) == products.ERROR - 1).sum(), np.count_nonzero(errors)
+            return super().learning(channel, *step)
+
+    planes = photograph(mode, 96)
+    run = tiles._prepare(models.load(name), None, None, [planes], None, learning=Watched, threads=1)
+    tiles._write_tile(run, planes, lambda *_: None)
+    assert found[1] > 1e5
+    assert found[0] < 1e-4 * found[1]
 
 
 @pytest.mark.parametrize(("mode", "name"), MODELS)

@@ -50,7 +50,7 @@ _compiled = compiled()
 TEACHERS = 1024  # pixels of a step that are learned from, the first ones: sums of more could leave int32
 WIDEST = 256  # inputs of a product: likewise
 LARGEST_BIAS = 1 << 22
-RELATIVE = 8  # largest scale of an output among those that carry errors back
+RELATIVE = 3  # largest scale of an output among those that carry errors back: at 8 errors of surprises were cut
 COMPARED = 8  # `ComparedHeads` look at one step in so many
 
 

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 _CALIBRATION_BATCHES = 32
 _TUNING_RATE = 2e-4
 _REPORT_SECONDS = 30.0
-# How heads learn while they code (`exact.learn`): chosen on crops of validation photographs, see decision 11.
-LEARNING = {"rates": [0.2, 0.1, 0.06], "betas": [0.8, 0.98], "epsilon": 1.0}
+# How heads learn while they code (`exact.learn`): chosen on validation photographs, see decisions 11 and 25.
+LEARNING = {"rates": [0.2, 0.07, 0.04], "betas": [0.3, 0.99], "epsilon": 1.0}
 
 
 @dataclass(frozen=True)

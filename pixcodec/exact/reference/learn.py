@@ -9,7 +9,7 @@ possible symbols, by the count of its last one times their number, in 1/4096, le
 
     d_b = carried(e, output, b),  d_a = carried(d_b, hidden, a)
     carried(d, product, u)_i = clamp((sum over j of d_j rint(w_ij r_j) + 128) >> 8, -4095, 4095) where u_i > 0, else 0
-    r_j = (8 scale_j) / (largest scale)
+    r_j = (3 scale_j) / (largest scale)
 
 and the gradients of the input, the hidden and the output product are the sums over the pixels of x d_a, a d_b and b e.
 Each weight then takes a step of Adam, with g its gradient times 1 / pixels (`step`).
@@ -49,7 +49,7 @@ class LearningProduct:
 
     def carried(self, errors: np.ndarray, activations: np.ndarray) -> np.ndarray:
         """Errors of the inputs, int64[inputs], from those of the outputs."""
-        relative = (self.form.scale * np.float32(8)) / self.form.scale.max()
+        relative = (self.form.scale * np.float32(3)) / self.form.scale.max()
         coarse = np.rint(self.weights * relative).astype(np.int64)
         back = np.clip((coarse @ errors + 128) >> 8, -4095, 4095)
         return np.where(activations > 0, back, 0)
