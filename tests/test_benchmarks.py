@@ -278,3 +278,28 @@ def test_training_is_measured_against_a_product(
     )
     assert 0.02 < record["share_of_product"] < 1.2
     assert 0.1 < record["planes_seconds_a_megapixel"] < 30
+
+
+def test_architectures_are_compared_at_equal_cost_and_see_nothing_that_is_to_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever a variant's layers are, its features at a pixel do not change with that pixel or any later one."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.delitem(sys.modules, "pictures", raising=False)
+    architectures = importlib.import_module("architectures")
+    checkpoint, tasks = (importlib.import_module(f"pixcodec.training.{name}") for name in ("checkpoint", "tasks"))
+    base, first = checkpoint.load_recipe(architectures.RECIPE), next(iter(architectures.VARIANTS.values()))
+    budget = architectures.multiply_adds(tasks.parts(architectures.recipe_of(base, first, None))[1], first)
+    generator = torch.Generator().manual_seed(0)
+    for variant in architectures.VARIANTS.values():
+        task = architectures.Task(architectures.recipe_of(base, variant, budget), variant)
+        assert abs(task.multiply_adds / budget - 1) < 0.05
+        codes = torch.randint(-127, 128, (1, 12, 12, task.configuration.trunk_codes), generator=generator)
+        later = codes.clone()
+        later[0, 6, 6:], later[0, 7:] = 9, 9
+        with torch.no_grad():
+            seen, then = (task.network.trunk(each.to(torch.int8))[0] for each in (codes, later))
+        torch.testing.assert_close(seen[:6], then[:6])
+        torch.testing.assert_close(seen[6, :7], then[6, :7])
+        assert not torch.equal(seen[6, 7:], then[6, 7:])
