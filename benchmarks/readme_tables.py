@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import jpeg
 import pictures
 
+from pixcodec.expert_names import EXPERTS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -25,11 +27,17 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 FILLED = (
     README,
-    *(DOCS / f"{name}.md" for name in ("paper_tables", "origins", "photo_models")),
+    *(DOCS / f"{name}.md" for name in ("paper_tables", "origins", "photo_models", "experts")),
     *sorted((ROOT / "models").glob("*/README.md")),
 )
 CODECS = ("pixcodec", "JXL 9", "JXL 7", "WebP", "PNG")
 STAGES = ("trunk", "heads", "code", "learn", "predict")
+ABLATED = {
+    "kodak": "Kodak",
+    "scikit-image": "scikit-image",
+    "photos": "validation photographs",
+    "made": "with a past, drawings",
+}
 SETS = {
     "kodak": "Kodak, 24 photographs, `--origin none`",
     "kodak_origins": "the same, nothing named: Kodak is Photo CD",
@@ -128,6 +136,38 @@ def budgets(name: str, title: str) -> str:
         rows.append([each["name"], adds, f"{each['mean_bits_per_dim']:.3f}", f"{each['of_jxl_9']:.3f}", *seconds])
     heads = ["mult-adds a pixel", "mean bits per sub-pixel", "bytes of JXL 9", "encode, a megapixel", "decode"]
     return _table([title, *heads], rows)
+
+
+def _stages(name: str) -> dict[str, int]:
+    """Bytes of all pictures of a run of photo.py by stage and by codec."""
+    sums: dict[str, int] = {}
+    for picture in _load(f"photo_{name}")["pictures"]:
+        for stage, each in (picture["stages"] | picture["codecs"]).items():
+            sums[stage] = sums.get(stage, 0) + each["bytes"]
+    return sums
+
+
+def experts() -> str:
+    """What all other experts cost without each one."""
+    sums = [_stages(name) for name in ABLATED]
+    rows = []
+    for expert in EXPERTS:
+        cost = (each[f"without {expert.name}"] / each["all experts"] - 1 for each in sums)
+        rows.append([f"`{expert.name}`", expert.context, expert.serves, *(f"{share:+.2%}" for share in cost)])
+    return _table(["expert", "context", "for", *ABLATED.values()], rows)
+
+
+def experts_stages() -> str:
+    """Bytes of all pictures as one expert after the other is added, and heads that learn; seconds of a crop."""
+    sums = [_stages(name) for name in ABLATED]
+    timed = _load("photo_kodak")["pictures"]
+    rows = []
+    for stage in (each for each in timed[0]["stages"] if not each.startswith("without")):
+        shares = (f"{each[stage] / each['JXL 9']:.3f}" for each in sums)
+        spent = (statistics.median(p["stages"][stage][f"{way}_seconds"] for p in timed) for way in ("encode", "decode"))
+        rows.append([stage, *shares, *(f"{seconds:.2f} s" for seconds in spent)])
+    rows += [[codec, *(f"{each[codec] / each['JXL 9']:.3f}" for each in sums), "", ""] for codec in CODECS[1:]]
+    return _table(["bytes of JXL 9", *ABLATED.values(), "encode", "decode"], rows)
 
 
 def machine() -> str:
@@ -283,6 +323,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "profile": profile,
     "budgets_kodak": partial(budgets, "kodak", "Kodak, 24 photographs"),
     "budgets_lossless": partial(budgets, "lossless", "lossless validation photographs, 12"),
+    "experts": experts,
+    "experts_stages": experts_stages,
     "machine": machine,
     "sources": sources,
     "paper_shipped": paper_shipped,
