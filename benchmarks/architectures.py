@@ -4,7 +4,7 @@ Variants of the photo network, each with one thing changed, all with as nearly t
 as their width can give, trained on the same crops in the same order; bits per sub-pixel of the validation windows.  The
 first one is trained twice, with other seeds: differences below those of the two say nothing.  Some are made of layers
 that exact networks do not have: whether they should is the question.  JSON after every variant; those that it holds
-already are not trained again.
+already, of as many pixels, are not trained again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,7 +177,7 @@ class Network(photo.PhotoNet):
 
     def __init__(self, configuration: photo.Configuration, variant: Variant) -> None:
         super().__init__(configuration)
-        c, self.variant = configuration, variant
+        c = configuration
         if variant.outputs is not None:
             self.outputs = variant.outputs()
             self.heads = nn.ModuleList(
@@ -229,17 +229,27 @@ class Task(tasks.PhotoTask):
         return multiply_adds(self.configuration, self.variant)
 
 
-def recipe_of(base: Mapping[str, Any], variant: Variant, budget: int | None) -> dict[str, Any]:
-    """The recipe of a variant, of the width that comes nearest to a budget of multiply-adds."""
+def _shaped(base: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    """The recipe of a variant, of the first one's width."""
     recipe = copy.deepcopy(dict(base))
     recipe["network"] |= SHAPE | dict(variant.network)
     recipe["data"]["seed"] += variant.seed
-    if budget is None:
-        return recipe
+    return recipe
+
+
+def budget_of(base: Mapping[str, Any]) -> int:
+    """Multiply-adds a pixel of the first variant, which all are to have."""
+    first = next(iter(VARIANTS.values()))
+    return multiply_adds(tasks.parts(_shaped(base, first))[1], first)
+
+
+def recipe_of(base: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    """The recipe of a variant, of the width that comes nearest to the budget."""
+    recipe, budget = _shaped(base, variant), budget_of(base)
+    shape = tasks.parts(recipe)[1]
 
     def distance(features: int) -> int:
-        recipe["network"]["features"] = features
-        return abs(multiply_adds(tasks.parts(recipe)[1], variant) - budget)
+        return abs(multiply_adds(replace(shape, features=features), variant) - budget)
 
     recipe["network"]["features"] = min(range(STEP, 256, STEP), key=distance)
     return recipe
@@ -262,6 +272,12 @@ def train(recipe: dict[str, Any], variant: Variant, loaded: Any) -> dict[str, An
         "bits_per_dim": round(bits.total, 5),
         "sources": {name: round(each, 5) for name, each in bits.sources.items()},
     }
+
+
+def _already(target: Path, pixels: float, batch: int) -> dict[str, Any]:
+    """The figures of a results' file of variants that saw as many pixels, in whole batches."""
+    found = json.loads(target.read_text(encoding="utf-8"))["variants"] if target.exists() else {}
+    return {name: each for name, each in found.items() if 0 <= each["pixels"] - pixels < batch}
 
 
 def draw(results: Mapping[str, Any], target: Path) -> str:
@@ -300,16 +316,15 @@ def main(arguments: Sequence[str]) -> int:
     base["optimiser"] |= {"rate": 0.002, "decay": 1.0, "warm_up": 200}
     base["data"] |= SHORT
     base["validate_minutes"] = base["checkpoint_minutes"] = 1e6
-    first = next(iter(VARIANTS))
-    budget = multiply_adds(tasks.parts(recipe_of(base, VARIANTS[first], None))[1], VARIANTS[first])
+    budget = budget_of(base)
     target = options.results / f"{options.name}.json"
-    done = json.loads(target.read_text(encoding="utf-8"))["variants"] if target.exists() else {}
+    done = _already(target, options.pixels, base["data"]["batch"] * base["data"]["crop"] ** 2)
     about = {"benchmark": "architectures", **pictures.circumstances("architectures.py", arguments), "budget": budget}
     loaded = tasks.PhotoTask(base).load(options.data, options.cache, options.threads, print)
     print(about["command"], about["machine"], f"{budget} multiply-adds a pixel", sep="\n", flush=True)
     for name in options.only or VARIANTS:
         if name not in done:
-            done[name] = train(recipe_of(base, VARIANTS[name], budget), VARIANTS[name], loaded)
+            done[name] = train(recipe_of(base, VARIANTS[name]), VARIANTS[name], loaded)
             pictures.save({**about, "variants": done}, options.results, options.name)
         each = done[name]
         print(

@@ -288,12 +288,12 @@ def test_architectures_are_compared_at_equal_cost_and_see_nothing_that_is_to_com
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.delitem(sys.modules, "pictures", raising=False)
     architectures = importlib.import_module("architectures")
-    checkpoint, tasks = (importlib.import_module(f"pixcodec.training.{name}") for name in ("checkpoint", "tasks"))
-    base, first = checkpoint.load_recipe(architectures.RECIPE), next(iter(architectures.VARIANTS.values()))
-    budget = architectures.multiply_adds(tasks.parts(architectures.recipe_of(base, first, None))[1], first)
+    checkpoint = importlib.import_module("pixcodec.training.checkpoint")
+    base = checkpoint.load_recipe(architectures.RECIPE)
+    budget = architectures.budget_of(base)
     generator = torch.Generator().manual_seed(0)
     for variant in architectures.VARIANTS.values():
-        task = architectures.Task(architectures.recipe_of(base, variant, budget), variant)
+        task = architectures.Task(architectures.recipe_of(base, variant), variant)
         assert abs(task.multiply_adds / budget - 1) < 0.05
         codes = torch.randint(-127, 128, (1, 12, 12, task.configuration.trunk_codes), generator=generator)
         later = codes.clone()
