@@ -18,9 +18,9 @@ from pixcodec.errors import DamagedTileError, UnsupportedImageError
 from pixcodec.exact import arrays as array_libraries
 from pixcodec.exact import mixture
 from pixcodec.exact.evaluation import Evaluation, steps
-from pixcodec.exact.frequencies import EXP2, code_length, counts_of_logits
+from pixcodec.exact.frequencies import EXP2, class_table, counts_of_logits
 from pixcodec.exact.program import FACTOR
-from pixcodec.exact.tables import TANH
+from pixcodec.exact.tables import SYMBOLS, TANH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ class Counts:
     def __init__(self, program: Program, temperature: float = 1.0) -> None:
         self.program = program
         self.kind = program.card["output"]["kind"]
-        self._classes = np.arange(program.levels), np.arange(program.levels)
+        self._classes = class_table(np.maximum(np.arange(1 - SYMBOLS, SYMBOLS), 0), program.levels)
         self._colder = max(1, min(round(TEMPERATURE_UNIT / temperature), MOST_COLD))
         self._rows = np.empty((0, 0), np.int32)
 
@@ -94,7 +94,7 @@ class Counts:
         else:
             own = rows if self.program.groups > 1 else rows[:, channel * levels : (channel + 1) * levels]
             logits = np.ascontiguousarray(own, np.int16)
-        counts_of_logits(logits, np.zeros(len(rows), np.int32), *self._classes, EXP2, counts)
+        counts_of_logits(logits, np.zeros(len(rows), np.int32), self._classes, counts)
         return counts
 
     def know(self, channel: int, symbols: np.ndarray) -> None:
@@ -152,6 +152,12 @@ def run(
         done += int(asked.sum())
         if progress is not None:
             progress(done, height * width)
+
+
+def _code_lengths(counts: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+    """Bits that an ideal coder spends on each symbol, float64[n], by counts float32[n, levels]."""
+    chosen: np.ndarray = counts[np.arange(len(symbols)), symbols].astype(np.float64)
+    return 24 - np.log2(chosen + 1)
 
 
 def _ask(say: Say, counts: Counts, channel: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -242,7 +248,7 @@ def encode(
         nonlocal bits
         symbols = images[:, rows, columns, channel].T.astype(np.int32).ravel()
         encoder.encode(symbols, counts)
-        bits += code_length(counts, symbols)
+        bits += float(_code_lengths(counts, symbols).sum())
         return symbols
 
     run(network, images.shape[:3], say, arrays=arrays, progress=progress)
@@ -296,8 +302,7 @@ def lengths(images: np.ndarray, network: Program, *, progress: Progress | None =
     def say(channel: int, rows: np.ndarray, columns: np.ndarray, counts: np.ndarray) -> np.ndarray:
         symbols = images[:, rows, columns, channel].T.astype(np.int32).ravel()
         encoder.encode(symbols, counts)
-        chosen = counts[np.arange(len(symbols)), symbols].astype(np.float64) + 1
-        bits[rows, columns, channel] = (24 - np.log2(chosen)).reshape(len(rows), -1).mean(axis=1)
+        bits[rows, columns, channel] = _code_lengths(counts, symbols).reshape(len(rows), -1).mean(axis=1)
         return symbols
 
     run(network, images.shape[:3], say, progress=progress)

@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,11 +22,11 @@ from pixcodec.coding import check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder
 from pixcodec.exact.experts import Experts
-from pixcodec.exact.frequencies import EXP2, class_intervals, counts_of_logits, spend
+from pixcodec.exact.frequencies import Classes, class_counts, class_table, row_size, spend, symbol_counts
 from pixcodec.exact.learn import ComparedHeads, LearningHeads
-from pixcodec.exact.network import SYMBOLS
 from pixcodec.exact.predict import predictions, rounded_centres
 from pixcodec.exact.steps import active_lanes, number_of_steps
+from pixcodec.exact.tables import SYMBOLS
 from pixcodec.exact.tile import ROOMS, Tile
 from pixcodec.expert_names import ALL
 from pixcodec.progress import Effort, cores, side_by_side
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     # Given (plane, step, first, counts, centres) of pixels of a step, the lanes from `first` on: writes their symbols,
     # now or behind; counts and centres stay as they are for one more step.
-    Write = Callable[[int, int, int, NDArray[np.float32], NDArray[np.int32]], None]
+    Write = Callable[[int, int, int, NDArray[np.int32], NDArray[np.int32]], None]
     # The same: fills in their symbols.
     Read = Write
 
@@ -72,6 +72,11 @@ class _Run:
     seconds: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     compared: list[ComparedHeads] = field(default_factory=list)
+
+    @cached_property
+    def classes(self) -> Classes:
+        """Of residuals, those of all counts."""
+        return class_table(self.network.class_of_residual())
 
     def heads(self, height: int, width: int) -> LearningHeads | None:
         """Heads that learn a tile of this size, or None: those of the model."""
@@ -246,16 +251,17 @@ def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: 
     if network.raw:
         centres[:] = 0
     clock.stop("network")
-    starts, ends = class_intervals(network.class_of_residual())
+    classes = class_table(network.class_of_residual())
     for step in range(number_of_steps(height, width)):
         first, last = active_lanes(step, height, width)
         rows = np.arange(first, last + 1)
         columns = step - 2 * rows
         for channel in range(network.channels if rows.size else 0):
             around, symbols = centres[rows, columns, channel], planes[rows, columns, network.known + channel]
-            logits, counts = known.logits(channel, rows, columns), np.empty((rows.size, SYMBOLS), np.float32)
+            logits = known.logits(channel, rows, columns)
+            counts = np.empty((rows.size, row_size(classes.number)), np.int32)
             clock.stop("heads")
-            counts_of_logits(logits, around, starts, ends, EXP2, counts)
+            class_counts(logits, around, classes, SYMBOLS, counts)
             clock.stop("frequencies")
             write(network.known + channel, step, first, counts, around)
             clock.stop("code")
@@ -313,12 +319,13 @@ class _Coder:
 
     Attributes:
         planes: uint8[H, W, known + C] of the tile, of its own: what is known, then what is coded.
+        classes: of residuals, those of the counts.
         experts: what learns from the tile; None: the network's frequencies alone.
     """
 
-    def __init__(self, planes: NDArray[np.uint8], experts: Experts | None) -> None:
+    def __init__(self, planes: NDArray[np.uint8], classes: Classes, experts: Experts | None) -> None:
         self.planes = np.require(planes, np.uint8, ["C", "W"])  # compiled loops write into what they read
-        self.experts = experts
+        self.classes, self.experts = classes, experts
 
     def symbols(self, channel: int, step: int, first: int, count: int) -> NDArray[np.int32]:
         """Of a step's pixels, the lanes from `first` on, as `planes` has them."""
@@ -330,9 +337,13 @@ class _Writer(_Coder):
     """Writes the symbols of planes; the ideal bits of each go to `costs`, float32 of their shape, if there are any."""
 
     def __init__(
-        self, planes: NDArray[np.uint8], experts: Experts | None, costs: NDArray[np.float32] | None = None
+        self,
+        planes: NDArray[np.uint8],
+        classes: Classes,
+        experts: Experts | None,
+        costs: NDArray[np.float32] | None = None,
     ) -> None:
-        super().__init__(planes, experts)
+        super().__init__(planes, classes, experts)
         self._costs, self._spent = costs, np.zeros(len(planes) + 1)
         self._words, self._by_network = range_coder.Encoder(), np.zeros(1)
         self._words.room(planes.size)
@@ -353,16 +364,19 @@ class _Writer(_Coder):
         channel: int,
         step: int,
         first: int,
-        counts: NDArray[np.float32],
+        counts: NDArray[np.int32],
         centres: NDArray[np.int32],
     ) -> None:
         """Append the symbols of some pixels of a step to the words, now or behind."""
         count, words = len(counts), self._words
         if self.experts is None:
             symbols, spent = self.symbols(channel, step, first, count), self._spent
-            behind.do("code", range_coder.put_rows, counts, symbols, words.state, words.words, spent)
+            behind.do(
+                "code", range_coder.put_rows, counts, centres, self.classes, symbols, words.state, words.words, spent
+            )
         else:
-            behind.do("code", spend, counts, self.planes, step, first, channel, self._by_network)
+            own = counts, centres, self.classes, self.planes
+            behind.do("code", spend, *own, step, first, channel, self._by_network)
             function, arguments = self.experts.coding(channel, step, first, counts, centres, self.planes, words)
             behind.do("code", function, *arguments)
             spent = self.experts.costs
@@ -379,17 +393,15 @@ class _Writer(_Coder):
 class _Reader(_Coder):
     """Reads symbols into planes."""
 
-    def __init__(self, payload: bytes, planes: NDArray[np.uint8], experts: Experts | None) -> None:
-        super().__init__(planes, experts)
+    def __init__(self, payload: bytes, planes: NDArray[np.uint8], classes: Classes, experts: Experts | None) -> None:
+        super().__init__(planes, classes, experts)
         self._words = range_coder.Decoder(payload)
 
-    def read(
-        self, channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]
-    ) -> None:
+    def read(self, channel: int, step: int, first: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> None:
         """See `Read`."""
         if self.experts is None:
             symbols, rows = np.empty(len(counts), np.int32), np.arange(first, first + len(counts))
-            range_coder.take_rows(counts, self._words.state, self._words.words, symbols)
+            range_coder.take_rows(counts, centres, self.classes, self._words.state, self._words.words, symbols)
             self._words.check()
             self.planes[rows, step - 2 * rows, channel] = symbols
         else:
@@ -402,7 +414,9 @@ class _Reader(_Coder):
 
 def _experts(planes: NDArray[np.uint8], network: Network, mask: int) -> Experts | None:
     """What learns from a tile, as the model has it begin; nothing where the mask has no expert."""
-    return Experts(*planes.shape, *network.experts, mask=mask, known=network.known) if mask else None
+    if not mask:
+        return None
+    return Experts(*planes.shape, *network.experts, mask=mask, known=network.known, classes=network.class_of_residual())
 
 
 def _tiles(height: int, width: int, tile_height: int, tile_width: int) -> list[tuple[slice, slice]]:
@@ -527,7 +541,7 @@ def encode_each(
     def work(index: int) -> list[_Writer]:
         part, own = parts[index], [each[index] for each in parts_of_costs]
         writers = [
-            _Writer(part, _experts(part, network, mask), cost)
+            _Writer(part, run.classes, _experts(part, network, mask), cost)
             for mask, cost in zip(masks, [*own, *[None] * (len(masks) - len(own))], strict=True)
         ]
 
@@ -590,7 +604,7 @@ def decode(
     def work(index: int) -> None:
         part = parts[index]
         with _naming_tile(index, len(parts)), Behind(thread=run.spare > 0) as behind:
-            reader = _Reader(streams[index], part, _experts(part, network, experts))
+            reader = _Reader(streams[index], part, run.classes, _experts(part, network, experts))
             _read_tile(run, reader.planes, reader.read, behind)
             reader.finish()
             part[:] = reader.planes
@@ -602,7 +616,7 @@ def decode(
 def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> float:
     """Let experts learn from a picture uint8[H, W, known + C] as if it were one tile and coded; ideal bits."""
     run = _prepare(network, None, None, [planes], None, learning=LearningHeads if network.learns else None)
-    writer = _Writer(planes, experts)
+    writer = _Writer(planes, run.classes, experts)
     _write_tile(run, planes, partial(writer.write, HERE))
     return writer.ideal_bits
 
@@ -613,14 +627,16 @@ def sample(network: Network, height: int, width: int, seed: int = 0) -> NDArray[
     The network has no known planes, and its heads stay as they are; the same seed gives the same picture.
     """
     dice, planes = np.random.default_rng(seed), np.zeros((height, width, network.channels), np.uint8)
+    run = _prepare(network, None, None, [planes], None)
 
-    def draw(channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]) -> None:
-        del centres
-        ends = np.cumsum(counts.astype(np.int64) + 1, axis=1)
+    def draw(channel: int, step: int, first: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> None:
+        each = np.empty((len(counts), SYMBOLS), np.float32)
+        symbol_counts(counts, centres, run.classes, each)
+        ends = np.cumsum(each.astype(np.int64) + 1, axis=1)
         rows = np.arange(first, first + len(counts))
         planes[rows, step - 2 * rows, channel] = (dice.integers(0, ends[:, -1:]) >= ends).sum(axis=1)
 
-    _read_tile(_prepare(network, None, None, [planes], None), planes, draw)
+    _read_tile(run, planes, draw)
     return planes
 
 

@@ -27,11 +27,11 @@ import numpy as np
 from pixcodec.exact import value_lists
 from pixcodec.exact.compiled import compiled
 from pixcodec.exact.emit import ALIGNMENT, aligned
+from pixcodec.exact.frequencies import MOST_CLASSES, begin, below, class_table
 from pixcodec.exact.range_coder import Decoder, advance, put, quantile
 from pixcodec.exact.tables import LOG2, LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
 from pixcodec.exact.value_lists import COUNTS, hashed
 from pixcodec.exact.vectors import (
-    add_up,
     dot,
     element,
     flags,
@@ -68,7 +68,7 @@ SETS = 3
 ALL = (1 << EXPERTS) - 1  # the mask of all experts, bit e for expert e
 LIMIT = 22 * LOG_UNIT  # of odds: probabilities of 2^-22
 SURE = 8 * LOG_UNIT  # beyond it the network decides alone
-FALSE_TRUST, TRUST_BACK = 64 * LOG_UNIT, 2  # that limit, in 1/32: up when it was wrong and a list knew, down if not
+FALSE_TRUST, TRUST_BACK = 64 * LOG_UNIT, 2  # that limit, in 1/32: up when it was wrong and a list sure, down if not
 RATE, SECOND_RATE, WEIGHT_LIMIT = 15, 20, 1 << 20
 EXPERT_WEIGHT, NETWORK_WEIGHT = 6000, 65536  # to begin with, of 65536
 MAP_COUNT, MAP_LIMIT, COUNTER_LIMIT = 3, 1022, 250  # learning rates are 1 / (count + 1.5)
@@ -203,7 +203,7 @@ class Work(NamedTuple):
     """Scratch of a sample.
 
     Attributes:
-        tree: int32[512], sums of frequencies, see `vectors.add_up`.
+        bases: int32[], of `frequencies.begin`.
         slots: int64[LISTS], of each list.
         words: uint64[4, 8], values and counts of the lists and of the match, and what the lists have learned.
         new: uint64[8], `NEW` of those that take part, else 0.
@@ -213,7 +213,7 @@ class Work(NamedTuple):
         plain: int32[RING, 2, 8], of experts without memory: levels from which they measure cuts, and what they add.
     """
 
-    tree: np.ndarray
+    bases: np.ndarray
     slots: np.ndarray
     words: np.ndarray
     new: np.ndarray
@@ -539,12 +539,12 @@ def _learn(memory, change, mix, bit):  # type: ignore[no-untyped-def]
 
 @_inlined
 def _learn_trust(memory, lists, c, odds, prefix, shift, bit):  # type: ignore[no-untyped-def]
-    """After a decision of the network alone: less trust where it was wrong and a list knew, else a bit more."""
+    """After a decision of the network alone: less trust where it was wrong and a list was sure, else a bit more."""
     if (odds > 0) == (bit == 1):
         memory.trust[c] = max(memory.trust[c] - TRUST_BACK, SURE << 5)
         return
-    below, above = value_lists.halves(lists[0], lists[1], prefix, shift)
-    if how_many((above if bit else below) > 0):
+    zero, one = value_lists.halves(lists[0], lists[1], prefix, shift)
+    if how_many(((one if bit else zero) > 1) & ((zero if bit else one) == 0)):
         memory.trust[c] = min(memory.trust[c] + FALSE_TRUST, (24 * LOG_UNIT) << 5)
 
 
@@ -555,10 +555,14 @@ def _upper(size, p, leaves):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _code_value(decoding, value, memory, work, here, lists, row, levels, c, coder, words):  # type: ignore[no-untyped-def]
+def _code_value(  # type: ignore[no-untyped-def]
+    decoding, value, counts, centre, classes, memory, work, here, lists, row, levels, c, coder, words
+):
     """Eight decisions, each of which cuts the interval of the last one in two; the value, and the interval's size."""
     low, node = np.int64(0), np.int64(1)
-    below, size, point = np.int64(0), np.int64(_ALL), np.int64(0)
+    lower, upper = np.int64(0), np.int64(_ALL)  # frequencies below the values that are left, and with them
+    start, size, point = np.int64(0), np.int64(_ALL), np.int64(0)
+    begin(counts, centre, classes, work.bases)
     if decoding:
         point = quantile(coder)
     maps, mask, scratch = memory.maps.ctypes.data, mask16(here), work.scratch.ctypes.data
@@ -568,38 +572,55 @@ def _code_value(decoding, value, memory, work, here, lists, row, levels, c, code
         late = max(depth - 4, 0)
         counter = node if depth < 4 else (((node >> late) - 15) << 4) + (1 << late) + (node & ((1 << late) - 1))
         cells = _see_counters(memory, row, counter)
-        n0, n1 = np.int64(work.tree[_u(2 * node)]), np.int64(work.tree[_u(2 * node + 1)])
+        middle = below(counts, centre, classes, work.bases, low + (1 << shift))
+        n0, n1 = middle - lower, upper - middle
         odds = np.int32(logarithm(n1) - logarithm(n0))
         if abs(odds) > memory.trust[c] >> 5:
-            upper = _upper(size, (n1 << PROBABILITY_BITS) // (n1 + n0), 1 << shift)
+            share = _upper(size, (n1 << PROBABILITY_BITS) // (n1 + n0), 1 << shift)
             if decoding:
-                bit = np.int64(point >= below + size - upper)
+                bit = np.int64(point >= start + size - share)
             _learn_trust(memory, lists, c, odds, prefix, shift, bit)
         else:
             cut, downward = low + (1 << shift), np.int64(odds < 0)
             state, turn, lists_state = _states(here, lists, cells, levels, cut, prefix, shift, downward)
             change, places, learners = _refine(odds, state, turn, c * MAP_SIZE, mask, maps, scratch)
             mix = _mix(memory, c, node, depth, odds, change, lists_state)
-            upper = _upper(size, mix[0], 1 << shift)
+            share = _upper(size, mix[0], 1 << shift)
             if decoding:
-                bit = np.int64(point >= below + size - upper)
+                bit = np.int64(point >= start + size - share)
             _learn(memory, change, mix, bit)
             _learn_maps(maps, places, learners, turn, mask, bit, scratch)
-        below += size - upper if bit else 0
-        size = upper if bit else size - upper
+        start += size - share if bit else 0
+        size = share if bit else size - share
+        lower, upper = middle if bit else lower, upper if bit else middle
         _learn_counters(memory, here, row, counter, cells, bit)
         low += bit << shift
         node = 2 * node + bit
     if decoding:
-        advance(coder, words, below, size)
+        advance(coder, words, start, size)
     else:
-        put(coder, words, below, size)
+        put(coder, words, start, size)
     return low, size
 
 
 @_compiled
 def code(  # type: ignore[no-untyped-def]
-    decoding, channel, channels, known, step, first, counts, centres, samples, coder, words, memory, work, here, costs
+    decoding,
+    channel,
+    channels,
+    known,
+    step,
+    first,
+    counts,
+    centres,
+    classes,
+    samples,
+    coder,
+    words,
+    memory,
+    work,
+    here,
+    costs,
 ):
     """Code a channel of a step's pixels, the lanes from `first` on, and learn from them.
 
@@ -610,8 +631,9 @@ def code(  # type: ignore[no-untyped-def]
         known: how many of them, the first ones, are known and not coded.
         step: the wavefront's; lane y is the pixel (y, step - 2 y).
         first: the first lane.
-        counts: float32[lanes, 256] of the network, sum 2^24 - 256.
+        counts: int32[lanes, row_size], the network's `frequencies`.
         centres: int32[lanes], predicted values.
+        classes: of residuals.
         samples: uint8[H W C], known where coded.
         coder: of `range_coder`, its state.
         words: its words.
@@ -627,8 +649,8 @@ def code(  # type: ignore[no-untyped-def]
             y = first + lane + AHEAD
             number, centre = (lane + AHEAD) % RING, np.int64(centres[lane + AHEAD])
             row, plain = work.ahead[number], work.plain[number]
-            for k in range(4 * NODES // ALIGNMENT):  # another thread may have made them
-                prefetch(counts.ctypes.data + 4 * NODES * (lane + AHEAD) + ALIGNMENT * k)
+            for k in range(0, counts.strides[0], ALIGNMENT):  # another thread may have made them
+                prefetch(counts.ctypes.data + counts.strides[0] * (lane + AHEAD) + k)
             _look_ahead(
                 memory, work, here, samples, channels, channel == known, y, step - 2 * y, channel, centre, row, plain
             )
@@ -637,7 +659,6 @@ def code(  # type: ignore[no-untyped-def]
         y, row, levels = first + lane, work.ahead[lane % RING], work.plain[lane % RING].ctypes.data
         x = step - 2 * y
         own = (y * memory.pointer.shape[1] + x) * channels + channel
-        add_up(counts.ctypes.data + 4 * NODES * lane, work.tree.ctypes.data)
         if here >> MATCH & 1:
             if channel == known:
                 _find_match(memory, samples, channels, y, x, step, row[19])
@@ -647,8 +668,9 @@ def code(  # type: ignore[no-untyped-def]
         unseen = lower_halves(where(uses == 0, load_uint64x8(work.new.ctypes.data), 0))
         lists = (value_lists.shifted(values, offsets), uses & COUNTS, unseen)
         value, size = _code_value(
-            decoding, _sample(samples, own), memory, work, here, lists, row, levels, channel, coder, words
-        )
+            decoding, _sample(samples, own), counts[lane], np.int64(centres[lane]), classes, memory, work, here, lists,
+            row, levels, channel, coder, words,
+        )  # fmt: skip
         costs[lane] = PROBABILITY_BITS - np.log2(np.float64(size))
         costs[spent] += costs[lane]
         samples[_u(own)] = value
@@ -686,6 +708,7 @@ class Experts:
         last: uint32[C, NODES BUCKETS], those of the last map.
         mask: which experts take part, see `pixcodec.expert_names`.
         known: how many of the channels are known and not coded, the first ones.
+        classes: int[511], those of the residuals that counts are of; by default each has its own.
 
     Attributes:
         costs: float64[], ideal bits of each of the pixels coded last; the last one is the sum of all so far.
@@ -701,6 +724,7 @@ class Experts:
         *,
         mask: int = ALL,
         known: int = 0,
+        classes: np.ndarray | None = None,
     ) -> None:
         pixels = height, width
         weights = aligned((SETS, channels * 512, INPUTS), np.int32)
@@ -721,11 +745,12 @@ class Experts:
         )
         new = np.array([NEW * (mask >> e & 1) for e in range(MATCH + 1)], np.uint64)
         self._work = Work(
-            np.zeros(2 * NODES, np.int32), np.zeros(LISTS, np.int64), np.zeros((4, 8), np.uint64), new,
+            np.zeros(MOST_CLASSES, np.int32), np.zeros(LISTS, np.int64), np.zeros((4, 8), np.uint64), new,
             np.zeros(32, np.int32), np.zeros((RING, 20), np.int64), np.zeros(height, np.int64),
             np.zeros((RING, 2, 8), np.int32),
         )  # fmt: skip
         self._here, self._known = mask, known
+        self._classes = class_table(np.arange(2 * NODES - 1) if classes is None else classes)
         self.costs = np.zeros(height + 1)
 
     def taught(self, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -753,7 +778,7 @@ class Experts:
 
         An encoder must have room for a word each; a decoder must be asked whether what it read was there.
         """
-        where = channel, planes.shape[2], self._known, step, first, counts, centres, planes.reshape(-1)
+        where = channel, planes.shape[2], self._known, step, first, counts, centres, self._classes, planes.reshape(-1)
         learned_so_far = self._memory, self._work, self._here, self.costs
         return code, (isinstance(coder, Decoder), *where, coder.state, coder.words, *learned_so_far)
 

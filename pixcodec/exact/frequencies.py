@@ -8,16 +8,21 @@ largest of the classes that some symbol 0..255 belongs to,
     count = (w * floor((2^24 - 256) 2^28 / T)) >> 28
 
 and what is missing to the sum 2^24 - 256 goes to the first symbol with the largest count.  The coder adds 1 to each.
+
+A pixel's *row* is int32[`row_size`]: the count that each symbol of a class has, and in the end a symbol and what it has
+more, if it is not alone in its class (alone, its count has it already).  `begin` and `below` make intervals of it.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 
 from pixcodec.exact.compiled import compiled, specialise
-from pixcodec.exact.emit import F32, FLOATS, I16, I32, I64, INTP, INTS, LANES, Value, Variable, constant, emitted, loop
-from pixcodec.exact.network import LOGIT_UNIT, SYMBOLS
+from pixcodec.exact.emit import I16, I32, I64, INTP, INTS, LANES, Value, Variable, constant, emitted, loop
+from pixcodec.exact.tables import LOGIT_UNIT, SYMBOLS
 
 TOTAL = (1 << 24) - SYMBOLS  # sum of the counts of a row
 EXP2_BITS = 24
@@ -25,8 +30,10 @@ SHIFT = 28
 LOGIT_BITS = LOGIT_UNIT.bit_length() - 1
 MOST_CLASSES = 512  # rounded up to whole vectors
 TOGETHER = 4  # rows that a kernel works on
-WORK = 2 * MOST_CLASSES + LANES  # numbers of 32 bits that it needs for each
+WORK = MOST_CLASSES + LANES  # numbers of 32 bits that it needs for each
 NONE = -(1 << 30)
+_u = np.uint64
+_inlined = compiled(_nrt=False, inline="always")
 SHORTS, LONGS = ir.VectorType(I16, LANES), ir.VectorType(I64, LANES)
 
 
@@ -47,6 +54,36 @@ def _exp2_table() -> np.ndarray:
 
 
 EXP2 = _exp2_table()
+_EXP2 = EXP2.astype(np.int32)  # for gathers
+
+
+class Classes(NamedTuple):
+    """The classes of residuals, for compiled functions.
+
+    Attributes:
+        number: how many.
+        of: int16[511], the class of each residual from -255 on.
+        low, high: int32[MOST_CLASSES], first and last residual of each; none of those that are too many.
+    """
+
+    number: int
+    of: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def class_table(classes: np.ndarray, symbols: int = SYMBOLS) -> Classes:
+    """Of the class of each residual -255..255, ascending; of fewer symbols as many classes, the first ones."""
+    starts, ends = class_intervals(classes)
+    number = min(len(starts), MOST_CLASSES) if symbols == SYMBOLS else symbols
+    low, high = np.full(MOST_CLASSES, SYMBOLS, np.int32), np.full(MOST_CLASSES, -SYMBOLS, np.int32)
+    low[:number], high[:number] = starts[:number], ends[:number]
+    return Classes(number, classes.astype(np.int16), low, high)
+
+
+def row_size(number: int) -> int:
+    """Numbers of a row of so many classes: whole vectors."""
+    return -(-(number + 2) // LANES) * LANES
 
 
 def class_intervals(classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -60,11 +97,10 @@ def class_intervals(classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class _Row:
     """A row of a kernel: where its parts lie, as addresses, and what is found on the way."""
 
-    def __init__(self, logits: Value, least: Value, out: Value, work: Value) -> None:
-        self.logits, self.least, self.out = logits, least, out
+    def __init__(self, logits: Value, least: Value, out: Value, sizes: Value) -> None:
+        self.logits, self.least, self.out, self.sizes = logits, least, out, sizes
         self.smallest = least.to(I32).splat(INTS)  # possible residual
-        self.sizes, self.weights = work, work + 4 * MOST_CLASSES
-        none = Value(work.builder, constant(INTS, NONE))
+        none = Value(out.builder, constant(INTS, NONE))
         self.top, self.largest, self.found = Variable(none), Variable(none), Variable(none * -1)
         self.total, self.taken = Variable(none.of(0).to(I64)), Variable(none.of(0))
 
@@ -74,22 +110,24 @@ class _Row:
     def size(self, j: Value) -> Value:
         return _at(self.sizes, j).load(INTS)
 
+    def count(self, j: Value) -> Value:
+        return _at(self.out, j).load(INTS)
+
 
 def _at(base: Value, place: Value) -> Value:
     return base + place * 4
 
 
 def _emit_rows(
-    logits: Value, least: Value, out: Value, work: Value, form: Value, low: Value, high: Value, exp2: Value,
-    symbols: Value,
+    logits: Value, least: Value, out: Value, work: Value, classes: Value, low: Value, high: Value, exp2: Value,
+    symbols: Value, last: Value,
 ) -> None:  # fmt: skip
-    """Counts of rows whose addresses are in arrays, side by side: one alone would wait for its own sums."""
+    """Rows whose addresses are in arrays, side by side: one alone would wait for its own sums."""
     word = logits.type
     rows = []
     for r in range(TOGETHER):
         own, possible, target = ((base + 8 * r).load(word) for base in (logits, least, out))
         rows.append(_Row(own, possible, target, work + 4 * WORK * r))
-    classes, first, last = ((form + 4 * k).load(I32).to(word) for k in range(3))
     span = (symbols.to(I32) - 1).splat(INTS)
     with loop(0, classes, LANES) as j:
         lowest, highest = _at(low, j).load(INTS), _at(high, j).load(INTS)
@@ -102,32 +140,29 @@ def _emit_rows(
         for row, top in zip(rows, tops, strict=True):
             drop = (top - row.logit(j)).most(0)  # below 0 only where the class has no symbol
             weight = _gathered(exp2, drop & (LOGIT_UNIT - 1)) >> (drop >> LOGIT_BITS).least(31)
-            _at(row.weights, j).store(weight)
+            _at(row.out, j).store(weight)
             row.total.set(row.total.get() + weight.to(I64) * row.size(j).to(I64))
     whole = (symbols - (1 << EXP2_BITS)) * -1
     reciprocals = [((whole << SHIFT) / row.total.get().reduced("add")).splat(LONGS) for row in rows]
     with loop(0, classes, LANES) as j:
         for row, reciprocal in zip(rows, reciprocals, strict=True):
-            count = ((_at(row.weights, j).load(INTS).to(I64) * reciprocal) >> SHIFT).to(I32)
-            _at(row.weights, j).store(count.to(F32))
+            count = ((row.count(j).to(I64) * reciprocal) >> SHIFT).to(I32)
+            _at(row.out, j).store(count)
             row.taken.set(row.taken.get() + count * row.size(j))
             row.largest.set(row.largest.get().most(count.where(row.size(j) > 0, NONE)))
     largest = [row.largest.get().reduced("smax") for row in rows]
     lanes = Value(logits.builder, ir.Constant(INTS, [I32(k) for k in range(LANES)]))
     with loop(0, classes, LANES) as j:
         for row, count in zip(rows, largest, strict=True):
-            same = _at(row.weights, j).load(FLOATS).equals(count.to(F32).splat(FLOATS)) & (row.size(j) > 0)
+            same = row.count(j).equals(count.splat(INTS)) & (row.size(j) > 0)
             row.found.set(row.found.get().least((lanes + j.to(I32).splat(INTS)).where(same, -NONE)))
     for row, count in zip(rows, largest, strict=True):
-        _spread(row, low, first.of(0), first)
-        shift = _at(low, first).load(I32).to(word) - row.least
-        begin, end = (shift * -1).most(0), (symbols - shift).least(last - first)
-        with loop(begin, end, LANES) as k:  # a symbol each
-            _at(row.out, shift + k).store(_at(row.weights, first + k).load(FLOATS))
-        _spread(row, low, last, classes)
-        place = _begin(row, low, row.found.get().reduced("smin").to(word))
-        rest = whole.to(I32) - row.taken.get().reduced("add")
-        _at(row.out, place).store((count + rest).to(F32))
+        j = row.found.get().reduced("smin").to(word)
+        rest, none = whole.to(I32) - row.taken.get().reduced("add"), count.of(0)
+        alone = _at(row.sizes, j).load(I32).equals(1)
+        _at(row.out, j).store(count + rest.where(alone, none))
+        _at(row.out, last).store((_at(low, j).load(I32).to(word).most(row.least) - row.least).to(I32))
+        _at(row.out, last + 1).store(none.where(alone, rest))
 
 
 def _gathered(table: Value, places: Value) -> Value:
@@ -138,87 +173,107 @@ def _gathered(table: Value, places: Value) -> Value:
     return found
 
 
-def _begin(row: _Row, low: Value, j: Value) -> Value:
-    """The first symbol of a class that has one."""
-    return _at(low, j).load(I32).to(j.type).most(row.least) - row.least
+def _class_counts(logits, centres, classes, symbols, rows):  # type: ignore[no-untyped-def]
+    """Fill `rows`, int32[n, row_size], from int16[n, classes] and centres int[n].
 
-
-def _spread(row: _Row, low: Value, start: Value, stop: Value) -> None:
-    """Counts of these classes at their symbols: they ascend, so that what is too many is written over."""
-    with loop(start, stop) as j:
-        count, place = _at(row.weights, j).load(F32).splat(FLOATS), _begin(row, low, j)
-        with loop(0, _at(row.sizes, j).load(I32).to(j.type), LANES) as k:
-            _at(row.out, place + k).store(count)
-
-
-@compiled()
-def _longest_run(starts, ends):  # type: ignore[no-untyped-def]
-    """The first of neighbouring classes of one symbol each, as many as there are anywhere, and where they end."""
-    first, last, begin = 0, 0, 0
-    for j in range(starts.size + 1):
-        if j == starts.size or starts[j] != ends[j]:
-            if j - begin > last - first:
-                first, last = begin, j
-            begin = j + 1
-    return first, last
-
-
-def _counts_of_logits(logits, centres, starts, ends, exp2, counts):  # type: ignore[no-untyped-def]
-    """Fill `counts`, float32[n, s] holding integers of sum 2^24 - s, from int16[n, classes] and centres int[n].
-
-    There are s = 256 symbols; bilevel images have 2, each its own class, and the centre 0.
+    There are 256 symbols; bilevel images have 2, each its own class, and the centre 0.
     """
-    classes, symbols = starts.size, counts.shape[1]
-    low, high = np.empty(MOST_CLASSES, np.int32), np.empty(MOST_CLASSES, np.int32)
-    for j in range(MOST_CLASSES):
-        low[j], high[j] = (starts[j], ends[j]) if j < classes else (SYMBOLS, -SYMBOLS)
-    table, form = np.empty(exp2.size, np.int32), np.empty(3, np.int32)
-    for f in range(exp2.size):
-        table[f] = exp2[f]
-    form[0] = classes
-    form[1], form[2] = _longest_run(starts, ends)
-    padded, work = np.zeros((TOGETHER, MOST_CLASSES), np.int16), np.empty((TOGETHER, WORK), np.float32)
-    beyond = np.empty((TOGETHER, symbols + LANES), np.float32)  # last rows: vectors would write past the end
-    rows, least, outs = np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64)
-    whole = logits.strides[1] == 2 and logits.strides[0] >= 2 * (classes + LANES - 1)  # rows of whole vectors
+    number, width = classes.number, rows.shape[1]
+    padded, work = np.zeros((TOGETHER, MOST_CLASSES), np.int16), np.empty((TOGETHER, WORK), np.int32)
+    sources, least, outs = np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64)
+    spare = np.empty((TOGETHER, width), np.int32)  # for the last row, again
+    whole = logits.strides[1] == 2 and logits.strides[0] >= 2 * (number + LANES - 1)  # rows of whole vectors
     final = logits.shape[0] - 1
-    inside = final - (LANES - 1) // symbols
     for start in range(0, final + 1, TOGETHER):
         for r in range(TOGETHER):
             i = min(start + r, final)
-            rows[r], least[r] = logits.ctypes.data + i * logits.strides[0], -np.int64(centres[i])
+            sources[r], least[r] = logits.ctypes.data + i * logits.strides[0], -np.int64(centres[i])
             if not whole:
-                for j in range(classes):
+                for j in range(number):
                     padded[r, j] = logits[i, j]
-                rows[r] = padded.ctypes.data + r * padded.strides[0]
-            outs[r] = counts.ctypes.data + i * counts.strides[0] if i < inside else beyond[r].ctypes.data
-        row_counts(  # type: ignore[name-defined] # noqa: F821
-            rows.ctypes.data, least.ctypes.data, outs.ctypes.data, work.ctypes.data, form.ctypes.data, low.ctypes.data,
-            high.ctypes.data, table.ctypes.data, symbols,
+                sources[r] = padded.ctypes.data + r * padded.strides[0]
+            outs[r] = rows.ctypes.data + i * rows.strides[0] if start + r == i else spare[r].ctypes.data
+        emit_rows(  # type: ignore[name-defined] # noqa: F821
+            sources.ctypes.data, least.ctypes.data, outs.ctypes.data, work.ctypes.data, number,
+            classes.low.ctypes.data, classes.high.ctypes.data, _EXP2.ctypes.data, symbols, width - 2,
         )  # fmt: skip
-        for r in range(TOGETHER):
-            i = min(start + r, final)
-            for v in range(symbols if i >= inside else 0):
-                counts[i, v] = beyond[r, v]
 
 
-counts_of_logits = specialise(_counts_of_logits, "counts_of_logits", row_counts=emitted([INTP] * 9, _emit_rows))
+class_counts = specialise(_class_counts, "class_counts", emit_rows=emitted([INTP] * 10, _emit_rows))
+
+
+def _emit_bases(row: Value, centre: Value, low: Value, high: Value, classes: Value, out: Value) -> None:
+    """Of each class the sum of all counts before it, less its own for each symbol before its first one; modulo 2^32."""
+    least = (centre * -1).to(I32).splat(INTS)
+    before = Variable(Value(row.builder, constant(INTS, 0)))
+    with loop(0, classes, LANES) as j:
+        count, first = _at(row, j).load(INTS), _at(low, j).load(INTS).most(least)
+        taken = count * (_at(high, j).load(INTS).least(least + (SYMBOLS - 1)) - first + 1).most(0)
+        sums, shift = taken, 1
+        while shift < LANES:
+            order = [i if i < shift else LANES + i - shift for i in range(LANES)]
+            sums, shift = sums + sums.of(0).shuffled(sums, order), 2 * shift
+        _at(out, j).store(before.get() + sums - taken - count * (first - least))
+        before.set(before.get() + sums.shuffled(sums, [LANES - 1] * LANES))
+
+
+_find_bases: Any = emitted([INTP] * 6, _emit_bases)
+
+
+@_inlined
+def begin(row, centre, classes, bases):  # type: ignore[no-untyped-def]
+    """Make ready for `below` of a pixel's row, int32[row_size]: `bases` is int32[MOST_CLASSES]."""
+    _find_bases(
+        row.ctypes.data, centre, classes.low.ctypes.data, classes.high.ctypes.data, classes.number, bases.ctypes.data
+    )
+
+
+@_inlined
+def below(row, centre, classes, bases, v):  # type: ignore[no-untyped-def]
+    """Frequencies of the symbols below v, 0 to 255, in 2^-24, after `begin`."""
+    j, last = np.int64(classes.of[_u(v - centre + (SYMBOLS - 1))]), row.size - 1
+    more = np.int64(row[_u(last)]) if v > row[_u(last - 1)] else np.int64(0)
+    return np.int64(np.int32(np.int64(bases[_u(j)]) + np.int64(row[_u(j)]) * v)) + v + more
+
+
+@_inlined
+def count_of(row, centre, classes, v):  # type: ignore[no-untyped-def]
+    """Of a symbol, by a pixel's row."""
+    last = row.size - 1
+    more = row[last] if v == row[last - 1] else np.int32(0)
+    return row[classes.of[v - centre + (SYMBOLS - 1)]] + more
 
 
 @compiled()
-def code_length(counts, symbols):  # type: ignore[no-untyped-def]
-    """Bits that an ideal coder spends on `symbols` with these counts (for reports, never for coding)."""
+def symbol_counts(rows, centres, classes, counts):  # type: ignore[no-untyped-def]
+    """Fill `counts`, float32[n, symbols] holding integers, from rows int32[n, row_size]."""
+    for i in range(counts.shape[0]):
+        for v in range(counts.shape[1]):
+            counts[i, v] = count_of(rows[i], np.int64(centres[i]), classes, v)
+
+
+def counts_of_logits(logits: np.ndarray, centres: np.ndarray, classes: Classes, counts: np.ndarray) -> None:
+    """Fill `counts`, float32[n, s] holding integers of sum 2^24 - s, from int16[n, classes] and centres int[n]."""
+    rows = np.empty((len(logits), row_size(classes.number)), np.int32)
+    class_counts(logits, centres, classes, counts.shape[1], rows)
+    symbol_counts(rows, centres, classes, counts)
+
+
+@compiled()
+def code_length(rows, centres, classes, symbols):  # type: ignore[no-untyped-def]
+    """Bits that an ideal coder spends on `symbols` by these rows (for reports, never for coding)."""
     bits = 0.0
     for i in range(symbols.size):
-        bits += 24.0 - np.log2(np.float64(counts[i, symbols[i]]) + 1.0)
+        count = count_of(rows[i], np.int64(centres[i]), classes, np.int64(symbols[i]))
+        bits += 24.0 - np.log2(np.float64(count) + 1.0)
     return bits
 
 
 @compiled()
-def spend(counts, planes, step, first, channel, bits):  # type: ignore[no-untyped-def]
+def spend(rows, centres, classes, planes, step, first, channel, bits):  # type: ignore[no-untyped-def]
     """Add `code_length` of a channel of planes uint8[H, W, C] at a step's lanes from `first` on to bits[0]."""
     spent = 0.0
-    for i in range(counts.shape[0]):
-        y = first + i
-        spent += 24.0 - np.log2(np.float64(counts[i, planes[y, step - 2 * y, channel]]) + 1.0)
+    for i in range(rows.shape[0]):
+        symbol = np.int64(planes[first + i, step - 2 * (first + i), channel])
+        spent += 24.0 - np.log2(np.float64(count_of(rows[i], np.int64(centres[i]), classes, symbol)) + 1.0)
     bits[0] += spent

@@ -52,7 +52,7 @@ class Heads(Protocol):
     def learning(
         self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
     ) -> tuple[Callable[..., None], tuple[Any, ...]] | None:
-        """A call, to be made once, that learns the symbols int[rows] where the logits gave counts float32[rows, 256].
+        """A call, to be made once, that learns the symbols int[rows] where the logits gave counts (of `frequencies`).
 
         It may run beside everything but this channel's `logits` and others like it.  None: nothing is learned.
         """

@@ -20,8 +20,6 @@ from llvmlite import ir
 from pixcodec.errors import ModelError
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import (
-    F32,
-    FLOATS,
     I16,
     I32,
     INTP,
@@ -31,13 +29,13 @@ from pixcodec.exact.emit import (
     aligned,
     emitted,
     loop,
-    splat,
 )
-from pixcodec.exact.frequencies import EXP2, class_intervals, code_length, counts_of_logits
+from pixcodec.exact.frequencies import class_counts, class_table, code_length, row_size
 from pixcodec.exact.heads import head_kernel, in_panels
 from pixcodec.exact.matmul import padded
-from pixcodec.exact.network import SYMBOLS, Learning
+from pixcodec.exact.network import Learning
 from pixcodec.exact.products import ERROR, FINE, NARROW, PRODUCTS, layer_kernel, pack, update_kernel, wide_product_kind
+from pixcodec.exact.tables import SYMBOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,29 +64,24 @@ def check(network: Network) -> Learning:
     return Learning.load(form)
 
 
-def _emit_errors(row: Value, centre: Value, low: Value, high: Value, classes: Value, last: Value, out: Value) -> None:
-    """4096 times the probability of each class, rounded, from the address of a row of counts of symbols 0..last."""
+def _emit_errors(row: Value, centre: Value, low: Value, high: Value, classes: Value, out: Value) -> None:
+    """4096 times the probability of each class, rounded, from the address of a row of counts."""
+    least = (centre * -1).to(I32).splat(INTS)
     with loop(0, classes, LANES) as j:
-        q, most = (Value(row.builder, splat(row.builder, each.to(I32).value, INTS)) for each in (centre, last))
-        top = (high + j * 4).load(INTS).least(most - q) + q
-        number = top - ((low + j * 4).load(INTS) + q).most(0) + 1  # possible symbols of the class
-        places, count = top.most(0), Value(row.builder, ir.Constant(FLOATS, ir.Undefined))
-        for k in range(LANES):
-            count = count.replaced(k, (row + places[k].to(row.type) * 4).load(F32))
-        error = (number * count.to(I32) + (1 << 11)) >> 12
-        (out + j * 2).store(error.where(number > 0, 0).to(I16))
+        number = (high + j * 4).load(INTS).least(least + (SYMBOLS - 1)) - (low + j * 4).load(INTS).most(least) + 1
+        error = (number.most(0) * (row + j * 4).load(INTS) + (1 << 11)) >> 12  # of the possible symbols
+        (out + j * 2).store(error.to(I16))
 
 
-def _errors(counts, centres, symbols, low, high, classes, number, errors):  # type: ignore[no-untyped-def]
+def _errors(counts, centres, symbols, classes, errors):  # type: ignore[no-untyped-def]
     """errors[n, classes]: 4096 times the probability of each class, rounded, less 4096 for the one that came."""
-    last = counts.shape[1] - 1
     for i in range(symbols.size):
         q = np.int64(centres[i])
         row_errors(  # type: ignore[name-defined] # noqa: F821
-            counts.ctypes.data + i * counts.strides[0], q, low.ctypes.data, high.ctypes.data, number, last,
-            errors.ctypes.data + i * errors.strides[0],
+            counts.ctypes.data + i * counts.strides[0], q, classes.low.ctypes.data, classes.high.ctypes.data,
+            classes.number, errors.ctypes.data + i * errors.strides[0],
         )  # fmt: skip
-        errors[i, classes[np.int64(symbols[i]) - q + 255]] -= ERROR
+        errors[i, classes.of[np.int64(symbols[i]) - q + SYMBOLS - 1]] -= ERROR
 
 
 def _emit_group(first: Value, second: Value, columns: Value, out: Value) -> None:
@@ -128,8 +121,7 @@ def _pack_back(coarse, back):  # type: ignore[no-untyped-def]
 
 
 def _learn(  # type: ignore[no-untyped-def]
-    counts, centres, symbols, low, high, classes, number, source, a, b, errors, groups, layers, bias, scale, betas,
-    powers, rates, epsilon,
+    counts, centres, symbols, classes, source, a, b, errors, groups, layers, bias, scale, betas, powers, rates, epsilon
 ):  # fmt: skip
     """Errors of the first pixels of a step, carried back, and a step of all layers; `powers` are those of `betas`."""
     zero, rows, one = np.zeros(1, np.int64), symbols.size, np.float32(1)
@@ -138,7 +130,7 @@ def _learn(  # type: ignore[no-untyped-def]
     step, inverse = np.sqrt(one - powers[1]) / (one - powers[0]), one / np.float32(rows)
     b1, b2 = one - betas[0], one - betas[1]
     of_b, of_a, of_logits = errors[1], errors[0], errors[2]
-    probabilities_less_ones(counts, centres, symbols, low, high, classes, number, of_logits[0])  # type: ignore[name-defined] # noqa: F821
+    probabilities_less_ones(counts, centres, symbols, classes, of_logits[0])  # type: ignore[name-defined] # noqa: F821
     errors_layer(of_logits, zero, zero, rows, layers[2][6], bias, of_b[0], 0, scale, b[0], scale)  # type: ignore[name-defined] # noqa: F821
     errors_layer(of_b, zero, zero, rows, layers[1][6], bias, of_a[0], 0, scale, a[0], scale)  # type: ignore[name-defined] # noqa: F821
     for n, seen in enumerate((source, a, b)):
@@ -168,7 +160,7 @@ def _learn(  # type: ignore[no-untyped-def]
 @lru_cache
 def _kernels(kind: str) -> tuple[Callable[..., None], Callable[..., None]]:
     """A head's logits, and what it learns, by an instruction for 16 bits."""
-    errors = specialise(_errors, "errors", row_errors=emitted([INTP] * 7, _emit_errors))
+    errors = specialise(_errors, "errors", row_errors=emitted([INTP] * 6, _emit_errors))
     learn = specialise(
         _learn,
         f"learn_{kind}",
@@ -224,11 +216,7 @@ class LearningHeads:
         kind = wide_product_kind()
         form = PRODUCTS[kind]
         self.kernel, self._learn = self._run, _ = _kernels(kind)
-        self._classes = network.class_of_residual()
-        self._low, self._high = (
-            np.concatenate([edge, np.full(LANES, empty)]).astype(np.int32)
-            for edge, empty in zip(class_intervals(self._classes), (256, -256), strict=True)
-        )
+        self._classes = class_table(network.class_of_residual())
         self._layers = [
             [_Layer(product, form) for product in (head.input, head.hidden, head.output)] for head in network.heads
         ]
@@ -267,8 +255,8 @@ class LearningHeads:
     ) -> tuple[Callable[..., None], tuple[Any, ...]]:
         """See `heads.Heads`."""
         return self._learn, (
-            counts, centres, symbols[:TEACHERS], self._low, self._high, self._classes, self._number,
-            self.inputs[channel], *self._hidden[channel], self._errors, self._groups, self._learned[channel],
+            counts, centres, symbols[:TEACHERS], self._classes, self.inputs[channel], *self._hidden[channel],
+            self._errors, self._groups, self._learned[channel],
             self._no_bias, self._no_scale, self._betas, self._powers[channel], self._rates, self._epsilon,
         )  # fmt: skip
 
@@ -292,8 +280,7 @@ class ComparedHeads(LearningHeads):
         self._begin = [[(weight.copy(), *others) for weight, *others in products] for products in self._products]
         self._own_hidden = tuple(aligned(hidden.shape, np.int16) for hidden in self._hidden[0])
         self._own_logits = aligned(self._logits.shape, np.int16)
-        self._own_counts = np.zeros((lanes, SYMBOLS), np.float32)
-        self._intervals = class_intervals(self._classes)
+        self._own_counts = aligned((lanes, row_size(self._number)), np.int32)
         self._steps = [0] * len(network.heads)
 
     def learning(
@@ -304,8 +291,8 @@ class ComparedHeads(LearningHeads):
             rows = len(symbols)
             self._run(self.inputs[channel], rows, *self._begin[channel], *self._own_hidden, self._own_logits)
             own = self._own_counts[:rows]
-            counts_of_logits(self._own_logits[:rows, : self._number], centres, *self._intervals, EXP2, own)
-            self.fixed += code_length(own, symbols)
-            self.learned += code_length(counts, symbols)
+            class_counts(self._own_logits[:rows, : self._number], centres, self._classes, SYMBOLS, own)
+            self.fixed += code_length(own, centres, self._classes, symbols)
+            self.learned += code_length(counts, centres, self._classes, symbols)
         self._steps[channel] += 1
         return super().learning(channel, counts, centres, symbols)

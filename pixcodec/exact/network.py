@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 BOUND = 1 << 24  # sums stay below it, so that they are exact in binary32 in any order
 STREAM_LIMIT = 32767  # of the residual stream and of logits
-LOGIT_UNIT = 256  # logits count 1/256 of a bit, so that int16 reaches 128 bits: sharp networks need more than 32
-SYMBOLS = 256
 MOST_PHASES = 3  # bits of x and y that can be inputs: blocks of 8 are the largest that are common
 PHASE = 32  # code of such a bit that is 1; of a 0 it is -32
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact.compiled import compiled
+from pixcodec.exact.frequencies import MOST_CLASSES, begin, below, count_of
 
 PRECISION = 24
 WORD_BYTES = 4
@@ -70,32 +71,35 @@ def advance(state, words, below, frequency):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def put_rows(counts, symbols, state, words, costs):  # type: ignore[no-untyped-def]
-    """Append symbols int[n], each by its row of counts float32[n, levels], less 1 each and of sum 2^24 - levels.
+def put_rows(counts, centres, classes, symbols, state, words, costs):  # type: ignore[no-untyped-def]
+    """Append symbols int[n], each by its row of counts (`frequencies`) around its centre.
 
     `costs`, float64[n or more], gets the bits that an ideal coder spends on each; their sum is added to the last one.
     """
+    bases = np.empty(MOST_CLASSES, np.int32)
     for n in range(symbols.size):
-        below = np.int64(0)
-        for v in range(symbols[n]):
-            below += np.int64(counts[n, v]) + 1
-        frequency = np.int64(counts[n, symbols[n]]) + 1
-        put(state, words, below, frequency)
+        row, q, v = counts[n], np.int64(centres[n]), np.int64(symbols[n])
+        begin(row, q, classes, bases)
+        frequency = np.int64(count_of(row, q, classes, v)) + 1
+        put(state, words, below(row, q, classes, bases, v), frequency)
         costs[n] = PRECISION - np.log2(np.float64(frequency))
         costs[costs.size - 1] += costs[n]
 
 
 @compiled()
-def take_rows(counts, state, words, symbols):  # type: ignore[no-untyped-def]
+def take_rows(counts, centres, classes, state, words, symbols):  # type: ignore[no-untyped-def]
     """The next symbols int32[n], each by its row of counts, see `put_rows`."""
+    bases = np.empty(MOST_CLASSES, np.int32)
     for n in range(symbols.size):
-        point, below, v = quantile(state), np.int64(0), 0
-        frequency = np.int64(counts[n, 0]) + 1
-        while below + frequency <= point:
-            below += frequency
-            v += 1
-            frequency = np.int64(counts[n, v]) + 1
-        advance(state, words, below, frequency)
+        row, q, v = counts[n], np.int64(centres[n]), np.int64(0)
+        begin(row, q, classes, bases)
+        point, start = quantile(state), np.int64(0)
+        for k in range(8):  # bits of the symbol
+            higher = v + (128 >> k)
+            frequencies = below(row, q, classes, bases, higher)
+            if frequencies <= point:
+                v, start = higher, frequencies
+        advance(state, words, start, np.int64(count_of(row, q, classes, v)) + 1)
         symbols[n] = v
 
 

@@ -14,6 +14,8 @@ from math import isqrt
 
 import numpy as np
 
+SYMBOLS = 256
+LOGIT_UNIT = 256  # logits count 1/256 of a bit, so that int16 reaches 128 bits: sharp networks need more than 32
 GATE_UNIT = 256  # of what goes into a gate: 1/256
 CELL_UNIT = 2048  # of an LSTM's cell: 1/2048
 OPEN = 4096  # an open gate: 1

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixcodec.exact.compiled import compiled, specialise
-from pixcodec.exact.emit import LANES
-from pixcodec.exact.frequencies import EXP2, class_intervals, counts_of_logits
-from pixcodec.exact.network import SYMBOLS
+from pixcodec.exact.emit import LANES, aligned
+from pixcodec.exact.frequencies import class_counts, class_table, row_size
 from pixcodec.exact.predict import Predictors
 from pixcodec.exact.steps import active_lanes
+from pixcodec.exact.tables import SYMBOLS
 from pixcodec.exact.wavefront import Wavefront, head_codes, input_codes, place
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ ROOMS = 2  # steps whose counts are kept
 
 
 def _see(  # type: ignore[no-untyped-def]
-    step, channel, first, part, predictors, codes, inputs, features, shifts, head, raw, low, high, exp2, centres, counts
+    step, channel, first, part, predictors, codes, inputs, features, shifts, head, raw, table, centres, counts
 ):
     """Predictions, a head and its frequencies at a part of a step; `first` is the step's first lane."""
     (
@@ -58,7 +58,7 @@ def _see(  # type: ignore[no-untyped-def]
     head_layers(  # type: ignore[name-defined] # noqa: F821
         source[:, at:], behind - at, products[0], products[1], products[2], a[:, at:], b[:, at:], logits[at:]
     )
-    counts_of_logits(logits[at:behind, :classes], centres[at:behind], low, high, exp2, counts[at:behind])
+    class_counts(logits[at:behind, :classes], centres[at:behind], table, SYMBOLS, counts[at:behind])
 
 
 @lru_cache
@@ -94,6 +94,7 @@ class Tile:
     Attributes:
         planes: uint8[H, W, known + C], those that are known and those that are coded.
         part: lanes of the step.
+        classes: of residuals, those of the counts.
         whole: whether steps have one part only, and calls do not go to other threads.
     """
 
@@ -112,10 +113,10 @@ class Tile:
         self._predictors = Predictors(network.parameters, height, width, known)
         self._wavefront = Wavefront(network, backend, height, width, heads, known)
         self._heads = self._wavefront.heads
-        self._low, self._high = class_intervals(network.class_of_residual())
+        self.classes = class_table(network.class_of_residual())
         lanes = min(height, (width + 1) // 2)
         rooms = ROOMS, network.channels, lanes
-        self._counts = np.zeros((*rooms, SYMBOLS), np.float32)
+        self._counts = aligned((*rooms, row_size(self.classes.number)), np.int32)
         self._centres, self._symbols = np.zeros(rooms, np.int32), np.zeros(rooms, np.int32)
         self._step, self.part = -1, (0, -1)
         kernel = self._heads.kernel
@@ -132,7 +133,7 @@ class Tile:
         codes = network.features, parameters.centre[channel], network.places, self._heads.signed_offset
         return (
             self._predictors.arrays, codes, trunk.inputs[:, :, : network.first.weight.shape[1]], trunk.output,
-            wavefront.shifts, self._heads.parts(channel), network.raw, self._low, self._high, EXP2,
+            wavefront.shifts, self._heads.parts(channel), network.raw, self.classes,
         )  # fmt: skip
 
     def begin(self, step: int) -> Part:
@@ -166,7 +167,7 @@ class Tile:
         return self.part[1] - self.part[0] + 1
 
     def room(self, channel: int, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        """Counts float32[lanes, 256] and centres int32[lanes] of a part, kept for one more step."""
+        """Counts int32[lanes, row_size] (`frequencies`) and centres int32[lanes] of a part, kept for one more step."""
         lanes = slice(part[0] - self.part[0], part[1] - self.part[0] + 1)
         own = self._step % ROOMS, channel, lanes
         return self._counts[own], self._centres[own]
@@ -184,7 +185,7 @@ class Tile:
         self._wavefront.begin(self._step, *self.part)
         self._predictors.predict(channel)
         logits, around[:] = self._wavefront.logits(channel, self._predictors)
-        counts_of_logits(logits, around, self._low, self._high, EXP2, counts)
+        class_counts(logits, around, self.classes, SYMBOLS, counts)
 
     def know(self, channel: int, part: Part) -> None:
         """A channel of a part is in `planes` now."""

@@ -371,37 +371,3 @@ def setter_of(count: int) -> Any:
         return types.void(types.intp, INT32X16, INT32X16, types.intp), emit
 
     return put
-
-
-@intrinsic
-def add_up(_context: Any, counts: Any, tree: Any) -> Any:
-    """Sums of 256 binary32 counts, each made whole and one more, as a binary tree.
-
-    The int32 array at `tree` gets at 256 + v that of value v, at n < 256 what 2 n and 2 n + 1 have together.
-    """
-    lanes, depths = 16, 9
-
-    def emit(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
-        floats, ones = ir.VectorType(F32, lanes), constant(INT32X16.ir, 1)
-        halves = [ir.Constant(INT32X16.ir, [I32(2 * i + k) for i in range(lanes)]) for k in (0, 1)]
-
-        def at(address: ir.Value, number: int, kind: ir.Type) -> ir.Value:
-            return _pointer(builder, builder.add(address, ir.Constant(address.type, 4 * number)), kind)
-
-        level = [
-            builder.add(builder.fptosi(builder.load(at(args[0], lanes * k, floats), align=4), INT32X16.ir), ones)
-            for k in range(256 // lanes)
-        ]
-        levels = [level]
-        while len(levels) < depths:
-            level = [
-                builder.add(*(builder.shuffle_vector(a, b, each) for each in halves))
-                for a, b in zip(level[::2], level[1::2] or level, strict=True)
-            ]
-            levels.append(level)
-        for depth, level in enumerate(reversed(levels)):  # what a short level writes too much the next one mends
-            for k, vector in enumerate(level):
-                builder.store(vector, at(args[1], (1 << depth) + lanes * k, INT32X16.ir), align=4)
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp), emit

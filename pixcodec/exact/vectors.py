@@ -26,7 +26,6 @@ def _instruction(name: str, *arguments: Any) -> Any:
     return Lazy(make)
 
 
-add_up = _instruction("add_up")
 as_bytes = _instruction("as_bytes")
 as_words = _instruction("as_words")
 dot = _instruction("dot")

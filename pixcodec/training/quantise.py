@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pixcodec.exact.network import BOUND, LOGIT_UNIT, STREAM_LIMIT
+from pixcodec.exact.network import BOUND, STREAM_LIMIT
+from pixcodec.exact.tables import LOGIT_UNIT
 from pixcodec.nets.photo import CODE_UNIT
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixcodec import codec
-from pixcodec.exact import matmul
+from pixcodec.exact import frequencies, matmul
 from pixcodec.exact.network import BOUND, Network, head_inputs, residual_classes
 from pixcodec.exact.predict import Parameters, Predictors
 from pixcodec.exact.steps import number_of_steps
@@ -219,3 +219,10 @@ def wavefront_logits(network: Network, planes: np.ndarray, backend: matmul.Backe
 def products_at_bound(network: Network) -> dict[str, Product]:
     """The products of a network whose bound is the largest that is allowed."""
     return {name: product for name, product in network.products().items() if product.bound() == BOUND - 1}
+
+
+def symbol_counts(network: Network, counts: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Counts of all symbols, float32[n, 256], from a codec's rows of counts."""
+    result = np.empty((len(counts), 256), np.float32)
+    frequencies.symbol_counts(counts, centres, frequencies.class_table(network.class_of_residual()), result)
+    return result

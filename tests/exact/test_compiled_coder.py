@@ -9,6 +9,8 @@ from pixcodec import coding
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import range_coder
 from pixcodec.exact.compiled import compiled
+from pixcodec.exact.frequencies import class_counts, class_table, row_size, symbol_counts
+from pixcodec.exact.network import residual_classes
 from pixcodec.exact.reference import range_coder as reference
 
 
@@ -72,20 +74,24 @@ def test_words_are_constriction_s(levels: int, kind: int) -> None:
         np.testing.assert_array_equal(found, symbols)
 
 
-@pytest.mark.parametrize("levels", [2, 256])
-def test_rows_are_put_and_taken_as_constriction_does(levels: int) -> None:
-    random = np.random.default_rng(levels)
-    for kind in range(3):
-        counts = rows(random, 50, levels, kind)
-        symbols = random.integers(0, levels, 50)
-        single, encoder, costs = counts.astype(np.float32), range_coder.Encoder(), np.zeros(51)
+@pytest.mark.parametrize("edges", [[1], [25, 27, 30, 36, 48, 64, 96], list(range(1, 256))], ids=str)
+def test_rows_are_put_and_taken_as_constriction_does(edges: list[int]) -> None:
+    random = np.random.default_rng(len(edges))
+    classes = class_table(residual_classes({"output": "residual", "edges": edges}))
+    for spread in (0, 300, 3000, 20000):
+        logits = np.clip(np.rint(random.normal(0, spread, (50, classes.number))), -32767, 32767).astype(np.int16)
+        centres, symbols = random.integers(0, 256, (2, 50)).astype(np.int32)
+        own, single = np.empty((50, row_size(classes.number)), np.int32), np.empty((50, 256), np.float32)
+        class_counts(logits, centres, classes, 256, own)
+        symbol_counts(own, centres, classes, single)
+        counts, encoder, costs = single.astype(np.int64), range_coder.Encoder(), np.zeros(51)
         encoder.room(50)
-        range_coder.put_rows(single, symbols, encoder.state, encoder.words, costs)
+        range_coder.put_rows(own, centres, classes, symbols, encoder.state, encoder.words, costs)
         assert encoder.payload() == constrictions(counts, symbols)
         bits = 24 - np.log2(counts[np.arange(50), symbols] + 1)
         np.testing.assert_allclose(costs, [*bits, bits.sum()])
         decoder, found = range_coder.Decoder(encoder.payload()), np.empty(50, np.int32)
-        range_coder.take_rows(single, decoder.state, decoder.words, found)
+        range_coder.take_rows(own, centres, classes, decoder.state, decoder.words, found)
         decoder.finish()
         np.testing.assert_array_equal(found, symbols)
 

@@ -9,6 +9,7 @@ import pytest
 
 from pixcodec.exact import experts, range_coder, value_lists
 from pixcodec.exact.compiled import compiled
+from pixcodec.exact.frequencies import row_size
 from pixcodec.exact.reference import experts as reference
 from pixcodec.exact.reference import range_coder as words
 from pixcodec.exact.steps import active_lanes, number_of_steps
@@ -51,6 +52,13 @@ def rows(kind: str, planes: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.n
         counts, centres[..., None], np.take_along_axis(counts, centres[..., None], -1) + rest[..., None], -1
     )
     return counts.astype(np.float32), centres.astype(np.int32)
+
+
+def class_rows(counts: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The same as rows int32[n, row_size] of a class for each residual."""
+    result = np.zeros((len(counts), row_size(511)), np.int32)
+    np.put_along_axis(result, np.arange(255, 511) - centres[:, None], counts.astype(np.int32), 1)
+    return result
 
 
 def steps(planes: np.ndarray) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
@@ -120,7 +128,8 @@ def compiled_words(
     learner, encoder, bits = experts.Experts(*planes.shape, *start, mask=mask), range_coder.Encoder(), 0.0
     for step, first, y, x in steps(planes):
         for c in range(planes.shape[2]):
-            row, centre = np.ascontiguousarray(counts[y, x, c]), np.ascontiguousarray(centres[y, x, c])
+            centre = np.ascontiguousarray(centres[y, x, c])
+            row = class_rows(counts[y, x, c], centre)
             bits += learner.encode(c, step, first, row, centre, planes, encoder)
     payload = encoder.payload()
     assert bits - 1 <= 8 * len(payload) <= bits + 70
@@ -134,7 +143,8 @@ def read_compiled(
     learner, decoder = experts.Experts(*planes.shape, *start, mask=mask), range_coder.Decoder(payload)
     for step, first, y, x in steps(planes):
         for c in range(planes.shape[2]):
-            row, centre = np.ascontiguousarray(counts[y, x, c]), np.ascontiguousarray(centres[y, x, c])
+            centre = np.ascontiguousarray(centres[y, x, c])
+            row = class_rows(counts[y, x, c], centre)
             learner.decode(c, step, first, row, centre, planes, decoder)
     decoder.finish()
     return planes
@@ -178,7 +188,8 @@ def test_an_expert_that_is_switched_off_keeps_and_learns_nothing(mask: int) -> N
     fresh = experts.Experts(*planes.shape)._memory
     for step, first, y, x in steps(planes):
         for c in range(3):
-            own = np.ascontiguousarray(counts[y, x, c]), np.ascontiguousarray(centres[y, x, c])
+            centre = np.ascontiguousarray(centres[y, x, c])
+            own = class_rows(counts[y, x, c], centre), centre
             learner.encode(c, step, first, *own, planes, encoder)
     memory, expert = learner._memory, mask.bit_length() - 1
     for e in range(experts.EXPERTS):

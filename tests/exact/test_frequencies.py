@@ -9,7 +9,21 @@ import numpy as np
 import pytest
 import random_networks as nets
 
-from pixcodec.exact.frequencies import EXP2, TOTAL, class_intervals, counts_of_logits
+from pixcodec.exact.compiled import compiled
+from pixcodec.exact.frequencies import (
+    EXP2,
+    MOST_CLASSES,
+    TOTAL,
+    Classes,
+    begin,
+    below,
+    class_counts,
+    class_intervals,
+    class_table,
+    counts_of_logits,
+    row_size,
+    symbol_counts,
+)
 from pixcodec.exact.network import residual_classes
 from pixcodec.exact.reference import frequencies as reference
 
@@ -26,9 +40,8 @@ FORMS = {
 
 def fast(form: dict[str, object], logits: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Counts float32[n, 256] into memory that holds something else."""
-    starts, ends = class_intervals(residual_classes(form))
     counts = np.full((len(logits), 256), -1, np.float32)
-    counts_of_logits(logits, centres, starts, ends, EXP2, counts)
+    counts_of_logits(logits, centres, class_table(residual_classes(form)), counts)
     return counts
 
 
@@ -84,17 +97,40 @@ def test_a_row_does_not_depend_on_the_others() -> None:
 
 @pytest.mark.parametrize("symbols", [2, 256])
 def test_nothing_is_written_beside_the_rows(symbols: int) -> None:
-    """Vectors of sixteen counts fill rows of two: those behind the last row must stay."""
-    starts, ends = class_intervals(residual_classes(FORMS["raw"]))
+    """Rows are made four at a time: those behind the last one must stay."""
+    classes = class_table(residual_classes(FORMS["raw"]), symbols)
     for n in range(20):
-        room = np.full((n + 24, symbols), -1, np.float32)
-        counts = room[8 : 8 + n]
-        logits = np.arange(n * symbols, dtype=np.int16).reshape(n, symbols)
-        counts_of_logits(logits, np.zeros(n, np.int32), starts[:symbols], ends[:symbols], EXP2, counts)
+        room = np.full((n + 24, row_size(symbols)), -1, np.int32)
+        rows_of, counts = room[8 : 8 + n], np.empty((n, symbols), np.float32)
+        logits, centres = np.arange(n * symbols, dtype=np.int16).reshape(n, symbols), np.zeros(n, np.int32)
+        class_counts(logits, centres, classes, symbols, rows_of)
+        symbol_counts(rows_of, centres, classes, counts)
         assert (room[:8] == -1).all()
         assert (room[8 + n :] == -1).all()
         expected = [reference.counts(row.tolist(), list(range(symbols))) for row in logits]
         np.testing.assert_array_equal(counts, np.reshape(expected, (n, symbols)))
+
+
+@compiled()
+def sums(rows: np.ndarray, centres: np.ndarray, classes: Classes, found: np.ndarray) -> None:
+    """What `below` says of all symbols: int64[n, 256]."""
+    bases = np.empty(MOST_CLASSES, np.int32)
+    for i in range(found.shape[0]):
+        begin(rows[i], np.int64(centres[i]), classes, bases)
+        for v in range(256):
+            found[i, v] = below(rows[i], np.int64(centres[i]), classes, bases, np.int64(v))
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+def test_sums_of_classes_are_those_of_symbols(form: dict[str, object]) -> None:
+    classes = class_table(residual_classes(form))
+    logits = rows(classes.number)
+    for q in (0, 1, 21, 128, 234, 255) if form["output"] == "residual" else (0,):
+        centres, own = np.full(len(logits), q, np.int32), np.empty((len(logits), row_size(classes.number)), np.int32)
+        class_counts(logits, centres, classes, 256, own)
+        found, counts = np.empty((len(logits), 256), np.int64), fast(form, logits, centres).astype(np.int64) + 1
+        sums(own, centres, classes, found)
+        np.testing.assert_array_equal(found, np.cumsum(counts, axis=1) - counts)
 
 
 def test_what_is_missing_goes_to_the_largest_count_and_the_lowest_symbol() -> None:

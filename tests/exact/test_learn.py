@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pixcodec import tiles
 from pixcodec.errors import ModelError
 from pixcodec.exact import learn, products
+from pixcodec.exact.frequencies import row_size
 from pixcodec.exact.network import Learning, Network
 from pixcodec.exact.reference import codec as reference
 
@@ -43,10 +44,9 @@ def counts_of(network: Network, planes: NDArray[np.uint8], device: str | None = 
     """What the coder is given, int64[H, W, C, 256]."""
     result = np.zeros((*planes.shape, 256), np.int64)
 
-    def write(channel: int, step: int, first: int, counts: NDArray[np.float32], centres: NDArray[np.int32]) -> None:
-        del centres
+    def write(channel: int, step: int, first: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> None:
         rows = np.arange(first, first + len(counts))
-        result[rows, step - 2 * rows, channel] = counts
+        result[rows, step - 2 * rows, channel] = nets.symbol_counts(network, counts, centres)
 
     backend = None if device is None else f"torch-float32:{device}"
     run = tiles._prepare(network, backend, None, [planes], None, learning=learn.LearningHeads)
@@ -119,7 +119,7 @@ def test_weights_stay_within_bounds_and_finite_whatever_the_rates() -> None:
     network = NETWORKS["wild"]
     heads = learn.LearningHeads(network, 40)
     random = np.random.default_rng(0)
-    counts = np.full((40, 256), 65535, np.float32)
+    counts = np.full((40, row_size(57)), 65535, np.int32)
     for _ in range(200):
         for inputs in heads.inputs:
             inputs[:] = random.integers(-127, 256, inputs.shape)

@@ -107,17 +107,6 @@ def test_products_have_64_bits() -> None:
     np.testing.assert_array_equal(run(a, 20), (a.astype(np.int64) * (a + 5) >> 20).astype(np.int32))
 
 
-def test_trees_of_sums() -> None:
-    @compiled()
-    def run(counts: np.ndarray, tree: np.ndarray) -> None:
-        vectors.add_up(counts.ctypes.data, tree.ctypes.data)
-
-    counts, tree = RANDOM.integers(0, 1 << 16, 256).astype(np.float32), np.zeros(512, np.int32)
-    run(counts, tree)
-    np.testing.assert_array_equal(tree[256:], counts.astype(np.int32) + 1)
-    np.testing.assert_array_equal(tree[1:256], tree[2::2] + tree[3::2])
-
-
 def test_look_ups_and_changes_of_single_elements() -> None:
     look_up, put = vectors.pairs_of(11), vectors.setter_of(11)
 

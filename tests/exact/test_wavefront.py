@@ -92,7 +92,8 @@ def test_the_codec_codes_with_the_counts_of_the_reference_in_its_order(name: str
     def code(channel: int, step: int, first: int, counts: np.ndarray, around: np.ndarray) -> None:
         rows = np.arange(first, first + len(counts))
         columns = step - 2 * rows
-        np.testing.assert_array_equal(counts, expected[rows, columns, channel - known])
+        each = nets.symbol_counts(network, counts, around)
+        np.testing.assert_array_equal(each, expected[rows, columns, channel - known])
         np.testing.assert_array_equal(around, centres[rows, columns, channel - known])
         order.extend((y, x, channel - known) for y, x in zip(rows.tolist(), columns.tolist(), strict=True))
         found[rows, columns, channel] = planes[rows, columns, channel]
@@ -117,13 +118,13 @@ def test_steps_in_parts_made_by_another_thread_give_the_same_counts(name: str) -
     found[:, :, :known] = planes[:, :, :known]
     widths = set()
 
-    def write(channel: int, step: int, first: int, counts: np.ndarray, _: np.ndarray) -> None:
+    def write(channel: int, step: int, first: int, counts: np.ndarray, around: np.ndarray) -> None:
         rows = np.arange(first, first + len(counts))
-        expected[rows, step - 2 * rows, channel] = counts
+        expected[rows, step - 2 * rows, channel] = nets.symbol_counts(network, counts, around)
 
-    def fill_in(channel: int, step: int, first: int, counts: np.ndarray, _: np.ndarray) -> None:
+    def fill_in(channel: int, step: int, first: int, counts: np.ndarray, around: np.ndarray) -> None:
         rows = np.arange(first, first + len(counts))
-        read[rows, step - 2 * rows, channel] = counts
+        read[rows, step - 2 * rows, channel] = nets.symbol_counts(network, counts, around)
         found[rows, step - 2 * rows, channel] = planes[rows, step - 2 * rows, channel]
         widths.add(len(counts))
 

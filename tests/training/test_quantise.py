@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from pixcodec.exact.network import BOUND, LOGIT_UNIT  # noqa: E402 - after the skip
+from pixcodec.exact.network import BOUND  # noqa: E402 - after the skip
+from pixcodec.exact.tables import LOGIT_UNIT  # noqa: E402
 from pixcodec.nets.heads import BITS  # noqa: E402
 from pixcodec.nets.photo import Configuration, PhotoNet  # noqa: E402
 from pixcodec.training.quantise import (  # noqa: E402

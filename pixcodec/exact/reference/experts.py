@@ -335,7 +335,7 @@ class Experts:
                 bit = interval.decide(bit, (n1 << 24) // (n1 + n0), 1 << shift)
                 if (odds > 0) == (bit == 1):
                     self._trust[c] = max(self._trust[c] - 2, SURE << 5)
-                elif any(halves[bit] for halves in evidence):
+                elif any(halves[bit] > 1 and halves[1 - bit] == 0 for halves in evidence):
                     self._trust[c] = min(self._trust[c] + 64 * UNIT, 24 * UNIT << 5)
             else:
                 bit = self._mixed_decision(seen, evidence, c, node, depth, cut, odds, bit, interval)
