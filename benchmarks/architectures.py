@@ -292,9 +292,7 @@ def draw(results: Mapping[str, Any], target: Path) -> str:
     axes.barh(names, [100 * (results[name]["bits_per_dim"] / first - 1) for name in names], color=colours)
     axes.set_xlabel("validation bits, % of the first variant's; orange: not in exact networks")
     axes.grid(axis="x", alpha=0.3)
-    figure.savefig(target, dpi=110)
-    plt.close(figure)
-    return f"picture: {target}"
+    return pictures.drawn(figure, target)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -153,9 +153,7 @@ def draw(rows: Sequence[dict[str, Any]], target: Path, title: str) -> str:
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    figure.savefig(target, dpi=120)
-    plt.close(figure)
-    return f"picture: {target}"
+    return pictures.drawn(figure, target)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -51,9 +51,7 @@ def draw(curves: Sequence[dict[str, Any]], target: Path) -> str:
         axes.grid(alpha=0.3)
     whole.legend(fontsize=8)
     figure.legend(*parts.get_legend_handles_labels(), fontsize=7, loc="outside right upper")
-    figure.savefig(target, dpi=110)
-    plt.close(figure)
-    return f"picture: {target}"
+    return pictures.drawn(figure, target)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -139,9 +139,7 @@ def draw(groups: dict[str, list[Row]], target: Path) -> str:
         axes.invert_yaxis()
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    figure.savefig(target, dpi=110)
-    plt.close(figure)
-    return f"picture: {target}"
+    return pictures.drawn(figure, target)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

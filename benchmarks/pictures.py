@@ -172,6 +172,13 @@ def pyplot() -> Any:  # noqa: ANN401  a module
     return plt
 
 
+def drawn(figure: Any, target: Path) -> str:  # noqa: ANN401  matplotlib's
+    """Write a figure of `pyplot` and forget it; return a line that says where it is."""
+    figure.savefig(target, dpi=110)
+    pyplot().close(figure)
+    return f"picture: {target}"
+
+
 def cropped(planes: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """Return the middle of a picture [H, W, C], at most so large."""
     top, left = max(planes.shape[0] - height, 0) // 2, max(planes.shape[1] - width, 0) // 2

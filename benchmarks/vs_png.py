@@ -171,9 +171,7 @@ def draw(rows: Sequence[Row], target: Path, title: str) -> str:
     axes.set_xlabel("bits per sub-pixel of the whole file, less is better")
     axes.set_title(title)
     axes.legend(fontsize=8)
-    figure.savefig(target, dpi=120)
-    plt.close(figure)
-    return f"picture: {target}"
+    return pictures.drawn(figure, target)
 
 
 def add_pictures(parser: argparse.ArgumentParser) -> None:

@@ -75,7 +75,7 @@ class Classes(NamedTuple):
 def class_table(classes: np.ndarray, symbols: int = SYMBOLS) -> Classes:
     """Of the class of each residual -255..255, ascending; of fewer symbols as many classes, the first ones."""
     starts, ends = class_intervals(classes)
-    number = min(len(starts), MOST_CLASSES) if symbols == SYMBOLS else symbols
+    number = len(starts) if symbols == SYMBOLS else symbols
     low, high = np.full(MOST_CLASSES, SYMBOLS, np.int32), np.full(MOST_CLASSES, -SYMBOLS, np.int32)
     low[:number], high[:number] = starts[:number], ends[:number]
     return Classes(number, classes.astype(np.int16), low, high)
