@@ -9,6 +9,7 @@ megapixels say how time and memory grow.  Without files it takes a photograph of
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import sys
@@ -215,10 +216,10 @@ def main(arguments: Sequence[str]) -> int:
         coffee = next(sample for sample in pictures.scikit_image() if sample.name == "coffee")
         tasks = [("coffee", *coffee.load())]
     default = codec.DEFAULT_EFFORT
-    for mode in {mode for _, _, mode in tasks} | ({"RGB"} if options.growth else set()):  # compiles what is not yet
-        for effort in {*options.efforts, default}:
-            empty = np.zeros((16, 16, 3 if mode == "RGB" else 1), np.uint8)
-            codec.decode(codec.encode(empty, mode, effort=effort).data)
+    small = [("growth", np.zeros((16, 16, 3), np.uint8), "RGB")] if options.growth else []
+    for _, planes, mode in [*tasks, *small]:  # compiles what is not yet
+        for effort, origin in itertools.product({*options.efforts, default}, options.origins):
+            codec.decode(codec.encode(planes, mode, effort=effort, origin=origin).data)
     print("\nseconds of whole processes and, behind each, warm within this one")
     print(f"{'':17}{'size':>12}{'effort, threads':>16}{'bytes':>8}{'encode':>16}{'decode':>16}{'MB':>7}  decode")
     records, others = [], {}
