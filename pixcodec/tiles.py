@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,7 +22,7 @@ from pixcodec.coding import check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder
 from pixcodec.exact.experts import Experts
-from pixcodec.exact.frequencies import Classes, class_counts, class_table, row_size, spend, symbol_counts
+from pixcodec.exact.frequencies import class_counts, row_size, spend, symbol_counts
 from pixcodec.exact.learn import ComparedHeads, LearningHeads
 from pixcodec.exact.predict import predictions, rounded_centres
 from pixcodec.exact.steps import active_lanes, number_of_steps
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     # The same: fills in their symbols.
     Read = Write
 
+    from pixcodec.exact.frequencies import Classes
     from pixcodec.exact.network import Network
     from pixcodec.exact.tile import Call
     from pixcodec.progress import Progress
@@ -72,11 +73,6 @@ class _Run:
     seconds: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     compared: list[ComparedHeads] = field(default_factory=list)
-
-    @cached_property
-    def classes(self) -> Classes:
-        """Of residuals, those of all counts."""
-        return class_table(self.network.class_of_residual())
 
     def heads(self, height: int, width: int) -> LearningHeads | None:
         """Heads that learn a tile of this size, or None: those of the model."""
@@ -251,7 +247,6 @@ def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: 
     if network.raw:
         centres[:] = 0
     clock.stop("network")
-    classes = class_table(network.class_of_residual())
     for step in range(number_of_steps(height, width)):
         first, last = active_lanes(step, height, width)
         rows = np.arange(first, last + 1)
@@ -259,9 +254,9 @@ def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: 
         for channel in range(network.channels if rows.size else 0):
             around, symbols = centres[rows, columns, channel], planes[rows, columns, network.known + channel]
             logits = known.logits(channel, rows, columns)
-            counts = np.empty((rows.size, row_size(classes.number)), np.int32)
+            counts = np.empty((rows.size, row_size(network.classes.number)), np.int32)
             clock.stop("heads")
-            class_counts(logits, around, classes, SYMBOLS, counts)
+            class_counts(logits, around, network.classes, SYMBOLS, counts)
             clock.stop("frequencies")
             write(network.known + channel, step, first, counts, around)
             clock.stop("code")
@@ -416,7 +411,7 @@ def _experts(planes: NDArray[np.uint8], network: Network, mask: int) -> Experts 
     """What learns from a tile, as the model has it begin; nothing where the mask has no expert."""
     if not mask:
         return None
-    return Experts(*planes.shape, *network.experts, mask=mask, known=network.known, classes=network.class_of_residual())
+    return Experts(*planes.shape, *network.experts, mask=mask, known=network.known, classes=network.classes)
 
 
 def _tiles(height: int, width: int, tile_height: int, tile_width: int) -> list[tuple[slice, slice]]:
@@ -541,7 +536,7 @@ def encode_each(
     def work(index: int) -> list[_Writer]:
         part, own = parts[index], [each[index] for each in parts_of_costs]
         writers = [
-            _Writer(part, run.classes, _experts(part, network, mask), cost)
+            _Writer(part, network.classes, _experts(part, network, mask), cost)
             for mask, cost in zip(masks, [*own, *[None] * (len(masks) - len(own))], strict=True)
         ]
 
@@ -604,7 +599,7 @@ def decode(
     def work(index: int) -> None:
         part = parts[index]
         with _naming_tile(index, len(parts)), Behind(thread=run.spare > 0) as behind:
-            reader = _Reader(streams[index], part, run.classes, _experts(part, network, experts))
+            reader = _Reader(streams[index], part, network.classes, _experts(part, network, experts))
             _read_tile(run, reader.planes, reader.read, behind)
             reader.finish()
             part[:] = reader.planes
@@ -616,7 +611,7 @@ def decode(
 def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> float:
     """Let experts learn from a picture uint8[H, W, known + C] as if it were one tile and coded; ideal bits."""
     run = _prepare(network, None, None, [planes], None, learning=LearningHeads if network.learns else None)
-    writer = _Writer(planes, run.classes, experts)
+    writer = _Writer(planes, network.classes, experts)
     _write_tile(run, planes, partial(writer.write, HERE))
     return writer.ideal_bits
 
@@ -631,7 +626,7 @@ def sample(network: Network, height: int, width: int, seed: int = 0) -> NDArray[
 
     def draw(channel: int, step: int, first: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> None:
         each = np.empty((len(counts), SYMBOLS), np.float32)
-        symbol_counts(counts, centres, run.classes, each)
+        symbol_counts(counts, centres, network.classes, each)
         ends = np.cumsum(each.astype(np.int64) + 1, axis=1)
         rows = np.arange(first, first + len(counts))
         planes[rows, step - 2 * rows, channel] = (dice.integers(0, ends[:, -1:]) >= ends).sum(axis=1)

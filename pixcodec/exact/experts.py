@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pixcodec.exact import range_coder
+    from pixcodec.exact.frequencies import Classes
 
 LISTS, MATCH, COUNTERS, PLAIN, EXPERTS = 7, 7, 8, 11, 13  # numbers of the first expert of each form, and of all
 INPUTS = 16  # of a mixer: the experts', the network's, and two that are 0, for whole vectors
@@ -568,11 +569,11 @@ def _code_value(  # type: ignore[no-untyped-def]
     maps, mask, scratch = memory.maps.ctypes.data, mask16(here), work.scratch.ctypes.data
     for depth in range(8):
         shift = 7 - depth
-        prefix, bit = low >> (shift + 1), (value >> shift) & 1
+        cut, prefix, bit = low + (1 << shift), low >> (shift + 1), (value >> shift) & 1
         late = max(depth - 4, 0)
         counter = node if depth < 4 else (((node >> late) - 15) << 4) + (1 << late) + (node & ((1 << late) - 1))
         cells = _see_counters(memory, row, counter)
-        middle = below(counts, centre, classes, work.bases, low + (1 << shift))
+        middle = below(counts, centre, classes, work.bases, cut)
         n0, n1 = middle - lower, upper - middle
         odds = np.int32(logarithm(n1) - logarithm(n0))
         if abs(odds) > memory.trust[c] >> 5:
@@ -581,7 +582,7 @@ def _code_value(  # type: ignore[no-untyped-def]
                 bit = np.int64(point >= start + size - share)
             _learn_trust(memory, lists, c, odds, prefix, shift, bit)
         else:
-            cut, downward = low + (1 << shift), np.int64(odds < 0)
+            downward = np.int64(odds < 0)
             state, turn, lists_state = _states(here, lists, cells, levels, cut, prefix, shift, downward)
             change, places, learners = _refine(odds, state, turn, c * MAP_SIZE, mask, maps, scratch)
             mix = _mix(memory, c, node, depth, odds, change, lists_state)
@@ -605,23 +606,9 @@ def _code_value(  # type: ignore[no-untyped-def]
 
 @_compiled
 def code(  # type: ignore[no-untyped-def]
-    decoding,
-    channel,
-    channels,
-    known,
-    step,
-    first,
-    counts,
-    centres,
-    classes,
-    samples,
-    coder,
-    words,
-    memory,
-    work,
-    here,
-    costs,
-):
+    decoding, channel, channels, known, step, first, counts, centres, classes, samples, coder, words, memory, work,
+    here, costs,
+):  # fmt: skip
     """Code a channel of a step's pixels, the lanes from `first` on, and learn from them.
 
     Args:
@@ -708,7 +695,7 @@ class Experts:
         last: uint32[C, NODES BUCKETS], those of the last map.
         mask: which experts take part, see `pixcodec.expert_names`.
         known: how many of the channels are known and not coded, the first ones.
-        classes: int[511], those of the residuals that counts are of; by default each has its own.
+        classes: those of the residuals that counts are of; by default each residual has its own.
 
     Attributes:
         costs: float64[], ideal bits of each of the pixels coded last; the last one is the sum of all so far.
@@ -724,7 +711,7 @@ class Experts:
         *,
         mask: int = ALL,
         known: int = 0,
-        classes: np.ndarray | None = None,
+        classes: Classes | None = None,
     ) -> None:
         pixels = height, width
         weights = aligned((SETS, channels * 512, INPUTS), np.int32)
@@ -750,7 +737,7 @@ class Experts:
             np.zeros((RING, 2, 8), np.int32),
         )  # fmt: skip
         self._here, self._known = mask, known
-        self._classes = class_table(np.arange(2 * NODES - 1) if classes is None else classes)
+        self._classes = classes or class_table(np.arange(2 * NODES - 1))
         self.costs = np.zeros(height + 1)
 
     def taught(self, most: int) -> tuple[np.ndarray, np.ndarray]:

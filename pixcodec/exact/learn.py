@@ -19,18 +19,8 @@ from llvmlite import ir
 
 from pixcodec.errors import ModelError
 from pixcodec.exact.compiled import compiled, specialise
-from pixcodec.exact.emit import (
-    I16,
-    I32,
-    INTP,
-    INTS,
-    LANES,
-    Value,
-    aligned,
-    emitted,
-    loop,
-)
-from pixcodec.exact.frequencies import class_counts, class_table, code_length, row_size
+from pixcodec.exact.emit import I16, I32, INTP, INTS, LANES, Value, aligned, emitted, loop
+from pixcodec.exact.frequencies import class_counts, code_length, row_size
 from pixcodec.exact.heads import head_kernel, in_panels
 from pixcodec.exact.matmul import padded
 from pixcodec.exact.network import Learning
@@ -216,7 +206,7 @@ class LearningHeads:
         kind = wide_product_kind()
         form = PRODUCTS[kind]
         self.kernel, self._learn = self._run, _ = _kernels(kind)
-        self._classes = class_table(network.class_of_residual())
+        self._classes = network.classes
         self._layers = [
             [_Layer(product, form) for product in (head.input, head.hidden, head.output)] for head in network.heads
         ]

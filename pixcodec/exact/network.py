@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pixcodec.errors import ModelError
 from pixcodec.exact.experts import BUCKETS, MAP_SIZE, NODES
+from pixcodec.exact.frequencies import Classes, class_table
 from pixcodec.exact.predict import COMPAND, LIMIT, REACH, UNIT, Parameters
 
 if TYPE_CHECKING:
@@ -153,6 +155,11 @@ class Network:
     def class_of_residual(self) -> np.ndarray:
         """int16[511]: the class of the residual r = symbol - centre, at index r + 255."""
         return residual_classes(self.card["network"])
+
+    @cached_property
+    def classes(self) -> Classes:
+        """The same for compiled functions."""
+        return class_table(self.class_of_residual())
 
     @classmethod
     def build(cls, card: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> Network:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import LANES, aligned
-from pixcodec.exact.frequencies import class_counts, class_table, row_size
+from pixcodec.exact.frequencies import class_counts, row_size
 from pixcodec.exact.predict import Predictors
 from pixcodec.exact.steps import active_lanes
 from pixcodec.exact.tables import SYMBOLS
@@ -94,7 +94,6 @@ class Tile:
     Attributes:
         planes: uint8[H, W, known + C], those that are known and those that are coded.
         part: lanes of the step.
-        classes: of residuals, those of the counts.
         whole: whether steps have one part only, and calls do not go to other threads.
     """
 
@@ -113,10 +112,9 @@ class Tile:
         self._predictors = Predictors(network.parameters, height, width, known)
         self._wavefront = Wavefront(network, backend, height, width, heads, known)
         self._heads = self._wavefront.heads
-        self.classes = class_table(network.class_of_residual())
         lanes = min(height, (width + 1) // 2)
         rooms = ROOMS, network.channels, lanes
-        self._counts = aligned((*rooms, row_size(self.classes.number)), np.int32)
+        self._counts = aligned((*rooms, row_size(network.classes.number)), np.int32)
         self._centres, self._symbols = np.zeros(rooms, np.int32), np.zeros(rooms, np.int32)
         self._step, self.part = -1, (0, -1)
         kernel = self._heads.kernel
@@ -133,7 +131,7 @@ class Tile:
         codes = network.features, parameters.centre[channel], network.places, self._heads.signed_offset
         return (
             self._predictors.arrays, codes, trunk.inputs[:, :, : network.first.weight.shape[1]], trunk.output,
-            wavefront.shifts, self._heads.parts(channel), network.raw, self.classes,
+            wavefront.shifts, self._heads.parts(channel), network.raw, network.classes,
         )  # fmt: skip
 
     def begin(self, step: int) -> Part:
@@ -185,7 +183,7 @@ class Tile:
         self._wavefront.begin(self._step, *self.part)
         self._predictors.predict(channel)
         logits, around[:] = self._wavefront.logits(channel, self._predictors)
-        class_counts(logits, around, self.classes, SYMBOLS, counts)
+        class_counts(logits, around, self.network.classes, SYMBOLS, counts)
 
     def know(self, channel: int, part: Part) -> None:
         """A channel of a part is in `planes` now."""

@@ -71,7 +71,7 @@ def teach(network: Network, series: Iterator[Planes], say: Callable[[str], None]
     """What the experts' maps and the last map have learned from pictures, beginning with what they start from."""
     start: tuple[np.ndarray, ...] = ()
     for number, planes in enumerate(series):
-        experts = Experts(*planes.shape, *start, known=network.known, classes=network.class_of_residual())
+        experts = Experts(*planes.shape, *start, known=network.known, classes=network.classes)
         bits = tiles.learn(planes, network, experts)
         start = experts.taught(1023)
         say(f"picture {number}: {bits / planes.size:.3f} bits per sub-pixel")

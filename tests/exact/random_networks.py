@@ -224,5 +224,5 @@ def products_at_bound(network: Network) -> dict[str, Product]:
 def symbol_counts(network: Network, counts: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Counts of all symbols, float32[n, 256], from a codec's rows of counts."""
     result = np.empty((len(counts), 256), np.float32)
-    frequencies.symbol_counts(counts, centres, frequencies.class_table(network.class_of_residual()), result)
+    frequencies.symbol_counts(counts, centres, network.classes, result)
     return result
