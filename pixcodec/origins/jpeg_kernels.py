@@ -72,6 +72,33 @@ def likelihoods(values, most, deviations, out):  # type: ignore[no-untyped-def]
             out[m, step] = total * np.float32(np.log(step)) - against
 
 
+@_fast
+def evidence(values, most, deviations, out):  # type: ignore[no-untyped-def]
+    """Log-likelihood in nats, float32[M, most + 1], of each step 1..most for rows [M, N] of coefficients.
+
+    Levels are two-sided geometric, as their own mean size has it; the distance to the level's multiple is noise of the
+    `deviations` [M].  Differs from `likelihoods` where most levels are 0: those that are not tell steps of 1 from 2.
+    """
+    rows, count = values.shape
+    cap = np.float32(CAP)
+    for m in range(rows):
+        sharp = np.float32(0.5) / deviations[m] ** 2
+        for step in range(1, most + 1):
+            size, one_over = np.float32(step), np.float32(1 / step)
+            against, sizes = np.float32(0), np.float32(0)
+            for n in range(count):
+                level = np.floor(values[m, n] * one_over + np.float32(0.5))
+                far = values[m, n] - size * level
+                against += min(far * far * sharp, cap)
+                sizes += abs(level)
+            mean = np.float64(sizes) / count
+            if mean > 0:
+                root = np.sqrt(1 + mean * mean)
+                rate = (root - 1) / mean  # of the geometric distribution
+                against -= np.float32(count * (np.log((1 - rate) / (1 + rate)) + mean * np.log(rate)))
+            out[m, step] = -against
+
+
 @_compiled
 def weights(place, factor, count):  # type: ignore[no-untyped-def]
     """The nearer and the other chroma sample of a place, with their weights."""

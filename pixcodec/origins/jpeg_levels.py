@@ -1,43 +1,77 @@
-"""Compiled search for the levels of blocks: floats say where to look, `fits` and `_renders` say what is right.
+"""Compiled search for the levels of blocks: floats say where to look, what is rendered says what is right.
 
 Bounds of samples are int16 pairs, 0 and 255 standing for all that clamps to them.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from pixcodec.exact.compiled import compiled
+from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.origins.jpeg_decoder import inverse
 from pixcodec.origins.jpeg_kernels import UNKNOWN, rounding, weights
 
 FAR = 1000.0  # beyond all samples
 NEVER = 1e-3  # of a step's square: the variance of coefficients that are taken for 0
 DEPTH = 12  # levels that are changed at once
-FIRST_LIMIT, LAST_LIMIT = 0.25, 8.0  # of the costs of a subset, in turn
-SLACK = 0.62  # of a sample: half for its rounding, the rest for that of the integer transform
+DOUBTFUL, DEAREST = 40, 8.0  # levels that a beam changes, and what each may cost
+COST = 0.05  # how much what levels cost counts
+# How far samples should be from their bounds, and may be: half a step for their rounding, the rest for the transform's.
+TIGHT, SLACK = 0.35, 0.62
+COARSE_TIGHT, COARSE_SLACK = 0.5, 1.1  # the same of pixels, whose samples were rounded before they were upsampled
 _compiled = compiled()
 _fast = compiled(fastmath=True)
 
 
 @_compiled
-def fits(levels, table, low, high, work, out):  # type: ignore[no-untyped-def]
-    """Whether a block [64] decodes within the bounds [64]; the samples are left in `out`."""
+def _misses(levels, table, where, work, out):  # type: ignore[no-untyped-def]
+    """How many samples of a block [64] decode beyond their bounds, `where` is [64] twice; the samples are in `out`."""
     inverse(levels, table, work, out)
-    right = True
+    low, high = where
+    count = 0
     for n in range(64):
-        right &= low[n] <= out[n] <= high[n]
-    return right
+        count += not low[n] <= out[n] <= high[n]
+    return count
+
+
+@_compiled
+def _coarse_misses(levels, table, where, work, out):  # type: ignore[no-untyped-def]
+    """How many known pixels that depend on a block of coarse chroma alone it does not give.
+
+    `where` is the chroma of pixels int16[H, W], UNKNOWN where it is not known, rows and columns of pixels to a sample,
+    and the block's row and column.
+    """
+    inverse(levels, table, work, out)
+    known, down, across, row, column = where
+    count = 0
+    for y in range(down // 2, 8 * down - down // 2):
+        y0, y1, v0, v1 = weights(y, down, 8)
+        for x in range(across // 2, 8 * across - across // 2):
+            own = _known(known, 8 * down * row + y, 8 * across * column + x)
+            x0, x1, u0, u1 = weights(x, across, 8)
+            bias, shift = rounding(y, x, down, across)
+            total = v0 * (u0 * out[8 * y0 + x0] + u1 * out[8 * y0 + x1])
+            total += v1 * (u0 * out[8 * y1 + x0] + u1 * out[8 * y1 + x1])
+            count += own != UNKNOWN and total + bias >> shift != own
+    return count
+
+
+@_compiled
+def _known(known, y, x):  # type: ignore[no-untyped-def]
+    """A pixel's chroma, UNKNOWN beyond the picture."""
+    return known[y, x] if y < known.shape[0] and x < known.shape[1] else UNKNOWN
 
 
 @_fast
-def _flipped(error, basis, scale, room, out):  # type: ignore[no-untyped-def]
-    """Out [64] = the errors less a coefficient's samples; by how much the worst is beyond its room."""
-    worst = np.float32(-FAR)
-    for n in range(64):
-        out[n] = error[n] - scale * basis[n]
-        worst = max(worst, abs(out[n]) - room[n])
-    return worst
+def _beyond(error, basis, scale, room):  # type: ignore[no-untyped-def]
+    """Squares of what the errors [P] less a coefficient's samples are beyond their room, in sum."""
+    total = np.float32(0)
+    for n in range(len(error)):
+        beyond = max(abs(error[n] - scale * basis[n]) - room[n], np.float32(0))
+        total += beyond * beyond
+    return total
 
 
 @_fast
@@ -64,76 +98,113 @@ def _doubts(table, rest):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _subsets(levels, table, basis, low, high, rest, error, room, budget, work, out):  # type: ignore[no-untyped-def]
-    """Take the second nearest of subsets of a block's levels until it fits, the likeliest subsets first.
+def _change(levels, order, rest, mask):  # type: ignore[no-untyped-def]
+    """Take the second nearest of the levels whose places in `order` are bits of a mask."""
+    for j in range(DOUBTFUL):
+        if (mask >> j) & 1:
+            levels[order[j]] += 1 if rest[order[j]] >= 0 else -1
+
+
+def _beam(levels, table, basis, where, rest, error, room, tight, slack, width, work, out):  # type: ignore[no-untyped-def]
+    """Take the second nearest of some of a block's levels until nothing is missed: a beam search.
+
+    One level more is changed at each depth, in each of the sets that are kept; the next ones are those after which the
+    samples are least beyond what is `tight`, and whose levels cost little.
 
     Args:
-        levels: int16[64], the nearest ones; the result, if there is one.
+        levels: int16[64], the nearest ones; the result, or what misses least of what was looked at closely.
         table: of steps.
-        basis: see `solve`.
-        low: of samples.
-        high: of samples.
+        basis: float32[64, P], the samples, or pixels, of each coefficient.
+        where: of `misses`.
         rest: how far each coefficient is from its level.
-        error: float32[64], how far each sample is from what the levels give.
-        room: how far it may be.
-        budget: subsets to be tried at most.
+        error: float32[P], how far each sample is from what the levels give.
+        room: float32[P], how far it may be by its bounds.
+        tight: how much farther it should be at most.
+        slack: how much farther it may be.
+        width: sets that are kept at each depth.
         work: int64[64].
         out: int64[64].
     """
     order, costs = _doubts(table, rest)
-    errors = np.empty((DEPTH + 1, 64), np.float32)
-    errors[0] = error
-    chosen = np.zeros(DEPTH + 1, np.int64)
-    limit, tried = FIRST_LIMIT, 0
-    while tried < budget and limit <= LAST_LIMIT:
-        depth, at, total = 0, 0, np.float32(0)
-        while True:
-            if at < 64 and depth < DEPTH and total + costs[at] <= limit and tried < budget:
-                n = order[at]
-                step = 1 if rest[n] >= 0 else -1
-                levels[n] += step
-                tried += 1
-                worst = _flipped(errors[depth], basis[n], np.float32(step * table[n]), room, errors[depth + 1])
-                if worst <= 0 and fits(levels, table, low, high, work, out):
+    doubtful = 0
+    while doubtful < DOUBTFUL and costs[doubtful] < DEAREST:
+        doubtful += 1
+    near, far = room + np.float32(tight), room + np.float32(slack)
+    errors = np.empty((2, width, len(error)), np.float32)
+    masks, spent = np.zeros((2, width), np.int64), np.zeros((2, width))
+    scores, parents, added = np.empty(width), np.empty(width, np.int64), np.empty(width, np.int64)
+    errors[0, 0] = error
+    nearest, best, at, count = _beyond(error, error, np.float32(0), far), 0, 0, 1
+    tried = levels.copy()
+    for _ in range(min(DEPTH, doubtful)):
+        kept, worst = 0, 0
+        following, after = masks[1 - at], errors[1 - at]
+        for k in range(count):
+            for j in range(doubtful):
+                mask = masks[at, k] | (1 << j)
+                n = order[j]
+                scale = np.float32(table[n] if rest[n] >= 0 else -table[n])
+                score = _beyond(errors[at, k], basis[n], scale, near) + COST * (spent[at, k] + costs[j])
+                if mask == masks[at, k] or (kept == width and score >= scores[worst]):
+                    continue
+                known = False
+                for i in range(kept):
+                    known |= following[i] == mask
+                if known:
+                    continue
+                place = kept if kept < width else worst
+                kept = min(kept + 1, width)
+                scores[place], parents[place], added[place], following[place] = score, k, j, mask
+                if kept == width:
+                    worst = np.argmax(scores)
+        for i in range(kept):
+            k, j = parents[i], added[i]
+            n = order[j]
+            scale = np.float32(table[n] if rest[n] >= 0 else -table[n])
+            after[i] = errors[at, k] - scale * basis[n]
+            spent[1 - at, i] = spent[at, k] + costs[j]
+            beyond = _beyond(after[i], after[i], np.float32(0), far)
+            if beyond < nearest:
+                nearest, best = beyond, following[i]
+            if beyond == 0:
+                tried[:] = levels
+                _change(tried, order, rest, following[i])
+                if misses(tried, table, where, work, out) == 0:  # type: ignore[name-defined] # noqa: F821
+                    levels[:] = tried
                     return True
-                depth += 1
-                chosen[depth] = at
-                total += costs[at]
-                at += 1
-            elif depth:
-                at = chosen[depth]
-                levels[order[at]] -= 1 if rest[order[at]] >= 0 else -1
-                total -= costs[at]
-                depth -= 1
-                at += 1
-            else:
-                break
-        limit *= 2
+        at, count = 1 - at, kept
+    tried[:] = levels
+    _change(tried, order, rest, best)
+    before = misses(levels, table, where, work, out)  # type: ignore[name-defined] # noqa: F821
+    if misses(tried, table, where, work, out) < before:  # type: ignore[name-defined] # noqa: F821
+        levels[:] = tried
     return False
 
 
-@_compiled
-def _renders(known, down, across, row, column, samples):  # type: ignore[no-untyped-def]
-    """Whether the known pixels that depend on one block of coarse chroma alone, [64] samples, are what they are."""
-    top, left = 8 * down * row, 8 * across * column
-    first_y, first_x = (1 if down == 2 else 0), (1 if across == 2 else 0)
-    for y in range(first_y, min(8 * down - first_y, known.shape[0] - top)):
-        y0, y1, v0, v1 = weights(y, down, 8)
-        for x in range(first_x, min(8 * across - first_x, known.shape[1] - left)):
-            if known[top + y, left + x] == UNKNOWN:
-                continue
-            x0, x1, u0, u1 = weights(x, across, 8)
-            bias, shift = rounding(y, x, down, across)
-            total = v0 * (u0 * samples[8 * y0 + x0] + u1 * samples[8 * y0 + x1])
-            total += v1 * (u0 * samples[8 * y1 + x0] + u1 * samples[8 * y1 + x1])
-            if total + bias >> shift != known[top + y, left + x]:
-                return False
-    return True
+_fine_beam: Any = specialise(_beam, "fine_beam", misses=_misses)
+_coarse_beam: Any = specialise(_beam, "coarse_beam", misses=_coarse_misses)
+
+
+@_fast
+def _upsampled(basis, down, across):  # type: ignore[no-untyped-def]
+    """The pixels of each coefficient that depend on its block alone, float32[64, P], by the basis float32[64, 64]."""
+    rows, columns = 8 * down - 2 * (down // 2), 8 * across - 2 * (across // 2)
+    pixels = np.empty((64, rows * columns), np.float32)
+    for n in range(64):
+        own = basis[n]
+        for y in range(rows):
+            y0, y1, v0, v1 = weights(y + down // 2, down, 8)
+            for x in range(columns):
+                x0, x1, u0, u1 = weights(x + across // 2, across, 8)
+                total = v0 * (u0 * own[8 * y0 + x0] + u1 * own[8 * y0 + x1])
+                total += v1 * (u0 * own[8 * y1 + x0] + u1 * own[8 * y1 + x1])
+                pixels[n, columns * y + x] = total / ((v0 + v1) * (u0 + u1))
+    return pixels
 
 
 @_compiled
-def solve_coarse(known, down, across, coefficients, table, budget, levels, good):  # type: ignore[no-untyped-def]
-    """As `_subsets`, for blocks of coarse chroma that are not good: judged by the pixels that depend on them alone.
+def solve_coarse(known, down, across, coefficients, table, basis, width, levels, good):  # type: ignore[no-untyped-def]
+    """Levels of blocks of coarse chroma that are not good, judged by the pixels that depend on them alone.
 
     Args:
         known: int16[H, W], the chroma of pixels.
@@ -141,57 +212,42 @@ def solve_coarse(known, down, across, coefficients, table, budget, levels, good)
         across: columns likewise.
         coefficients: float32[By, Bx, 64], nearly.
         table: int64[64] of steps.
-        budget: subsets to be tried for each block, at most.
+        basis: float32[64, 64], the samples of each coefficient.
+        width: of the beam of doubtful levels.
         levels: int16[By, Bx, 64], the result.
         good: uint8[By, Bx].
     """
     work, out = np.empty(64, np.int64), np.empty(64, np.int64)
-    rest = np.empty(64, np.float32)
-    chosen = np.zeros(DEPTH + 1, np.int64)
+    pixels = _upsampled(basis, down, across)
+    columns = 8 * across - 2 * (across // 2)
+    rest, own = np.empty(64, np.float32), np.empty(64, np.int16)
+    error, room = np.empty(pixels.shape[1], np.float32), np.empty(pixels.shape[1], np.float32)
     for row in range(levels.shape[0]):
         for column in range(levels.shape[1]):
             if good[row, column]:
                 continue
-            own = levels[row, column].copy()
+            for p in range(len(error)):
+                y, x = 8 * down * row + p // columns + down // 2, 8 * across * column + p % columns + across // 2
+                value = _known(known, y, x)
+                error[p], room[p] = np.float32(value) - 128, np.float32(FAR if value == UNKNOWN else 0)
             for n in range(64):
                 own[n] = np.int16(min(max(np.rint(coefficients[row, column, n] / table[n]), -2048), 2047))
                 rest[n] = coefficients[row, column, n] - own[n] * table[n]
-            order, costs = _doubts(table, rest)
-            inverse(own, table, work, out)
-            if _renders(known, down, across, row, column, out):
+                scale = np.float32(own[n] * table[n])
+                for p in range(len(error)):
+                    error[p] -= scale * pixels[n, p]
+            where = known, down, across, row, column
+            best = _coarse_misses(levels[row, column], table, where, work, out)
+            found = _coarse_misses(own, table, where, work, out) == 0 or _coarse_beam(
+                own, table, pixels, where, rest, error, room, COARSE_TIGHT, COARSE_SLACK, width, work, out
+            )
+            good[row, column] = found
+            if found or _coarse_misses(own, table, where, work, out) < best:
                 levels[row, column] = own
-                good[row, column] = 1
-                continue
-            limit, tried = FIRST_LIMIT, 0
-            while tried < budget and limit <= LAST_LIMIT and not good[row, column]:
-                depth, at, total = 0, 0, np.float32(0)
-                while True:
-                    if at < 64 and depth < DEPTH and total + costs[at] <= limit and tried < budget:
-                        n = order[at]
-                        own[n] += 1 if rest[n] >= 0 else -1
-                        tried += 1
-                        inverse(own, table, work, out)
-                        if _renders(known, down, across, row, column, out):
-                            levels[row, column] = own
-                            good[row, column] = 1
-                            break
-                        depth += 1
-                        chosen[depth] = at
-                        total += costs[at]
-                        at += 1
-                    elif depth:
-                        at = chosen[depth]
-                        own[order[at]] -= 1 if rest[order[at]] >= 0 else -1
-                        total -= costs[at]
-                        depth -= 1
-                        at += 1
-                    else:
-                        break
-                limit *= 2
 
 
 @_compiled
-def solve(low, high, fill, table, basis, transposed, rounds, budget, levels, good):  # type: ignore[no-untyped-def]
+def solve(low, high, fill, table, basis, transposed, rounds, width, levels, good):  # type: ignore[no-untyped-def]
     """Levels int16[N, 64] of blocks whose samples have bounds int16[N, 64]; those that are `good` are left.
 
     Args:
@@ -202,7 +258,7 @@ def solve(low, high, fill, table, basis, transposed, rounds, budget, levels, goo
         basis: float32[64, 64], the samples of each coefficient.
         transposed: the coefficients of each sample.
         rounds: of projection, at most: samples into their bounds, coefficients to multiples of their steps.
-        budget: subsets of doubtful levels that are tried for a block, at most.
+        width: of the beam of doubtful levels.
         levels: the result.
         good: uint8[N], whether they fit.
     """
@@ -223,7 +279,7 @@ def solve(low, high, fill, table, basis, transposed, rounds, budget, levels, goo
         for n in range(64):
             least[n] = np.float32(low[block, n] if low[block, n] > 0 else -FAR)
             most[n] = np.float32(high[block, n] if high[block, n] < 255 else FAR)
-            middle[n], room[n] = (least[n] + most[n]) / 2 - 128, (most[n] - least[n]) / 2 + np.float32(SLACK)
+            middle[n], room[n] = (least[n] + most[n]) / 2 - 128, (most[n] - least[n]) / 2
             target[n] = min(max(fill[block, n], least[n]), most[n]) - 128
         for _ in range(rounds):
             _product(transposed, target, wanted)
@@ -235,7 +291,7 @@ def solve(low, high, fill, table, basis, transposed, rounds, budget, levels, goo
                 own[n] = np.int16(level)
                 scaled[n] = np.float32(level * table[n])
                 rest[n] = wanted[n] - scaled[n]
-            if fits(own, table, low[block], high[block], work, out):
+            if _misses(own, table, (low[block], high[block]), work, out) == 0:
                 good[block] = 1
                 break
             _product(basis, scaled, model)
@@ -244,10 +300,13 @@ def solve(low, high, fill, table, basis, transposed, rounds, budget, levels, goo
             for n in range(64):
                 target[n] = min(max(model[n], least[n] - 128), most[n] - 128)
         before[:] = 99999
-        if not good[block] and budget:
+        if not good[block]:
             for n in range(64):
                 middle[n] -= model[n]
-            good[block] = _subsets(own, table, basis, low[block], high[block], rest, middle, room, budget, work, out)
+            where = low[block], high[block]
+            good[block] = _fine_beam(
+                own, table, basis, where, rest, middle, room, TIGHT, SLACK, width, work, out
+            )
 
 
 @_compiled
@@ -347,16 +406,10 @@ def complete(low, high, noise, variances, scales, table, basis, levels, good):  
             count += seen[n]
         if count in (0, 64):
             continue
-        fewest = 0
-        inverse(levels[block], table, work, out)
-        for n in range(64):
-            fewest += not low[block, n] <= out[n] <= high[block, n]
+        fewest = _misses(levels[block], table, (low[block], high[block]), work, out)
         for scale in scales:
             _most_likely(seen, samples, noise, variances * scale, table, basis, own)
-            inverse(own, table, work, out)
-            missed = 0
-            for n in range(64):
-                missed += not low[block, n] <= out[n] <= high[block, n]
+            missed = _misses(own, table, (low[block], high[block]), work, out)
             if missed < fewest:
                 fewest = missed
                 levels[block] = own

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from pixcodec.origins.jpeg_tables import Box
 
 _ROUNDS, _TURNS = 30, 3  # of projections, and of all ways for coarse chroma, at most
-_BUDGET, _COARSE_BUDGET = 20000, 2000  # subsets of doubtful levels that are tried for a block
+# Beams of doubtful levels, one after the other: how wide, and of all blocks which part must be right to try them.
+_BEAMS, _COARSE_BEAMS = ((32, 0.0), (128, 1 / 4), (512, 3 / 4)), ((32, 0.0), (128, 1 / 4))
 _PROBE, _EDGE, _LEAST_EXACT = 256, 2, 1 / 4  # side of what is searched first, cells at its sides, exact ones at least
 _MOST_WRONG, _LEAST_SIDE = 1 / 16, 32  # pixels beyond which it may be one in part, and that a part has on each side
 _DESCENTS = 30  # sweeps of coordinate descent, at most
@@ -236,7 +237,10 @@ class _Component:
     ) -> None:
         """Levels of blocks that are not `good`, uint8[N], from bounds of samples; see the kernel."""
         bounds, flat = (self._blocks(low, 0), self._blocks(high, 255)), self.levels.reshape(-1, 64)
-        jpeg_levels.solve(*bounds, self._blocks(fill), self.table, BASIS, _TRANSPOSED, _ROUNDS, _BUDGET, flat, good)
+        filled = self._blocks(fill)
+        for width, share in _BEAMS:
+            if good.mean() >= share:
+                jpeg_levels.solve(*bounds, filled, self.table, BASIS, _TRANSPOSED, _ROUNDS, width, flat, good)
 
     def _complete(self, low: NDArray[np.int16], high: NDArray[np.int16], noise: float, good: NDArray[np.uint8]) -> None:
         """Levels of blocks that are not good and not known as a whole, by what the others are like; see the kernel."""
@@ -312,9 +316,11 @@ class _Coarse(_Component):
     def _try_subsets(self, bad: NDArray[np.bool_]) -> None:
         coefficients = self._transformed(self._relaxed(bad))
         good = (~bad).astype(np.uint8)
-        jpeg_levels.solve_coarse(
-            self.known, self.down, self.across, coefficients, self.table, _COARSE_BUDGET, self.levels, good
-        )
+        for width, share in _COARSE_BEAMS:
+            if good.mean() >= share:
+                jpeg_levels.solve_coarse(
+                    self.known, self.down, self.across, coefficients, self.table, BASIS, width, self.levels, good
+                )
 
     def _see_part(self, bad: NDArray[np.bool_]) -> None:
         """Blocks of which some samples are hidden, by what least squares says of the others."""

@@ -16,6 +16,8 @@ from pixcodec.origins.jpeg_decoder import ACROSS, DOWN, FULL, HALF, standard
 from pixcodec.origins.jpeg_kernels import UNKNOWN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pixcodec.origins.jpeg_decoder import Factors
@@ -30,7 +32,10 @@ _CLEAR = 3.0  # nats a window by which the grid must beat all others
 _QUALITIES, _TRIED = range(100, 0, -1), 3  # of IJG's, and how many of the likeliest are tried
 # Of the least price, and bits a sample more, that IJG's likeliest tables may have; and that those of luma's may.
 _ALIKE, _NEARLY, _NAMED = 1.05, 0.01, 0.03
+_SMALL, _LEAST_BLIND = 4, 3  # steps that levels near 0 tell best; one that is beyond noise
+_UNLIKELY, _ANYWAY = 1.8, 50.0  # nats a block, and in all, by which they may be less likely than the likeliest steps
 _BLOCKS, _KINDS = 1500, 8  # that tables are found from: how many, and of how many values at least
+_LOUDEST = 64  # coefficients that are looked at where few are above the noise
 MISSING = 0.02  # of pixels that nothing clips, that may come from no luma and chroma
 # Samples between what least squares finds and what the coefficients give, at most; bits for each that is farther, and
 # for each pixel that least squares is far from.
@@ -97,7 +102,7 @@ def look(planes: NDArray[np.uint8]) -> tuple[int, int] | None:
         return None
     views = np.lib.stride_tricks.sliding_window_view(luma, (8, 8), axis=(1, 2))
     coefficients = (views.transpose(1, 2, 0, 3, 4).reshape(-1, 64) @ BASIS.T).reshape(64, len(luma), 64)
-    likely = _likelihoods(coefficients, _STEPS, 1, 1)[:, 1:].max(axis=2).sum(axis=1)
+    likely = _likelihoods(jpeg_kernels.likelihoods, coefficients, _STEPS, 1, 1)[:, 1:].max(axis=2).sum(axis=1)
     down, across = divmod(int(np.argmax(likely)), 8)
     # Offsets in the same row or column share the edges of half of the blocks.
     second = np.delete(np.delete(likely.reshape(8, 8), down, 0), across, 1).max()
@@ -157,10 +162,13 @@ def _densest(counts: NDArray[np.int64]) -> slice:
     return max(runs, key=lambda run: int(counts[run].sum()), default=slice(0, 0))
 
 
-def _likelihoods(coefficients: NDArray[np.float32], most: int, down: int, across: int) -> NDArray[np.float32]:
-    """[M, 64, most] of the steps 1..most of coefficients [M, N, 64]; see the kernel of this name.
+def _likelihoods(
+    kernel: Callable[..., None], coefficients: NDArray[np.float32], most: int, down: int, across: int
+) -> NDArray[np.float32]:
+    """[M, 64, most] of the steps 1..most of coefficients [M, N, 64].
 
     Args:
+        kernel: `jpeg_kernels.likelihoods` or `jpeg_kernels.evidence`.
         coefficients: of samples as they were rounded, if `down` and `across` are 1; else what least squares makes of
             their upsampling, which has been rounded too.
         most: the largest step.
@@ -176,7 +184,7 @@ def _likelihoods(coefficients: NDArray[np.float32], most: int, down: int, across
         variance += _ROUNDING / np.outer(power if down == 2 else np.ones(8), power if across == 2 else np.ones(8))
     deviations = np.tile(np.sqrt(variance).astype(np.float32).reshape(-1), sets)
     out = np.empty((len(rows), most + 1), np.float32)
-    jpeg_kernels.likelihoods(rows, most, deviations, out)
+    kernel(rows, most, deviations, out)
     return out.reshape(sets, 64, most + 1)[:, :, 1:]
 
 
@@ -192,31 +200,54 @@ def tables(
         component: its number.
         named: a quality that is tried first.
     """
+    every = _busy(samples)
+    busy = every[:_BLOCKS]
     likely = np.zeros((64, 255), np.float32)
-    coefficients = _busy(samples)
-    if len(coefficients):
-        (likely,) = _likelihoods(coefficients[None], 255, down, across)
-    # Where nothing is above the noise any step will do; a large one makes levels of 0.
-    blind = (likely + np.arange(255, dtype=np.float32) * np.float32(1e-4)).argmax(axis=1) + 1
-    totals = likely[np.arange(64), _STANDARD[component] - 1].sum(axis=1)
-    tried = [_QUALITIES[int(n)] for n in np.argsort(totals)[: -_TRIED - 1 : -1]]
+    if len(busy):
+        (likely,) = _likelihoods(jpeg_kernels.evidence, busy[None], 255, down, across)
     close = _CLOSE if down == across == 1 else _COARSE_CLOSE
-    prices = {each: price(samples, standard(each, component), close) for each in [*([named] if named else []), *tried]}
-    own = price(samples, blind, close)
+    steps = _likeliest(likely, busy, every, down, across)
+    own = price(samples, steps, close)
+    totals = likely[np.arange(64), _STANDARD[component] - 1].sum(axis=1)
+    worst = likely.max(axis=1).sum() - _UNLIKELY * len(busy) - _ANYWAY
+    order = [named or 0, *(_QUALITIES[int(n)] for n in np.argsort(totals)[: -_TRIED - 1 : -1])]
+    tried = {each: standard(each, component) for each in order if each and totals[_QUALITIES.index(each)] >= worst}
+    prices = {each: price(samples, table, close) for each, table in tried.items()}
     for each, bits in prices.items():
         if bits <= _ALIKE * min(own, *prices.values()) + (_NAMED if each == named else _NEARLY):
-            return standard(each, component).astype(np.int64), each, bits
-    return blind, None, own
+            return tried[each].astype(np.int64), each, bits
+    return steps, None, own
+
+
+def _likeliest(
+    evidence: NDArray[np.float32], busy: NDArray[np.float32], every: NDArray[np.float32], down: int, across: int
+) -> NDArray[np.int64]:
+    """Steps int64[64]: what the far ones of busy coefficients [M, 64] say, and of small steps what all of them do.
+
+    Where none is above the noise, by the largest ones of all blocks [N, 64]; where none of these is, any step will do:
+    the largest of the others.
+    """
+    loudest = np.take_along_axis(every, np.argsort(-np.abs(every), axis=0)[:_LOUDEST], 0)
+    steps = np.zeros(64, np.int64)
+    for coefficients in (busy, loudest):
+        if len(coefficients):
+            (likely,) = _likelihoods(jpeg_kernels.likelihoods, coefficients[None], 255, down, across)
+            above = likely[:, 0] < 0  # the noise: then a step of 1 has something against it
+            steps = np.where((steps == 0) & above, likely.argmax(axis=1) + 1, steps)
+    small = (steps > 0) & (steps <= _SMALL)
+    steps[small] = evidence[small, :_SMALL].argmax(axis=1) + 1
+    steps[steps == 0] = max(int(steps.max()), _LEAST_BLIND)
+    return steps
 
 
 def _busy(samples: NDArray[Any]) -> NDArray[np.float32]:
-    """Coefficients [M, 64] of those blocks [N, 64] that are known and have most values.
+    """Coefficients [M, 64] of those blocks [N, 64] that are known and have many values, those with most first.
 
     Where few samples differ their roundings are alike, and not noise.
     """
     samples = samples[((samples > 0) & (samples < 255)).all(axis=1)]
     kinds = (np.diff(np.sort(np.rint(samples), axis=1), axis=1) != 0).sum(axis=1)
-    order = np.argsort(-kinds, kind="stable")[:_BLOCKS]
+    order = np.argsort(-kinds, kind="stable")
     return (samples[order[kinds[order] >= _KINDS]].astype(np.float32) - 128) @ BASIS.T
 
 
