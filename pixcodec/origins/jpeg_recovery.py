@@ -24,6 +24,8 @@ from pixcodec.origins.jpeg_kernels import UNKNOWN
 from pixcodec.origins.jpeg_tables import BASIS, RELAXED, SWEEPS, blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from pixcodec.origins.jpeg_decoder import Cut, Factors, Source
@@ -233,12 +235,17 @@ class _Component:
         return np.ascontiguousarray(blocks(self._whole(plane, beyond)))
 
     def _solve(
-        self, low: NDArray[np.int16], high: NDArray[np.int16], fill: NDArray[np.float32], good: NDArray[np.uint8]
+        self,
+        low: NDArray[np.int16],
+        high: NDArray[np.int16],
+        fill: NDArray[np.float32],
+        good: NDArray[np.uint8],
+        beams: Sequence[tuple[int, float]] = _BEAMS,
     ) -> None:
         """Levels of blocks that are not `good`, uint8[N], from bounds of samples; see the kernel."""
         bounds, flat = (self._blocks(low, 0), self._blocks(high, 255)), self.levels.reshape(-1, 64)
         filled = self._blocks(fill)
-        for width, share in _BEAMS:
+        for width, share in beams:
             if good.mean() >= share:
                 jpeg_levels.solve(*bounds, filled, self.table, BASIS, _TRANSPOSED, _ROUNDS, width, flat, good)
 
@@ -349,5 +356,5 @@ class _Coarse(_Component):
         tiles = np.pad(fits, more).reshape(self.rows, self.down, self.columns, self.across)
         fine = np.asarray(tiles.all(axis=(1, 3)))
         low, high = np.where(fine, part, 0).astype(np.int16), np.where(fine, part, 255).astype(np.int16)
-        self._solve(low, high, part.astype(np.float32), (~bad).astype(np.uint8).reshape(-1))
+        self._solve(low, high, part.astype(np.float32), (~bad).astype(np.uint8).reshape(-1), _BEAMS[:1])
         self._keep_better(before, misses)
