@@ -17,6 +17,9 @@ FAR = 1000.0  # beyond all samples
 NEVER = 1e-3  # of a step's square: the variance of coefficients that are taken for 0
 DEPTH = 12  # levels that are changed at once
 DOUBTFUL, DEAREST = 40, 8.0  # levels that a beam changes, and what each may cost
+HIDDEN = 32  # width of the bounds of a sample that tells nothing
+NARROW, FEW = 32, 1 / 8  # wider beams are for blocks of which so few samples or pixels are hidden
+MASKS = 32  # places for what was looked at, to each set that is kept
 COST = 0.05  # how much what levels cost counts
 # How far samples should be from their bounds, and may be: half a step for their rounding, the rest for the transform's.
 TIGHT, SLACK = 0.35, 0.62
@@ -105,6 +108,42 @@ def _change(levels, order, rest, mask):  # type: ignore[no-untyped-def]
             levels[order[j]] += 1 if rest[order[j]] >= 0 else -1
 
 
+@_compiled
+def _seen(table, mask):  # type: ignore[no-untyped-def]
+    """Whether a mask, not 0, is in a table of a power of two of them, int64[], 0 where there is none; it is then."""
+    place = (mask ^ (mask >> 20)) * 0x9E3779B1 >> 12 & (len(table) - 1)
+    while table[place] and table[place] != mask:
+        place = (place + 1) & (len(table) - 1)
+    before = table[place] == mask
+    table[place] = mask
+    return before
+
+
+@_compiled
+def _sink(heap, size, scores):  # type: ignore[no-untyped-def]
+    """Put the first of a heap's `size` places, the one with the highest score, where its score belongs."""
+    at, place = 0, heap[0]
+    while 2 * at + 1 < size:
+        child = 2 * at + 1
+        if child + 1 < size and scores[heap[child + 1]] > scores[heap[child]]:
+            child += 1
+        if scores[heap[child]] <= scores[place]:
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = place
+
+
+@_compiled
+def _rise(heap, at, scores):  # type: ignore[no-untyped-def]
+    """The same for the last one."""
+    place = heap[at]
+    while at and scores[heap[(at - 1) // 2]] < scores[place]:
+        heap[at] = heap[(at - 1) // 2]
+        at = (at - 1) // 2
+    heap[at] = place
+
+
 def _beam(levels, table, basis, where, rest, error, room, tight, slack, width, work, out):  # type: ignore[no-untyped-def]
     """Take the second nearest of some of a block's levels until nothing is missed: a beam search.
 
@@ -133,30 +172,33 @@ def _beam(levels, table, basis, where, rest, error, room, tight, slack, width, w
     errors = np.empty((2, width, len(error)), np.float32)
     masks, spent = np.zeros((2, width), np.int64), np.zeros((2, width))
     scores, parents, added = np.empty(width), np.empty(width, np.int64), np.empty(width, np.int64)
+    heap, known = np.empty(width, np.int64), np.empty(MASKS * width, np.int64)
     errors[0, 0] = error
     nearest, best, at, count = _beyond(error, error, np.float32(0), far), 0, 0, 1
     tried = levels.copy()
     for _ in range(min(DEPTH, doubtful)):
-        kept, worst = 0, 0
+        kept, room_left = 0, MASKS * width // 2
         following, after = masks[1 - at], errors[1 - at]
+        known[:] = 0
         for k in range(count):
             for j in range(doubtful):
                 mask = masks[at, k] | (1 << j)
+                if mask == masks[at, k]:
+                    continue
                 n = order[j]
                 scale = np.float32(table[n] if rest[n] >= 0 else -table[n])
                 score = _beyond(errors[at, k], basis[n], scale, near) + COST * (spent[at, k] + costs[j])
-                if mask == masks[at, k] or (kept == width and score >= scores[worst]):
+                if (kept == width and score >= scores[heap[0]]) or not room_left or _seen(known, mask):
                     continue
-                known = False
-                for i in range(kept):
-                    known |= following[i] == mask
-                if known:
-                    continue
-                place = kept if kept < width else worst
-                kept = min(kept + 1, width)
+                room_left -= 1
+                place = kept if kept < width else heap[0]
                 scores[place], parents[place], added[place], following[place] = score, k, j, mask
-                if kept == width:
-                    worst = np.argmax(scores)
+                if kept < width:
+                    heap[kept] = kept
+                    _rise(heap, kept, scores)
+                    kept += 1
+                else:
+                    _sink(heap, width, scores)
         for i in range(kept):
             k, j = parents[i], added[i]
             n = order[j]
@@ -226,9 +268,11 @@ def solve_coarse(known, down, across, coefficients, table, basis, width, levels,
         for column in range(levels.shape[1]):
             if good[row, column]:
                 continue
+            hidden = 0
             for p in range(len(error)):
                 y, x = 8 * down * row + p // columns + down // 2, 8 * across * column + p % columns + across // 2
                 value = _known(known, y, x)
+                hidden += value == UNKNOWN
                 error[p], room[p] = np.float32(value) - 128, np.float32(FAR if value == UNKNOWN else 0)
             for n in range(64):
                 own[n] = np.int16(min(max(np.rint(coefficients[row, column, n] / table[n]), -2048), 2047))
@@ -238,9 +282,11 @@ def solve_coarse(known, down, across, coefficients, table, basis, width, levels,
                     error[p] -= scale * pixels[n, p]
             where = known, down, across, row, column
             best = _coarse_misses(levels[row, column], table, where, work, out)
-            found = _coarse_misses(own, table, where, work, out) == 0 or _coarse_beam(
-                own, table, pixels, where, rest, error, room, COARSE_TIGHT, COARSE_SLACK, width, work, out
-            )
+            found = _coarse_misses(own, table, where, work, out) == 0
+            if not found and hidden <= (FEW if width > NARROW else 4 * FEW) * len(error):
+                found = _coarse_beam(
+                    own, table, pixels, where, rest, error, room, COARSE_TIGHT, COARSE_SLACK, width, work, out
+                )
             good[row, column] = found
             if found or _coarse_misses(own, table, where, work, out) < best:
                 levels[row, column] = own
@@ -300,13 +346,13 @@ def solve(low, high, fill, table, basis, transposed, rounds, width, levels, good
             for n in range(64):
                 target[n] = min(max(model[n], least[n] - 128), most[n] - 128)
         before[:] = 99999
-        if not good[block]:
-            for n in range(64):
-                middle[n] -= model[n]
+        hidden = 0
+        for n in range(64):
+            hidden += most[n] - least[n] > HIDDEN
+            middle[n] -= model[n]
+        if not good[block] and (hidden <= FEW * 64 or width <= NARROW):
             where = low[block], high[block]
-            good[block] = _fine_beam(
-                own, table, basis, where, rest, middle, room, TIGHT, SLACK, width, work, out
-            )
+            good[block] = _fine_beam(own, table, basis, where, rest, middle, room, TIGHT, SLACK, width, work, out)
 
 
 @_compiled

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from pixcodec.nets.photo import Block, PhotoNet
 
 LARGEST_WEIGHT, LARGEST_CODE = 127, 255
-QUANTILE = 0.9999  # of activations; the rest is clamped
+QUANTILE = 0.9995  # of activations; the rest is clamped
 STREAM_RANGE = 8000  # what the stream's quantile becomes, well below its clamp
 NATS_PER_LOGIT = math.log(2) / LOGIT_UNIT
-_SAMPLES = 2048  # positions of a batch that calibration looks at
-_BALANCE = 0.5  # units follow this power of a channel's own range, and the whole layer's for the rest
+_SAMPLES = 9216  # positions of a batch that calibration looks at
+_BALANCE = 0.25  # units follow this power of a channel's own range, and the whole layer's for the rest
 
 
 @dataclass(frozen=True)

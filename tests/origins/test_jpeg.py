@@ -120,6 +120,54 @@ def test_tables_that_are_no_qualitys_are_found() -> None:
     np.testing.assert_array_equal(origins.render(again, no_groups, pixels.shape), pixels)
 
 
+# Those of many editors' highest quality: near IJG's 99, which gives samples as well but wrong levels.
+LOW_STEPS = np.array([[min(max((x + y) // 3, 1), 3) for x in range(8)] for y in range(8)]).ravel()
+
+
+@pytest.mark.parametrize(
+    ("quality", "sampling", "missed"), [(97, "4:2:2", 0.02), (99, "4:4:4", 0.01), (99, "4:2:0", 0.2)]
+)
+def test_levels_as_fine_as_the_noise_are_found(quality: int, sampling: str, missed: float) -> None:
+    data, pixels = saved(texture(96, 112, 3), quality, sampling)
+    found = jpeg_recovery.recover(pixels).source
+    assert all((own == right).all() for own, right in zip(found.tables, jpeg_file.read(data).tables, strict=True))
+    assert misses(found, pixels) < missed
+
+
+def test_steps_of_1_to_3_are_told_by_levels_near_0() -> None:
+    table = LOW_STEPS.tolist()
+    smooth = np.asarray(Image.fromarray(texture(192, 208, 3)).resize((260, 240), Image.Resampling.BICUBIC))
+    _, pixels = saved(smooth, 50, qtables=[table, table])
+    found = jpeg_recovery.recover(pixels).source
+    assert (found.tables[0] == LOW_STEPS).all()
+    assert misses(found, pixels) < 0.02
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7])
+def test_the_evidence_is_for_the_step_that_levels_have(step: int) -> None:
+    random = np.random.default_rng(step)
+    levels = random.choice([-1, 0, 0, 0, 0, 1], 1000)
+    coefficients = (levels * step + random.normal(0, 12**-0.5, 1000)).astype(np.float32)
+    out = np.empty((1, 21), np.float32)
+    jpeg_kernels.evidence(coefficients[None], 20, np.array([12**-0.5], np.float32), out)
+    assert int(out[0, 1:].argmax()) + 1 == step
+
+
+def test_a_step_that_few_blocks_use_is_found_from_these() -> None:
+    random = np.random.default_rng(0)
+    levels = np.rint(random.normal(0, 3, (2000, 64)))
+    levels[:, 60] = 0
+    levels[[100, 700, 1900], 60] = 2, -1, 3
+    levels[:, 63] = 0
+    step = np.full(64, 5)
+    step[[60, 63]] = 9, 7
+    samples = np.rint((step * levels).astype(np.float32) @ jpeg_tables.BASIS + 128)
+    steps, quality, _ = jpeg_tables.tables(samples, 1, 1, 0)
+    assert quality is None
+    assert (np.delete(steps, [60, 63]) == 5).all()
+    assert (steps[60], steps[63]) == (9, 9)  # any will do for the last one: the largest of the others
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_was_no_jpeg_is_refused_at_the_first_look(channels: int) -> None:
     for seed in range(5):
