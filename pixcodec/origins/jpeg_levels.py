@@ -168,6 +168,7 @@ def _beam(levels, table, basis, where, rest, error, room, tight, slack, width, w
     doubtful = 0
     while doubtful < DOUBTFUL and costs[doubtful] < DEAREST:
         doubtful += 1
+    scales = np.where(rest[order] >= 0, table[order], -table[order]).astype(np.float32)
     near, far = room + np.float32(tight), room + np.float32(slack)
     errors = np.empty((2, width, len(error)), np.float32)
     masks, spent = np.zeros((2, width), np.int64), np.zeros((2, width))
@@ -185,9 +186,8 @@ def _beam(levels, table, basis, where, rest, error, room, tight, slack, width, w
                 mask = masks[at, k] | (1 << j)
                 if mask == masks[at, k]:
                     continue
-                n = order[j]
-                scale = np.float32(table[n] if rest[n] >= 0 else -table[n])
-                score = _beyond(errors[at, k], basis[n], scale, near) + COST * (spent[at, k] + costs[j])
+                cost = spent[at, k] + costs[j]
+                score = _beyond(errors[at, k], basis[order[j]], scales[j], near) + COST * cost
                 if (kept == width and score >= scores[heap[0]]) or not room_left or _seen(known, mask):
                     continue
                 room_left -= 1
@@ -201,9 +201,7 @@ def _beam(levels, table, basis, where, rest, error, room, tight, slack, width, w
                     _sink(heap, width, scores)
         for i in range(kept):
             k, j = parents[i], added[i]
-            n = order[j]
-            scale = np.float32(table[n] if rest[n] >= 0 else -table[n])
-            after[i] = errors[at, k] - scale * basis[n]
+            after[i] = errors[at, k] - scales[j] * basis[order[j]]
             spent[1 - at, i] = spent[at, k] + costs[j]
             beyond = _beyond(after[i], after[i], np.float32(0), far)
             if beyond < nearest:
@@ -217,8 +215,8 @@ def _beam(levels, table, basis, where, rest, error, room, tight, slack, width, w
         at, count = 1 - at, kept
     tried[:] = levels
     _change(tried, order, rest, best)
-    before = misses(levels, table, where, work, out)  # type: ignore[name-defined] # noqa: F821
-    if misses(tried, table, where, work, out) < before:  # type: ignore[name-defined] # noqa: F821
+    best = misses(tried, table, where, work, out)  # type: ignore[name-defined] # noqa: F821
+    if best < misses(levels, table, where, work, out):  # type: ignore[name-defined] # noqa: F821
         levels[:] = tried
     return False
 
