@@ -3,7 +3,7 @@
 At pixels that nothing clips luma and chroma are known, so each component is a problem of its own: levels whose samples
 round to the known ones.  Rounding the transform gets nearly all blocks of a quality below 90 right.  Of the others:
 
-* steps of 1 and 2 are about as large as the noise: subsets of the doubtful levels are tried, the likeliest first;
+* steps of 1 and 2 are about as large as the noise: which of the doubtful levels are others is sought by a beam;
 * coarse chroma is seen through the triangle filter: least squares, then the same, judged by the pixels; where that
   fails, integer samples by coordinate descent;
 * samples that are clipped, or beyond the picture, are not known: they take what the levels say, in turn with the
@@ -290,7 +290,7 @@ class _Coarse(_Component):
             bad = self._wrong()
         for _ in range(_TURNS):
             left = int(bad.sum())
-            for way in (self._try_subsets, self._see_part, self._descend):
+            for way in (self._try_beams, self._see_part, self._descend):
                 if bad.any():
                     way(bad)
                     bad = self._wrong()
@@ -320,7 +320,7 @@ class _Coarse(_Component):
         plane[: self.rows, : self.columns] = part
         return plane
 
-    def _try_subsets(self, bad: NDArray[np.bool_]) -> None:
+    def _try_beams(self, bad: NDArray[np.bool_]) -> None:
         coefficients = self._transformed(self._relaxed(bad))
         good = (~bad).astype(np.uint8)
         for width, share in _COARSE_BEAMS:
