@@ -39,6 +39,16 @@ def _misses(levels, table, where, work, out):  # type: ignore[no-untyped-def]
     return count
 
 
+@_fast
+def _weighted(samples, y, x, down, across):  # type: ignore[no-untyped-def]
+    """What the triangle filter sums for a pixel of a block of coarse samples [64], and the sum of its weights."""
+    y0, y1, v0, v1 = weights(y, down, 8)
+    x0, x1, u0, u1 = weights(x, across, 8)
+    total = v0 * (u0 * samples[8 * y0 + x0] + u1 * samples[8 * y0 + x1])
+    total += v1 * (u0 * samples[8 * y1 + x0] + u1 * samples[8 * y1 + x1])
+    return total, (v0 + v1) * (u0 + u1)
+
+
 @_compiled
 def _coarse_misses(levels, table, where, work, out):  # type: ignore[no-untyped-def]
     """How many known pixels that depend on a block of coarse chroma alone it does not give.
@@ -50,13 +60,10 @@ def _coarse_misses(levels, table, where, work, out):  # type: ignore[no-untyped-
     known, down, across, row, column = where
     count = 0
     for y in range(down // 2, 8 * down - down // 2):
-        y0, y1, v0, v1 = weights(y, down, 8)
         for x in range(across // 2, 8 * across - across // 2):
             own = _known(known, 8 * down * row + y, 8 * across * column + x)
-            x0, x1, u0, u1 = weights(x, across, 8)
+            total, _ = _weighted(out, y, x, down, across)
             bias, shift = rounding(y, x, down, across)
-            total = v0 * (u0 * out[8 * y0 + x0] + u1 * out[8 * y0 + x1])
-            total += v1 * (u0 * out[8 * y1 + x0] + u1 * out[8 * y1 + x1])
             count += own != UNKNOWN and total + bias >> shift != own
     return count
 
@@ -215,8 +222,8 @@ def _beam(levels, table, basis, where, rest, error, room, tight, slack, width, w
         at, count = 1 - at, kept
     tried[:] = levels
     _change(tried, order, rest, best)
-    best = misses(tried, table, where, work, out)  # type: ignore[name-defined] # noqa: F821
-    if best < misses(levels, table, where, work, out):  # type: ignore[name-defined] # noqa: F821
+    missed = misses(tried, table, where, work, out)  # type: ignore[name-defined] # noqa: F821
+    if missed < misses(levels, table, where, work, out):  # type: ignore[name-defined] # noqa: F821
         levels[:] = tried
     return False
 
@@ -231,14 +238,10 @@ def _upsampled(basis, down, across):  # type: ignore[no-untyped-def]
     rows, columns = 8 * down - 2 * (down // 2), 8 * across - 2 * (across // 2)
     pixels = np.empty((64, rows * columns), np.float32)
     for n in range(64):
-        own = basis[n]
         for y in range(rows):
-            y0, y1, v0, v1 = weights(y + down // 2, down, 8)
             for x in range(columns):
-                x0, x1, u0, u1 = weights(x + across // 2, across, 8)
-                total = v0 * (u0 * own[8 * y0 + x0] + u1 * own[8 * y0 + x1])
-                total += v1 * (u0 * own[8 * y1 + x0] + u1 * own[8 * y1 + x1])
-                pixels[n, columns * y + x] = total / ((v0 + v1) * (u0 + u1))
+                total, weight = _weighted(basis[n], y + down // 2, x + across // 2, down, across)
+                pixels[n, columns * y + x] = total / weight
     return pixels
 
 
