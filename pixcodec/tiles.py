@@ -22,7 +22,7 @@ from pixcodec.coding import check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder
 from pixcodec.exact.experts import Experts
-from pixcodec.exact.frequencies import class_counts, row_size, spend, symbol_counts
+from pixcodec.exact.frequencies import row_size, spend, symbol_counts
 from pixcodec.exact.learn import ComparedHeads, LearningHeads
 from pixcodec.exact.predict import predictions, rounded_centres
 from pixcodec.exact.steps import active_lanes, number_of_steps
@@ -256,7 +256,7 @@ def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: 
             logits = known.logits(channel, rows, columns)
             counts = np.empty((rows.size, row_size(network.classes.number)), np.int32)
             clock.stop("heads")
-            class_counts(logits, around, network.classes, SYMBOLS, counts)
+            network.make_rows(logits, around, network.classes, SYMBOLS, counts)
             clock.stop("frequencies")
             write(network.known + channel, step, first, counts, around)
             clock.stop("code")

@@ -12,7 +12,7 @@ import pytest
 import reference_coder
 
 from pixcodec import archive, archive_codec, codec, container, models, names, regions
-from pixcodec.exact import experts, reference
+from pixcodec.exact import experts, logistics, reference
 from pixcodec.exact.frequencies import EXP2
 from pixcodec.exact.predict import COMPAND
 from pixcodec.exact.reference import codec as reference_codec
@@ -208,6 +208,22 @@ def test_exp2_is_pinned_and_rounded_to_the_nearest_integer() -> None:
     assert EXP2_SHA256 in PAGE
     for f, entry in enumerate(EXP2.tolist()):  # entry - 1/2 < 2^(24 - f/256) < entry + 1/2, to the power of 256
         assert (2 * entry - 1) ** 256 < 1 << 25 * 256 - f < (2 * entry + 1) ** 256
+
+
+def test_powers_of_two_are_made_as_on_the_page() -> None:
+    found = {int(k): float.fromhex(number) for k, number in re.findall(r"c_(\d) = (0x\S+)", PAGE)}
+    assert (*(found[k] for k in (4, 3, 2, 1)), 1.0) == logistics.POWER
+    text = re.sub(r"\s+", " ", PAGE)
+    for said in (
+        f"max(o_0, o_1, o_2), -{logistics.FAR * 256})",
+        f"clamp(-o_(6+k), -{logistics.OCTAVES * 256}, {logistics.OCTAVES * 256})",
+        f"* h_k, -{logistics.FAR}, {logistics.FAR})",
+        f"a_k * ({logistics.ERROR} / (X + 1))",
+        f"to -{logistics.LARGEST_ERROR}..{logistics.LARGEST_ERROR}, then",
+    ):
+        assert said in text
+    assert np.float32(0.69314718) == logistics.LN2
+    assert np.float32(1 / (2**24 - 256)) == logistics.ONE_COUNT
 
 
 def test_compand_is_pinned_and_is_the_formula_on_the_page() -> None:

@@ -15,7 +15,7 @@ more, if it is not alone in its class (alone, its count has it already).  `begin
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -24,13 +24,16 @@ from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import I16, I32, I64, INTP, INTS, LANES, Value, Variable, constant, emitted, loop
 from pixcodec.exact.tables import LOGIT_UNIT, SYMBOLS
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 TOTAL = (1 << 24) - SYMBOLS  # sum of the counts of a row
 EXP2_BITS = 24
 SHIFT = 28
 LOGIT_BITS = LOGIT_UNIT.bit_length() - 1
 MOST_CLASSES = 512  # rounded up to whole vectors
 TOGETHER = 4  # rows that a kernel works on
-WORK = MOST_CLASSES + LANES  # numbers of 32 bits that it needs for each
+WORK = 2 * (MOST_CLASSES + LANES)  # numbers of 32 bits that it needs for each: sizes of classes, and what it likes
 NONE = -(1 << 30)
 _u = np.uint64
 _inlined = compiled(_nrt=False, inline="always")
@@ -94,7 +97,7 @@ def class_intervals(classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return starts, ends
 
 
-class _Row:
+class Row:
     """A row of a kernel: where its parts lie, as addresses, and what is found on the way."""
 
     def __init__(self, logits: Value, least: Value, out: Value, sizes: Value) -> None:
@@ -105,16 +108,32 @@ class _Row:
         self.total, self.taken = Variable(none.of(0).to(I64)), Variable(none.of(0))
 
     def logit(self, j: Value) -> Value:
+        """Sixteen logits."""
         return (self.logits + j * 2).load(SHORTS).to(I32)
 
+    def measure(self, j: Value, lowest: Value, highest: Value, symbols: Value) -> Value:
+        """How many possible symbols sixteen classes have, of their first and last residuals; kept."""
+        size = highest.least(self.smallest + (symbols - 1)) - lowest.most(self.smallest) + 1
+        at(self.sizes, j).store(size.most(0))
+        return size
+
     def size(self, j: Value) -> Value:
-        return _at(self.sizes, j).load(INTS)
+        """What `measure` kept."""
+        return at(self.sizes, j).load(INTS)
+
+    def give(self, j: Value, count: Value) -> None:
+        """Sixteen classes' counts of each symbol."""
+        at(self.out, j).store(count)
+        self.taken.set(self.taken.get() + count * self.size(j))
+        self.largest.set(self.largest.get().most(count.where(self.size(j) > 0, NONE)))
 
     def count(self, j: Value) -> Value:
-        return _at(self.out, j).load(INTS)
+        """What was stored."""
+        return at(self.out, j).load(INTS)
 
 
-def _at(base: Value, place: Value) -> Value:
+def at(base: Value, place: Value) -> Value:
+    """The address of a number of 32 bits."""
     return base + place * 4
 
 
@@ -127,31 +146,33 @@ def _emit_rows(
     rows = []
     for r in range(TOGETHER):
         own, possible, target = ((base + 8 * r).load(word) for base in (logits, least, out))
-        rows.append(_Row(own, possible, target, work + 4 * WORK * r))
-    span = (symbols.to(I32) - 1).splat(INTS)
+        rows.append(Row(own, possible, target, work + 4 * WORK * r))
+    span = symbols.to(I32).splat(INTS)
     with loop(0, classes, LANES) as j:
-        lowest, highest = _at(low, j).load(INTS), _at(high, j).load(INTS)
+        lowest, highest = at(low, j).load(INTS), at(high, j).load(INTS)
         for row in rows:
-            size = highest.least(row.smallest + span) - lowest.most(row.smallest) + 1  # symbols of the class
-            _at(row.sizes, j).store(size.most(0))
+            size = row.measure(j, lowest, highest, span)
             row.top.set(row.top.get().most(row.logit(j).where(size > 0, NONE)))
     tops = [row.top.get().reduced("smax").splat(INTS) for row in rows]
     with loop(0, classes, LANES) as j:
         for row, top in zip(rows, tops, strict=True):
             drop = (top - row.logit(j)).most(0)  # below 0 only where the class has no symbol
             weight = _gathered(exp2, drop & (LOGIT_UNIT - 1)) >> (drop >> LOGIT_BITS).least(31)
-            _at(row.out, j).store(weight)
+            at(row.out, j).store(weight)
             row.total.set(row.total.get() + weight.to(I64) * row.size(j).to(I64))
     whole = (symbols - (1 << EXP2_BITS)) * -1
     reciprocals = [((whole << SHIFT) / row.total.get().reduced("add")).splat(LONGS) for row in rows]
     with loop(0, classes, LANES) as j:
         for row, reciprocal in zip(rows, reciprocals, strict=True):
-            count = ((row.count(j).to(I64) * reciprocal) >> SHIFT).to(I32)
-            _at(row.out, j).store(count)
-            row.taken.set(row.taken.get() + count * row.size(j))
-            row.largest.set(row.largest.get().most(count.where(row.size(j) > 0, NONE)))
+            row.give(j, ((row.count(j).to(I64) * reciprocal) >> SHIFT).to(I32))
+    give_rest(rows, whole, classes, low, last)
+
+
+def give_rest(rows: Sequence[Row], whole: Value, classes: Value, low: Value, last: Value) -> None:
+    """What the counts lack to the sum `whole` goes to the first symbol with the largest, and to the row's end."""
+    word = whole.type
     largest = [row.largest.get().reduced("smax") for row in rows]
-    lanes = Value(logits.builder, ir.Constant(INTS, [I32(k) for k in range(LANES)]))
+    lanes = Value(whole.builder, ir.Constant(INTS, [I32(k) for k in range(LANES)]))
     with loop(0, classes, LANES) as j:
         for row, count in zip(rows, largest, strict=True):
             same = row.count(j).equals(count.splat(INTS)) & (row.size(j) > 0)
@@ -159,26 +180,26 @@ def _emit_rows(
     for row, count in zip(rows, largest, strict=True):
         j = row.found.get().reduced("smin").to(word)
         rest, none = whole.to(I32) - row.taken.get().reduced("add"), count.of(0)
-        alone = _at(row.sizes, j).load(I32).equals(1)
-        _at(row.out, j).store(count + rest.where(alone, none))
-        _at(row.out, last).store((_at(low, j).load(I32).to(word).most(row.least) - row.least).to(I32))
-        _at(row.out, last + 1).store(none.where(alone, rest))
+        alone = at(row.sizes, j).load(I32).equals(1)
+        at(row.out, j).store(count + rest.where(alone, none))
+        at(row.out, last).store((at(low, j).load(I32).to(word).most(row.least) - row.least).to(I32))
+        at(row.out, last + 1).store(none.where(alone, rest))
 
 
 def _gathered(table: Value, places: Value) -> Value:
     """int32 of a table at sixteen places."""
     found = places
     for k in range(LANES):
-        found = found.replaced(k, _at(table, places[k].to(table.type)).load(I32))
+        found = found.replaced(k, at(table, places[k].to(table.type)).load(I32))
     return found
 
 
 def _class_counts(logits, centres, classes, symbols, rows):  # type: ignore[no-untyped-def]
-    """Fill `rows`, int32[n, row_size], from int16[n, classes] and centres int[n].
+    """Fill `rows`, int32[n, row_size], from int16[n, outputs] and centres int[n].
 
     There are 256 symbols; bilevel images have 2, each its own class, and the centre 0.
     """
-    number, width = classes.number, rows.shape[1]
+    number, width = logits.shape[1], rows.shape[1]
     padded, work = np.zeros((TOGETHER, MOST_CLASSES), np.int16), np.empty((TOGETHER, WORK), np.int32)
     sources, least, outs = np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64)
     spare = np.empty((TOGETHER, width), np.int32)  # for the last row, again
@@ -194,12 +215,20 @@ def _class_counts(logits, centres, classes, symbols, rows):  # type: ignore[no-u
                 sources[r] = padded.ctypes.data + r * padded.strides[0]
             outs[r] = rows.ctypes.data + i * rows.strides[0] if start + r == i else spare[r].ctypes.data
         emit_rows(  # type: ignore[name-defined] # noqa: F821
-            sources.ctypes.data, least.ctypes.data, outs.ctypes.data, work.ctypes.data, number,
+            sources.ctypes.data, least.ctypes.data, outs.ctypes.data, work.ctypes.data, classes.number,
             classes.low.ctypes.data, classes.high.ctypes.data, _EXP2.ctypes.data, symbols, width - 2,
         )  # fmt: skip
 
 
-class_counts = specialise(_class_counts, "class_counts", emit_rows=emitted([INTP] * 10, _emit_rows))
+def counting(name: str, emit: Callable[..., None]) -> Callable[..., None]:
+    """A compiled function that makes rows of outputs, `TOGETHER` at a time by `emit`.
+
+    Its arguments: outputs int16[n, ..], centres int[n], classes, how many symbols there are, rows int32[n, row_size].
+    """
+    return specialise(_class_counts, name, emit_rows=emitted([INTP] * 10, emit))
+
+
+class_counts = counting("class_counts", _emit_rows)
 
 
 def _emit_bases(row: Value, centre: Value, low: Value, high: Value, classes: Value, out: Value) -> None:
@@ -207,13 +236,13 @@ def _emit_bases(row: Value, centre: Value, low: Value, high: Value, classes: Val
     least = (centre * -1).to(I32).splat(INTS)
     before = Variable(Value(row.builder, constant(INTS, 0)))
     with loop(0, classes, LANES) as j:
-        count, first = _at(row, j).load(INTS), _at(low, j).load(INTS).most(least)
-        taken = count * (_at(high, j).load(INTS).least(least + (SYMBOLS - 1)) - first + 1).most(0)
+        count, first = at(row, j).load(INTS), at(low, j).load(INTS).most(least)
+        taken = count * (at(high, j).load(INTS).least(least + (SYMBOLS - 1)) - first + 1).most(0)
         sums, shift = taken, 1
         while shift < LANES:
             order = [i if i < shift else LANES + i - shift for i in range(LANES)]
             sums, shift = sums + sums.of(0).shuffled(sums, order), 2 * shift
-        _at(out, j).store(before.get() + sums - taken - count * (first - least))
+        at(out, j).store(before.get() + sums - taken - count * (first - least))
         before.set(before.get() + sums.shuffled(sums, [LANES - 1] * LANES))
 
 
@@ -252,10 +281,16 @@ def symbol_counts(rows, centres, classes, counts):  # type: ignore[no-untyped-de
             counts[i, v] = count_of(rows[i], np.int64(centres[i]), classes, v)
 
 
-def counts_of_logits(logits: np.ndarray, centres: np.ndarray, classes: Classes, counts: np.ndarray) -> None:
-    """Fill `counts`, float32[n, s] holding integers of sum 2^24 - s, from int16[n, classes] and centres int[n]."""
+def counts_of_logits(
+    logits: np.ndarray,
+    centres: np.ndarray,
+    classes: Classes,
+    counts: np.ndarray,
+    make: Callable[..., None] = class_counts,
+) -> None:
+    """Fill `counts`, float32[n, s] holding integers of sum 2^24 - s, from outputs int16[n, ..] and centres int[n]."""
     rows = np.empty((len(logits), row_size(classes.number)), np.int32)
-    class_counts(logits, centres, classes, counts.shape[1], rows)
+    make(logits, centres, classes, counts.shape[1], rows)
     symbol_counts(rows, centres, classes, counts)
 
 

@@ -35,7 +35,7 @@ class Heads(Protocol):
         inputs: for each channel [1, lanes, inputs or more], whose first rows get the step's features and, behind them,
             codes; the same one for all where nobody looks back.
         unsigned_offset, signed_offset: added to features 0..255 and to codes -128..127 there.
-        kernel: a compiled function (`head_kernel`) that gives the logits, if there is one.
+        kernel: a compiled function (`head_kernel`) that gives the outputs, if there is one.
     """
 
     inputs: list[np.ndarray]
@@ -44,15 +44,15 @@ class Heads(Protocol):
     kernel: Callable[..., None] | None
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
-        """int16[rows, classes] of a channel from the first rows of its input."""
+        """int16[rows, outputs] of a channel from the first rows of its input."""
 
     def parts(self, channel: int) -> tuple[Any, ...]:
-        """What `kernel` works on: inputs, weights of three products, room for what is between, logits, classes."""
+        """What `kernel` works on: inputs, three products' weights, room for activations and outputs, their number."""
 
     def learning(
         self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
     ) -> tuple[Callable[..., None], tuple[Any, ...]] | None:
-        """A call, to be made once, that learns the symbols int[rows] where the logits gave counts (of `frequencies`).
+        """A call, to be made once, that learns the symbols int[rows] where `logits` gave counts (of `frequencies`).
 
         It may run beside everything but this channel's `logits` and others like it.  None: nothing is learned.
         """
@@ -82,13 +82,13 @@ class FixedHeads:
         self.network, self.backend = network, backend
         self.unsigned_offset, self.signed_offset = backend.unsigned_offset, backend.signed_offset
         head = network.heads[-1]
-        width, self._classes = head.hidden.bias.size, head.output.bias.size
+        width, self._number = head.hidden.bias.size, head.output.bias.size
         inputs = aligned((1, lanes, padded(head.input.weight.shape[1], TERMS)), backend.stored)
         self.inputs = [inputs] * len(network.heads)
         self._hidden = [aligned((1, lanes, columns(width)), backend.stored) for _ in range(2)]
         sizes = {columns(p.bias.size) for p in (head.input, head.hidden, head.output)}
         self._sums: dict[int, np.ndarray] = {size: np.zeros((lanes, size), backend.sums) for size in sizes}
-        self._logits = aligned((lanes, columns(self._classes)), np.int16)
+        self._logits = aligned((lanes, columns(self._number)), np.int16)
         self._zero = np.zeros(1, np.int64)
         self.kernel: Callable[..., None] | None = None
         self._packed: list[tuple[Any, Any, Any]] = []
@@ -106,7 +106,7 @@ class FixedHeads:
         """See `Heads`."""
         head, (first, second, last) = self.network.heads[channel], self._packed[channel]
         a, b = (hidden[0, :, : head.hidden.bias.size] for hidden in self._hidden)
-        logits, offset = self._logits[:rows, : self._classes], self.unsigned_offset
+        logits, offset = self._logits[:rows, : self._number], self.unsigned_offset
         to_bytes(self._product(self.inputs[channel], rows, head.input, first), head.input.scale, rows, a, 0, offset)
         to_bytes(self._product(self._hidden[0], rows, head.hidden, second), head.hidden.scale, rows, b, 0, offset)
         to_stream(self._product(self._hidden[1], rows, head.output, last), head.output.scale, rows, logits)
@@ -174,11 +174,11 @@ class VectorHeads(FixedHeads):
     def logits(self, channel: int, rows: int) -> np.ndarray:
         """See `Heads`."""
         self._run(self.inputs[channel], rows, *self._layers[channel], *self._hidden, self._logits)
-        return self._logits[:rows, : self._classes]
+        return self._logits[:rows, : self._number]
 
     def parts(self, channel: int) -> tuple[Any, ...]:
         """See `Heads`."""
-        return self.inputs[channel], tuple(self._layers[channel]), *self._hidden, self._logits, self._classes
+        return self.inputs[channel], tuple(self._layers[channel]), *self._hidden, self._logits, self._number
 
 
 def fixed_heads(network: Network, backend: Backend, lanes: int) -> FixedHeads:

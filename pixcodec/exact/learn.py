@@ -1,10 +1,10 @@
 """Heads that learn the picture while it is coded: after each step, one step of Adam on all their weights.
 
-A channel's head begins as the model's.  Once the channel of a step is coded, the error of its logits, the probability
-of each class less 1 for the one that came, is carried back through the head in integers of 13 bits; the gradients are
-exact integer products of activations and errors over the step's pixels; the moments and weights of Adam (Kingma and Ba,
-2015) are binary32, each operation rounded once in the order of `reference/learn.py`, the definition.  Products see the
-weights rounded to 1/128: 15 bits, so that rates far below one step of int8 still count.
+A channel's head begins as the model's.  Once the channel of a step is coded, the errors of its outputs (of logits, the
+probability of each class less 1 for the one that came) are carried back through the head in integers of 13 bits; the
+gradients are exact integer products of activations and errors over the step's pixels; the moments and weights of Adam
+(Kingma and Ba, 2015) are binary32, each operation rounded once in the order of `reference/learn.py`, the definition.
+Products see the weights rounded to 1/128: 15 bits, so that rates far below one step of int8 still count.
 
 All products are of int16 with sums in int32, exact in any order under the bounds that `check` proves.
 """
@@ -20,8 +20,9 @@ from llvmlite import ir
 from pixcodec.errors import ModelError
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import I16, I32, INTP, INTS, LANES, Value, aligned, emitted, loop
-from pixcodec.exact.frequencies import class_counts, code_length, row_size
+from pixcodec.exact.frequencies import code_length, row_size
 from pixcodec.exact.heads import head_kernel, in_panels
+from pixcodec.exact.logistics import logistic_errors
 from pixcodec.exact.matmul import padded
 from pixcodec.exact.network import Learning
 from pixcodec.exact.products import ERROR, FINE, NARROW, PRODUCTS, layer_kernel, pack, update_kernel, wide_product_kind
@@ -63,7 +64,7 @@ def _emit_errors(row: Value, centre: Value, low: Value, high: Value, classes: Va
         (out + j * 2).store(error.to(I16))
 
 
-def _errors(counts, centres, symbols, classes, errors):  # type: ignore[no-untyped-def]
+def _errors(outputs, counts, centres, symbols, classes, errors):  # type: ignore[no-untyped-def]
     """errors[n, classes]: 4096 times the probability of each class, rounded, less 4096 for the one that came."""
     for i in range(symbols.size):
         q = np.int64(centres[i])
@@ -72,6 +73,9 @@ def _errors(counts, centres, symbols, classes, errors):  # type: ignore[no-untyp
             classes.number, errors.ctypes.data + i * errors.strides[0],
         )  # fmt: skip
         errors[i, classes.of[np.int64(symbols[i]) - q + SYMBOLS - 1]] -= ERROR
+
+
+class_errors = specialise(_errors, "class_errors", row_errors=emitted([INTP] * 6, _emit_errors))
 
 
 def _emit_group(first: Value, second: Value, columns: Value, out: Value) -> None:
@@ -111,7 +115,8 @@ def _pack_back(coarse, back):  # type: ignore[no-untyped-def]
 
 
 def _learn(  # type: ignore[no-untyped-def]
-    counts, centres, symbols, classes, source, a, b, errors, groups, layers, bias, scale, betas, powers, rates, epsilon
+    outputs, counts, centres, symbols, classes, source, a, b, errors, groups, layers, bias, scale, betas, powers, rates,
+    epsilon,
 ):  # fmt: skip
     """Errors of the first pixels of a step, carried back, and a step of all layers; `powers` are those of `betas`."""
     zero, rows, one = np.zeros(1, np.int64), symbols.size, np.float32(1)
@@ -119,9 +124,9 @@ def _learn(  # type: ignore[no-untyped-def]
     powers[1] *= betas[1]
     step, inverse = np.sqrt(one - powers[1]) / (one - powers[0]), one / np.float32(rows)
     b1, b2 = one - betas[0], one - betas[1]
-    of_b, of_a, of_logits = errors[1], errors[0], errors[2]
-    probabilities_less_ones(counts, centres, symbols, classes, of_logits[0])  # type: ignore[name-defined] # noqa: F821
-    errors_layer(of_logits, zero, zero, rows, layers[2][6], bias, of_b[0], 0, scale, b[0], scale)  # type: ignore[name-defined] # noqa: F821
+    of_b, of_a, of_outputs = errors[1], errors[0], errors[2]
+    output_errors(outputs, counts, centres, symbols, classes, of_outputs[0])  # type: ignore[name-defined] # noqa: F821
+    errors_layer(of_outputs, zero, zero, rows, layers[2][6], bias, of_b[0], 0, scale, b[0], scale)  # type: ignore[name-defined] # noqa: F821
     errors_layer(of_b, zero, zero, rows, layers[1][6], bias, of_a[0], 0, scale, a[0], scale)  # type: ignore[name-defined] # noqa: F821
     for n, seen in enumerate((source, a, b)):
         weights, first, second, relative, fine, coarse, _, coarse_groups, back_groups, inputs = layers[n]
@@ -148,13 +153,12 @@ def _learn(  # type: ignore[no-untyped-def]
 
 
 @lru_cache
-def _kernels(kind: str) -> tuple[Callable[..., None], Callable[..., None]]:
-    """A head's logits, and what it learns, by an instruction for 16 bits."""
-    errors = specialise(_errors, "errors", row_errors=emitted([INTP] * 6, _emit_errors))
+def _kernels(kind: str, errors: Any) -> tuple[Callable[..., None], Callable[..., None]]:
+    """A head's outputs, and what it learns by their errors, by an instruction for 16 bits."""
     learn = specialise(
         _learn,
-        f"learn_{kind}",
-        probabilities_less_ones=errors,
+        f"learn_{kind}_{errors.name}",
+        output_errors=errors,
         group=specialise(_group, "group", pair=emitted([INTP] * 4, _emit_group)),
         errors_layer=layer_kernel(kind, "errors"),
         update=update_kernel(kind),
@@ -205,8 +209,8 @@ class LearningHeads:
         learning = check(network)
         kind = wide_product_kind()
         form = PRODUCTS[kind]
-        self.kernel, self._learn = self._run, _ = _kernels(kind)
-        self._classes = network.classes
+        self.kernel, self._learn = self._run, _ = _kernels(kind, logistic_errors if network.logistics else class_errors)
+        self._classes, self._make_rows = network.classes, network.make_rows
         self._layers = [
             [_Layer(product, form) for product in (head.input, head.hidden, head.output)] for head in network.heads
         ]
@@ -215,16 +219,16 @@ class LearningHeads:
         head = network.heads[-1]
         inputs, width = padded(head.input.weight.shape[1], LANES), padded(head.hidden.bias.size, NARROW)
         self._number = head.output.bias.size
-        classes, teachers = padded(self._number, NARROW), padded(min(lanes, TEACHERS), 2)
+        outputs, teachers = padded(self._number, NARROW), padded(min(lanes, TEACHERS), 2)
         self.inputs = [aligned((1, lanes, inputs), np.int16) for _ in network.heads]
         self._hidden = [tuple(aligned((1, lanes, width), np.int16) for _ in range(2)) for _ in network.heads]
-        self._logits = aligned((lanes, classes), np.int16)
-        self._errors = tuple(aligned((1, teachers, size), np.int16) for size in (width, width, classes))
+        self._outputs = [aligned((lanes, outputs), np.int16) for _ in network.heads]
+        self._errors = tuple(aligned((1, teachers, size), np.int16) for size in (width, width, outputs))
         self._groups = tuple(
             aligned((-(-teachers // form.terms), size, form.terms), np.int16)
-            for size in (max(inputs, width), max(width, classes))
+            for size in (max(inputs, width), max(width, outputs))
         )
-        columns = max(padded(inputs, NARROW), width, classes)
+        columns = max(padded(inputs, NARROW), width, outputs)
         self._no_bias, self._no_scale = np.zeros(columns, np.int32), np.zeros(columns, np.float32)
         self._powers = np.ones((len(network.heads), 2), np.float32)
         self._betas, self._rates = (np.array(each, np.float32) for each in (learning.betas, learning.rates))
@@ -232,21 +236,21 @@ class LearningHeads:
 
     def logits(self, channel: int, rows: int) -> np.ndarray:
         """See `heads.Heads`."""
-        self._run(self.inputs[channel], rows, *self._products[channel], *self._hidden[channel], self._logits)
-        return self._logits[:rows, : self._number]
+        self._run(self.inputs[channel], rows, *self._products[channel], *self._hidden[channel], self._outputs[channel])
+        return self._outputs[channel][:rows, : self._number]
 
     def parts(self, channel: int) -> tuple[Any, ...]:
         """See `heads.Heads`."""
         products = tuple(self._products[channel])
-        return self.inputs[channel], products, *self._hidden[channel], self._logits, self._number
+        return self.inputs[channel], products, *self._hidden[channel], self._outputs[channel], self._number
 
     def learning(
         self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
     ) -> tuple[Callable[..., None], tuple[Any, ...]]:
         """See `heads.Heads`."""
         return self._learn, (
-            counts, centres, symbols[:TEACHERS], self._classes, self.inputs[channel], *self._hidden[channel],
-            self._errors, self._groups, self._learned[channel],
+            self._outputs[channel], counts, centres, symbols[:TEACHERS], self._classes,
+            self.inputs[channel], *self._hidden[channel], self._errors, self._groups, self._learned[channel],
             self._no_bias, self._no_scale, self._betas, self._powers[channel], self._rates, self._epsilon,
         )  # fmt: skip
 
@@ -269,8 +273,8 @@ class ComparedHeads(LearningHeads):
         self.learned = self.fixed = 0.0
         self._begin = [[(weight.copy(), *others) for weight, *others in products] for products in self._products]
         self._own_hidden = tuple(aligned(hidden.shape, np.int16) for hidden in self._hidden[0])
-        self._own_logits = aligned(self._logits.shape, np.int16)
-        self._own_counts = aligned((lanes, row_size(self._number)), np.int32)
+        self._own_outputs = aligned(self._outputs[0].shape, np.int16)
+        self._own_counts = aligned((lanes, row_size(self._classes.number)), np.int32)
         self._steps = [0] * len(network.heads)
 
     def learning(
@@ -279,9 +283,9 @@ class ComparedHeads(LearningHeads):
         """See `heads.Heads`; it compares at once, while the inputs are the step's."""
         if self._steps[channel] % COMPARED == 0:
             rows = len(symbols)
-            self._run(self.inputs[channel], rows, *self._begin[channel], *self._own_hidden, self._own_logits)
+            self._run(self.inputs[channel], rows, *self._begin[channel], *self._own_hidden, self._own_outputs)
             own = self._own_counts[:rows]
-            class_counts(self._own_logits[:rows, : self._number], centres, self._classes, SYMBOLS, own)
+            self._make_rows(self._own_outputs[:rows, : self._number], centres, self._classes, SYMBOLS, own)
             self.fixed += code_length(own, centres, self._classes, symbols)
             self.learned += code_length(counts, centres, self._classes, symbols)
         self._steps[channel] += 1

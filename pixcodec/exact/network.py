@@ -15,11 +15,12 @@ import numpy as np
 
 from pixcodec.errors import ModelError
 from pixcodec.exact.experts import BUCKETS, MAP_SIZE, NODES
-from pixcodec.exact.frequencies import Classes, class_table
+from pixcodec.exact.frequencies import Classes, class_counts, class_table
+from pixcodec.exact.logistics import OUTPUTS, logistic_counts
 from pixcodec.exact.predict import COMPAND, LIMIT, REACH, UNIT, Parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 BOUND = 1 << 24  # sums stay below it, so that they are exact in binary32 in any order
 STREAM_LIMIT = 32767  # of the residual stream and of logits
@@ -55,7 +56,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Head:
-    """A channel's head: a product over (trunk features, input codes), a hidden one, and the logits."""
+    """A channel's head: a product over (trunk features, input codes), a hidden one, and the outputs."""
 
     input: Product
     hidden: Product
@@ -126,6 +127,16 @@ class Network:
     def raw(self) -> bool:
         """Whether logits are of values, as in the paper, and not of residuals around the centre."""
         return bool(self.card["network"]["output"] == "raw")
+
+    @property
+    def logistics(self) -> bool:
+        """Whether the heads' outputs are those of `exact.logistics`, and not a logit for each class."""
+        return bool(self.card["network"]["output"] == "logistics")
+
+    @property
+    def make_rows(self) -> Callable[..., None]:
+        """What makes rows of counts of the heads' outputs (`frequencies.counting`)."""
+        return logistic_counts if self.logistics else class_counts
 
     @property
     def learns(self) -> bool:
@@ -199,7 +210,8 @@ class Network:
         taps = tuple((int(dy), int(dx)) for dy, dx in form["taps"])
         h, d, classes = int(form["features"]), int(form["head"]), int(form["classes"])
         if int(residual_classes(form).max()) + 1 != classes:
-            raise ValueError(f"{classes} outputs do not match the classes of the residuals")
+            raise ValueError(f"{classes} classes do not match the classes of the residuals")
+        outputs = OUTPUTS if form["output"] == "logistics" else classes
         channels, count, phases = parameters.channels, parameters.count, int(form.get("phases", 0))
         places = _places(form, parameters.known)
         if not 0 <= phases <= MOST_PHASES:
@@ -218,7 +230,7 @@ class Network:
             Head(
                 product(f"heads.{c}.input", d, features=(h,), codes=(head_inputs(count, c, places),)),
                 product(f"heads.{c}.hidden", d, weight=(d,)),
-                product(f"heads.{c}.output", classes, weight=(d,)),
+                product(f"heads.{c}.output", outputs, weight=(d,)),
             )
             for c in range(channels)
         )
@@ -309,20 +321,20 @@ def known_codes(planes: np.ndarray, taps: Sequence[tuple[int, int]]) -> np.ndarr
 def residual_classes(form: Mapping[str, Any]) -> np.ndarray:
     """int16[511]: class of each residual -255..255, ascending.
 
-    With the output "residual" |r| below the first edge have one each and farther ones are in bins, each side; with the
-    output "raw" the centre is 0 and each symbol has its own.
+    With the outputs "residual" and "logistics" |r| below the first edge have one each and farther ones are in bins,
+    each side; with the output "raw" the centre is 0 and each symbol has its own.
     """
     if form["output"] == "raw":
         return np.maximum(np.arange(-255, 256), 0).astype(np.int16)
     edges = [int(edge) for edge in form["edges"]]
     if (
-        form["output"] != "residual"
+        form["output"] not in ("residual", "logistics")
         or not edges
         or edges != sorted(set(edges))
         or not 1 <= edges[0] <= edges[-1] <= 255
     ):
         raise ValueError(
-            f"output {form['output']!r} with edges {edges}: expected raw, or residual with edges in 1..255"
+            f"output {form['output']!r} with edges {edges}: expected raw, or residual or logistics with edges in 1..255"
         )
     exact = edges[0] - 1
     middle = len(edges) + exact

@@ -13,7 +13,7 @@ import numpy as np
 
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import LANES, aligned
-from pixcodec.exact.frequencies import class_counts, row_size
+from pixcodec.exact.frequencies import row_size
 from pixcodec.exact.predict import Predictors
 from pixcodec.exact.steps import active_lanes
 from pixcodec.exact.tables import SYMBOLS
@@ -45,7 +45,7 @@ def _see(  # type: ignore[no-untyped-def]
         ring, slots[step % slots.shape[0]], values, zeros, reference, known, out, rows, channel, fixed[channel], base,
         stack_features[channel], stack_state[channel], stack_out, coefficients, start, stop,
     )  # fmt: skip
-    source, products, a, b, logits, classes = head
+    source, products, a, b, logits, outputs = head
     width, centre, places, signed = codes
     at, behind = start - first, stop - first + 1
     place(features[at:behind, :width], behind - at, shifts[0], source[0, at:])
@@ -58,12 +58,13 @@ def _see(  # type: ignore[no-untyped-def]
     head_layers(  # type: ignore[name-defined] # noqa: F821
         source[:, at:], behind - at, products[0], products[1], products[2], a[:, at:], b[:, at:], logits[at:]
     )
-    class_counts(logits[at:behind, :classes], centres[at:behind], table, SYMBOLS, counts[at:behind])
+    make_rows(logits[at:behind, :outputs], centres[at:behind], table, SYMBOLS, counts[at:behind])  # type: ignore[name-defined] # noqa: F821
 
 
 @lru_cache
-def _seeing(predict: Any, head: Any) -> Callable[..., None]:
-    return specialise(_see, f"see_{predict.name}_{head.name}", predict=predict, head_layers=head)
+def _seeing(predict: Any, head: Any, make_rows: Any) -> Callable[..., None]:
+    name = f"see_{predict.name}_{head.name}_{make_rows.name}"
+    return specialise(_see, name, predict=predict, head_layers=head, make_rows=make_rows)
 
 
 @compiled()
@@ -121,7 +122,7 @@ class Tile:
         self.whole = kernel is None
         self._seen: list[tuple[Any, ...]] = []
         if kernel is not None:
-            self._see = _seeing(self._predictors.kernels.predict, kernel)
+            self._see = _seeing(self._predictors.kernels.predict, kernel, network.make_rows)
             self._seen = [self._arrays(channel) for channel in range(network.channels)]
 
     def _arrays(self, channel: int) -> tuple[Any, ...]:
@@ -183,7 +184,7 @@ class Tile:
         self._wavefront.begin(self._step, *self.part)
         self._predictors.predict(channel)
         logits, around[:] = self._wavefront.logits(channel, self._predictors)
-        class_counts(logits, around, self.network.classes, SYMBOLS, counts)
+        self.network.make_rows(logits, around, self.network.classes, SYMBOLS, counts)
 
     def know(self, channel: int, part: Part) -> None:
         """A channel of a part is in `planes` now."""

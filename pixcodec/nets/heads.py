@@ -1,9 +1,11 @@
-"""Heads: what turns features into logits, and the two meanings of logits.
+"""Heads: what turns features into outputs, and the three meanings of outputs.
 
-`residual` (the default): classes of the residual v - q around the rounded centre prediction q.  Residuals below the
-first edge in absolute value have a class each; farther ones share one with all of their bin, and each *symbol* of the
-class has the class's logit.  The softmax runs over the symbols 0..255 that are possible, so far classes count as often
-as they have possible symbols: a table of multiplicities by q.  `raw` is the paper's form: 256 free logits for v.
+`residual` (the default): logits of classes of the residual v - q around the rounded centre prediction q.  Residuals
+below the first edge in absolute value have a class each; farther ones share one with all of their bin, and each
+*symbol* of the class has the class's logit.  The softmax runs over the symbols 0..255 that are possible, so far classes
+count as often as they have possible symbols: a table of multiplicities by q.  `logistics`: a mixture of three logistic
+distributions of the residual (Salimans and others, *PixelCNN++*, 2017), in the same classes.  `raw` is the paper's
+form: 256 free logits for v.
 """
 
 from __future__ import annotations
@@ -16,11 +18,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pixcodec.exact.logistics import COMPONENTS, MEAN_UNIT, OCTAVES, OUTPUTS
+from pixcodec.exact.tables import LOGIT_UNIT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEVELS = 256
 EDGES = (21, 24, 28, 34, 42, 54, 70, 92)
+NATS_PER_LOGIT = math.log(2) / LOGIT_UNIT
+MEAN_LEVELS = 8  # that a mean of 1 stands for
 IMPOSSIBLE = -1e4  # what stands for log 0: exp of it is 0 in binary32, and sums with it stay finite
 
 
@@ -64,20 +71,50 @@ class Head(nn.Module):
         return self.output(b)
 
 
-class Residual(nn.Module):
+class Outputs(nn.Module):
+    """What the outputs of a head mean.
+
+    Attributes:
+        outputs: how many there are.
+        number: of classes.
+        logits: how many of them, the first ones, are logits of one softmax.
+    """
+
+    outputs: int
+    number: int
+    logits: int
+
+    def units(self) -> list[float]:
+        """What a step of each output's integer is worth."""
+        return [NATS_PER_LOGIT] * self.outputs
+
+    def needed(self, x: torch.Tensor) -> torch.Tensor:
+        """[outputs, ...] without what all logits have in common, which does not matter."""
+        return torch.cat([x[: self.logits] - x[: self.logits].mean(0, keepdim=True), x[self.logits :]])
+
+    def nats(self, logits: torch.Tensor, centre: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Code lengths in nats, float32[M], of values given outputs [M, outputs]; centre and values are uint8[M]."""
+        raise NotImplementedError
+
+    def symbol_nats(self, logits: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
+        """Code lengths in nats of all 256 symbols, float32[M, 256]."""
+        raise NotImplementedError
+
+
+class Residual(Outputs):
     """Classes of the residual around the centre."""
 
     def __init__(self, edges: Sequence[int]) -> None:
         super().__init__()
         counts = multiplicities(edges)
-        self.outputs = counts.shape[1]
+        self.outputs = self.number = self.logits = counts.shape[1]
         with np.errstate(divide="ignore"):
             table = np.maximum(np.log(counts), IMPOSSIBLE).astype(np.float32)
         self.register_buffer("classes", torch.from_numpy(residual_classes(edges)), persistent=False)
         self.register_buffer("log_counts", torch.from_numpy(table), persistent=False)
 
     def nats(self, logits: torch.Tensor, centre: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """Code lengths in nats, float32[M], of values given logits [M, outputs]; centre and values are uint8[M]."""
+        """See `Outputs`."""
         q = centre.long()
         target = self.classes[values.long() - q + 255]
         table = self.log_counts[q]
@@ -85,25 +122,75 @@ class Residual(nn.Module):
         return lengths + table.gather(1, target[:, None])[:, 0]
 
     def symbol_nats(self, logits: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
-        """Code lengths in nats of all 256 symbols, float32[M, 256]."""
+        """See `Outputs`."""
         q = centre.long()
         total = torch.logsumexp(logits.float() + self.log_counts[q], 1, keepdim=True)
         symbols = torch.arange(LEVELS, device=logits.device)
         return total - logits.float().gather(1, self.classes[symbols[None] - q[:, None] + 255])
 
 
-class Raw(nn.Module):
-    """The paper's form: 256 free logits for the value."""
+class Logistics(Outputs):
+    """Three logistic distributions around the centre: logits of weights, means / 8, logarithms of scales.
 
-    outputs = LEVELS
+    A distribution of scale 1 has the weight 1 / (1 + 2^(m - e)) below e, a factor of two a level where it is small.  A
+    class has what lies between its edges, the farthest possible ones all that is beyond, a symbol an equal part of its
+    class and 2^-24 besides.
+    """
+
+    outputs, logits = OUTPUTS, COMPONENTS
+
+    def __init__(self, edges: Sequence[int]) -> None:
+        super().__init__()
+        classes = residual_classes(edges)
+        self.number = int(classes.max()) + 1
+        first = np.searchsorted(classes, np.arange(self.number + 1)) - (LEVELS - 1)
+        self.register_buffer("classes", torch.from_numpy(classes), persistent=False)
+        self.register_buffer("first", torch.from_numpy(first), persistent=False)
+
+    def units(self) -> list[float]:
+        """See `Outputs`."""
+        kinds = NATS_PER_LOGIT, 1 / (MEAN_LEVELS * MEAN_UNIT), NATS_PER_LOGIT
+        return [unit for unit in kinds for _ in range(COMPONENTS)]
 
     def nats(self, logits: torch.Tensor, centre: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """As `Residual.nats`; the centre does not matter."""
+        """See `Outputs`."""
+        weights, means, scales = logits.float().view(-1, 3, COMPONENTS).unbind(1)
+        q = centre.long()
+        own = self.classes[values.long() - q + LEVELS - 1]
+        low, above = (self.first[own + k][:, None] for k in (0, 1))
+        least = -q[:, None]
+        limit = OCTAVES * math.log(2)
+        sharp = math.log(2) * torch.exp(-scales.clamp(-limit, limit))
+        lower, upper = (torch.sigmoid((edge - 0.5 - MEAN_LEVELS * means) * sharp) for edge in (low, above))
+        lower = torch.where(low > least, lower, 0.0)
+        upper = torch.where(above < least + LEVELS, upper, 1.0)
+        mass = (torch.softmax(weights, 1) * (upper - lower)).sum(1)
+        size = torch.minimum(above, least + LEVELS) - torch.maximum(low, least)
+        return -torch.log(mass / size[:, 0] * (1 - 2.0**-16) + 2.0**-24)
+
+    def symbol_nats(self, logits: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
+        """See `Outputs`."""
+        rows = logits.repeat_interleave(LEVELS, 0), centre.repeat_interleave(LEVELS, 0)
+        return self.nats(*rows, torch.arange(LEVELS, device=logits.device).repeat(len(logits))).view(-1, LEVELS)
+
+
+class Raw(Outputs):
+    """The paper's form: 256 free logits for the value."""
+
+    outputs = number = logits = LEVELS
+
+    def __init__(self, edges: Sequence[int] = ()) -> None:
+        """Edges do not matter."""
+        del edges
+        super().__init__()
+
+    def nats(self, logits: torch.Tensor, centre: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """See `Outputs`; the centre does not matter."""
         del centre
         return functional.cross_entropy(logits.float(), values.long(), reduction="none")
 
     def symbol_nats(self, logits: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
-        """As `Residual.symbol_nats`."""
+        """See `Outputs`."""
         del centre
         return -torch.log_softmax(logits.float(), 1)
 

@@ -14,13 +14,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pixcodec.nets.heads import EDGES, Head, Raw, Residual
+from pixcodec.nets.heads import EDGES, Head, Logistics, Outputs, Raw, Residual
 from pixcodec.nets.masked import FIRST_TAPS, TAPS, MaskedConv2d, Taps, check_taps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CODE_UNIT = 32.0
+OUTPUTS: dict[str, type[Residual | Logistics | Raw]] = {"residual": Residual, "logistics": Logistics, "raw": Raw}
 MOST_PHASES = 3  # blocks of 8 are the largest that are common
 _PLAIN = ("features", "blocks", "head", "output", "phases")  # fields that a card holds as they are
 
@@ -35,8 +36,8 @@ class Configuration:
         features: width of the trunk.
         blocks: residual blocks.
         head: width of the heads.
-        output: "residual" or "raw".
-        edges: lower edges of the far classes of "residual".
+        output: "residual", "logistics" or "raw".
+        edges: lower edges of the far classes of the first two.
         first_taps: taps of the first layer, mask A.
         taps: taps of the blocks, mask B.
         phases: how many bits of x and of y are inputs, 0 to 3: what was made in blocks differs by place.
@@ -69,8 +70,8 @@ class Configuration:
             raise ValueError("a network needs 1 or 3 channels and positive sizes")
         if bool(self.known) < bool(self.known_taps):
             raise ValueError("taps of known planes need known planes")
-        if self.output not in ("residual", "raw"):
-            raise ValueError(f'output must be "residual" or "raw", found {self.output!r}')
+        if self.output not in OUTPUTS:
+            raise ValueError(f"output must be one of {', '.join(OUTPUTS)}, found {self.output!r}")
         if (
             not self.edges
             or list(self.edges) != sorted(set(self.edges))
@@ -99,12 +100,12 @@ class Configuration:
         for key in ("phases", "known_taps"):
             if not fields[key]:
                 del fields[key]  # models from before there were any keep their identity
-        return {**fields, "classes": self.outputs.outputs}
+        return {**fields, "classes": self.outputs.number}
 
     @property
-    def outputs(self) -> Residual | Raw:
-        """What the logits mean."""
-        return Residual(self.edges) if self.output == "residual" else Raw()
+    def outputs(self) -> Outputs:
+        """What the heads' outputs mean."""
+        return OUTPUTS[self.output](self.edges)
 
     @property
     def places(self) -> int:
@@ -124,9 +125,9 @@ class Configuration:
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds a pixel, forward, without masked taps."""
-        h, d, classes = self.features, self.head, self.outputs.outputs
+        h, d, outputs = self.features, self.head, self.outputs.outputs
         trunk = len(self.first_taps) * self.trunk_codes * h + self.blocks * (len(self.taps) + 1) * h * h
-        return trunk + sum((h + codes) * d + d * d + d * classes for codes in self.head_codes)
+        return trunk + sum((h + codes) * d + d * d + d * outputs for codes in self.head_codes)
 
 
 class Block(nn.Module):

@@ -24,20 +24,13 @@ from pixcodec.exact.tables import CELL_UNIT, GATE_UNIT
 from pixcodec.nets.autoregressive import CODE_UNIT, Autoregressive, Configuration, codes
 from pixcodec.nets.diagonal_bilstm import DiagonalStates
 from pixcodec.nets.gated import Gate
+from pixcodec.nets.heads import NATS_PER_LOGIT
 from pixcodec.nets.masked import MaskedConv2d
 from pixcodec.nets.mixture import Mixture
 from pixcodec.nets.multiscale import FACTOR, known_codes
 from pixcodec.nets.recurrence import Recurrence
 from pixcodec.nets.row_lstm import RowStates
-from pixcodec.training.quantise import (
-    LARGEST_CODE,
-    NATS_PER_LOGIT,
-    QUANTILE,
-    IntegerProduct,
-    balanced,
-    quantile_range,
-    quantise,
-)
+from pixcodec.training.quantise import LARGEST_CODE, QUANTILE, IntegerProduct, balanced, quantile_range, quantise
 
 if TYPE_CHECKING:
     from pixcodec.exact.operations import Taps

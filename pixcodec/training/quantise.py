@@ -17,7 +17,6 @@ from torch import nn
 from torch.nn import functional
 
 from pixcodec.exact.network import BOUND, STREAM_LIMIT
-from pixcodec.exact.tables import LOGIT_UNIT
 from pixcodec.nets.photo import CODE_UNIT
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 LARGEST_WEIGHT, LARGEST_CODE = 127, 255
 QUANTILE = 0.9995  # of activations; the rest is clamped
 STREAM_RANGE = 8000  # what the stream's quantile becomes, well below its clamp
-NATS_PER_LOGIT = math.log(2) / LOGIT_UNIT
 _SAMPLES = 9216  # positions of a batch that calibration looks at
 _BALANCE = 0.25  # units follow this power of a channel's own range, and the whole layer's for the rest
 
@@ -180,17 +178,16 @@ class Quantised(nn.Module):
         a, b = self.units.heads[c]
         codes = torch.full((head.input.in_features - head.features,), 1 / CODE_UNIT)
         seen = torch.cat([self.units.stream / self.units.alphas[-1], codes])
-        # What all logits have in common does not matter, but takes range from the weights.
-        weight = head.output.weight - head.output.weight.mean(0, keepdim=True)
-        bias = head.output.bias - head.output.bias.mean()
+        # What all logits have in common would take range from the weights.
+        weight, bias = (self.outputs.needed(each) for each in (head.output.weight, head.output.bias))
         return (
             quantise(head.input.weight, head.input.bias, seen, a),
             quantise(head.hidden.weight, head.hidden.bias, a, b),
-            quantise(weight, bias, b, torch.full((len(bias),), NATS_PER_LOGIT)),
+            quantise(weight, bias, b, torch.tensor(self.outputs.units())),
         )
 
     def forward(self, trunk: torch.Tensor, heads: torch.Tensor) -> list[torch.Tensor]:
-        """Logits in nats [N, H, W, outputs] of each channel; arguments as of `PhotoNet.forward`."""
+        """Outputs [N, H, W, outputs] of each channel; arguments as of `PhotoNet.forward`."""
         kind = self.network._type  # noqa: SLF001 - the same choice
         first = self.first_product()
         layer = self.network.first
@@ -209,7 +206,7 @@ class Quantised(nn.Module):
             a = _bytes(functional.linear(torch.cat([features, codes], 3), seen.weight, seen.bias) * seen.scale)
             b = _bytes(functional.linear(a, hidden.weight, hidden.bias) * hidden.scale)
             l = functional.linear(b, output.weight, output.bias) * output.scale
-            logits.append(_rint(l).clamp(-STREAM_LIMIT, STREAM_LIMIT) * NATS_PER_LOGIT)
+            logits.append(_rint(l).clamp(-STREAM_LIMIT, STREAM_LIMIT) * torch.tensor(self.outputs.units()))
         return logits
 
     def nats(

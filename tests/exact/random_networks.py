@@ -10,6 +10,7 @@ import numpy as np
 
 from pixcodec import codec
 from pixcodec.exact import frequencies, matmul
+from pixcodec.exact.logistics import OUTPUTS
 from pixcodec.exact.network import BOUND, Network, head_inputs, residual_classes
 from pixcodec.exact.predict import Parameters, Predictors
 from pixcodec.exact.steps import number_of_steps
@@ -160,6 +161,7 @@ def random_card(
         form["known_taps"] = [list(tap) for tap in known_taps]
     places = 2 * phases + parameters.known * (1 + len(known_taps))
     form["classes"] = classes = int(residual_classes(form).max()) + 1
+    outputs = OUTPUTS if output == "logistics" else classes
     tensors: dict[str, np.ndarray] = {}
 
     def add(name: str, shape: tuple[int, int, int], size: float) -> None:
@@ -179,7 +181,7 @@ def random_card(
         weight = tensors.pop(f"heads.{c}.input.weight")
         tensors[f"heads.{c}.input.features"], tensors[f"heads.{c}.input.codes"] = weight[:features], weight[features:]
         add(f"heads.{c}.hidden", (1, head, head), 120)
-        add(f"heads.{c}.output", (1, head, classes), 5000)
+        add(f"heads.{c}.output", (1, head, outputs), 5000 if outputs == classes else 1000)
     return {"channels": channels, "network": form, "predictors": parameters.save()}, tensors
 
 

@@ -34,6 +34,8 @@ NETWORKS = {
     "gray": learning_network(nets.SMALL_GRAY, features=20, blocks=1, head=8, seed=1),
     "phases, odd sizes": learning_network(nets.SMALL, phases=2, head=9, edges=(3, 9), seed=2),
     "raw": learning_network(nets.SMALL_GRAY, output="raw", seed=3),
+    "logistics": learning_network(nets.SMALL, output="logistics", edges=(4, 9), seed=7),
+    "logistics, gray": learning_network(nets.SMALL_GRAY, output="logistics", head=9, seed=8),
     "wide": learning_network(nets.SMALL_GRAY, head=130, edges=tuple(range(80, 90)), seed=4),
     "wild": learning_network(nets.SMALL, {"rates": [8.0, 8.0, 8.0], "betas": [0.0, 0.0], "epsilon": 1e-6}, seed=5),
     "slow": learning_network(nets.SMALL, {"rates": [1e-3, 0.0, 1e-3], "betas": [0.99, 0.999], "epsilon": 1e6}, seed=6),
@@ -77,13 +79,25 @@ def test_of_every_shape(height: int, width: int, name: str, seed: int) -> None:
     np.testing.assert_array_equal(counts_of(network, planes), expected)
 
 
+@pytest.mark.parametrize("name", ["small", "logistics", "logistics, gray"])
+def test_what_fixed_heads_would_have_cost_is_what_they_do_cost(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learn, "COMPARED", 1)
+    network, planes = NETWORKS[name], nets.picture("smooth", 33, 41, NETWORKS[name].channels)
+    ways: list[bool] = [True, False]
+    (learned,), (fixed,) = (tiles.encode_each(planes[None], network, (16, 32), [0], learning=way)[0] for way in ways)
+    assert learned.fixed_bits == pytest.approx(fixed.network_bits, rel=1e-9)
+    assert learned.network_bits != fixed.network_bits
+    back, _ = tiles.decode(learned.streams, planes[None].shape, network, (16, 32), experts=0, learning=True)
+    np.testing.assert_array_equal(back[0], planes)
+
+
 def test_the_first_step_is_the_models() -> None:
     network = NETWORKS["small"]
     planes = nets.picture("random", 4, 5, 3)
     np.testing.assert_array_equal(counts_of(network, planes)[0, 0], reference.counts(network, planes)[0, 0])
 
 
-@pytest.mark.parametrize("name", ["small", "phases, odd sizes", "raw"])
+@pytest.mark.parametrize("name", ["small", "phases, odd sizes", "raw", "logistics"])
 def test_torch_gives_the_same_counts(name: str) -> None:
     pytest.importorskip("torch")
     network = NETWORKS[name]

@@ -37,6 +37,7 @@ NETWORKS = {
     "known planes": nets.random_network(nets.SMALL_LUMA, phases=1, known_taps=nets.KNOWN_TAPS, seed=11),
     "a known plane": nets.random_network(nets.SMALL_CHROMA, seed=12),
     "raw": nets.random_network(nets.SMALL_GRAY, output="raw", seed=8),
+    "logistics": nets.random_network(nets.SMALL, output="logistics", seed=9),
 }
 
 
@@ -80,7 +81,7 @@ def test_random_networks_are_lively_and_reach_their_bounds() -> None:
         assert (np.abs(logits) == STREAM_LIMIT).any() or "bound" not in name, name
 
 
-@pytest.mark.parametrize("name", ["small", "at the bound", "far taps", "known planes", "raw"])
+@pytest.mark.parametrize("name", ["small", "at the bound", "far taps", "known planes", "raw", "logistics"])
 def test_the_codec_codes_with_the_counts_of_the_reference_in_its_order(name: str) -> None:
     network = NETWORKS[name]
     planes, known = nets.picture("smooth", 7, 10, network.parameters.planes), network.known

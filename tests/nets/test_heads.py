@@ -8,11 +8,15 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pixcodec.exact.network import residual_classes as exact_classes  # noqa: E402 - after the skip
+from pixcodec.exact.reference import logistics  # noqa: E402
+from pixcodec.exact.reference.frequencies import symbol_classes  # noqa: E402
 from pixcodec.nets.heads import (  # noqa: E402
     BITS,
     EDGES,
     LEVELS,
     Head,
+    Logistics,
+    Outputs,
     Raw,
     Residual,
     multiplicities,
@@ -23,7 +27,7 @@ ALL_EDGES = pytest.mark.parametrize("edges", [EDGES, (1,), (255,), (1, 2, 3, 200
 CENTRES = torch.tensor([0, 1, 20, 21, 100, 128, 234, 235, 254, 255], dtype=torch.uint8)
 
 
-def logits_for(outputs: Residual | Raw, size: float = 4.0) -> torch.Tensor:
+def logits_for(outputs: Outputs, size: float = 4.0) -> torch.Tensor:
     return size * torch.randn(len(CENTRES), outputs.outputs, generator=torch.Generator().manual_seed(0))
 
 
@@ -63,6 +67,34 @@ def test_code_lengths_are_those_of_the_softmax_over_the_possible_symbols(edges: 
         np.testing.assert_allclose(every[m].double().numpy(), expected, atol=1e-5)
         ours = outputs.nats(logits[m].expand(LEVELS, -1), CENTRES[m].expand(LEVELS), values)
         torch.testing.assert_close(ours, every[m], atol=1e-4, rtol=1e-5)
+
+
+@ALL_EDGES
+def test_probabilities_of_three_logistics_sum_to_one(edges: tuple[int, ...]) -> None:
+    outputs = Logistics(edges)
+    nats = outputs.symbol_nats(logits_for(outputs, 2.0), CENTRES)
+    sums = (-nats.double()).exp().sum(1)
+    torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-4, rtol=0)
+
+
+@ALL_EDGES
+def test_three_logistics_are_those_of_exact_networks(edges: tuple[int, ...]) -> None:
+    outputs, form = Logistics(edges), {"output": "logistics", "edges": list(edges)}
+    assert outputs.number == int(exact_classes(form).max()) + 1
+    integers = (logits_for(outputs, 1.0) / torch.tensor(outputs.units())).round()
+    nats = outputs.symbol_nats(integers * torch.tensor(outputs.units()), CENTRES)
+    for own, q, found in zip(integers.int().tolist(), CENTRES.tolist(), nats, strict=True):
+        counts = logistics.counts(own, symbol_classes(form, q), q)
+        np.testing.assert_allclose((-found.double()).exp(), (counts + 1) / 2**24, atol=2e-5)
+
+
+@pytest.mark.parametrize("outputs", [Residual(EDGES), Logistics(EDGES), Raw()])
+def test_what_does_not_matter_may_go(outputs: Outputs) -> None:
+    logits = logits_for(outputs)
+    less = outputs.needed(logits.T).T
+    torch.testing.assert_close(outputs.symbol_nats(less, CENTRES), outputs.symbol_nats(logits, CENTRES))
+    assert less[:, : outputs.logits].mean(1).abs().max() < 1e-5
+    assert len(outputs.units()) == outputs.outputs
 
 
 def test_symbols_of_a_far_class_have_one_probability_and_near_ones_their_own() -> None:

@@ -19,10 +19,11 @@ from pixcodec.exact import torch_backend  # noqa: E402
 from pixcodec.exact.network import BOUND, STREAM_LIMIT, Network, identity  # noqa: E402
 from pixcodec.exact.predict import predictions  # noqa: E402
 from pixcodec.exact.reference import network as reference  # noqa: E402
+from pixcodec.nets.heads import NATS_PER_LOGIT  # noqa: E402
 from pixcodec.nets.photo import Configuration, PhotoNet  # noqa: E402
 from pixcodec.training import checkpoint, data, evaluate, freeze  # noqa: E402
 from pixcodec.training.evaluate import tensors  # noqa: E402
-from pixcodec.training.quantise import NATS_PER_LOGIT, Quantised, calibrate  # noqa: E402
+from pixcodec.training.quantise import Quantised, calibrate  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,12 +14,11 @@ torch = pytest.importorskip("torch")
 
 from pixcodec.exact.network import BOUND  # noqa: E402 - after the skip
 from pixcodec.exact.tables import LOGIT_UNIT  # noqa: E402
-from pixcodec.nets.heads import BITS  # noqa: E402
+from pixcodec.nets.heads import BITS, NATS_PER_LOGIT  # noqa: E402
 from pixcodec.nets.photo import Configuration, PhotoNet  # noqa: E402
 from pixcodec.training.quantise import (  # noqa: E402
     LARGEST_CODE,
     LARGEST_WEIGHT,
-    NATS_PER_LOGIT,
     IntegerProduct,
     Quantised,
     calibrate,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pixcodec.exact.reference import frequencies, learn, network, predict
+from pixcodec.exact.reference import frequencies, learn, logistics, network, predict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pixcodec.exact.network import Network
 
@@ -30,9 +30,14 @@ def counts_and_centres(model: Network, planes: np.ndarray, *, learning: bool = F
     logits, centres = network.logits(model, planes, predictions)
     result = np.empty((*centres.shape, frequencies.SYMBOLS), np.int64)
     for place in np.ndindex(centres.shape):
-        classes = frequencies.symbol_classes(model.card["network"], int(centres[place]))
-        result[place] = frequencies.counts(logits[place].tolist(), classes)
+        result[place] = _counts(model, logits[place].tolist(), int(centres[place]))
     return result, np.zeros_like(centres) if model.raw else centres
+
+
+def _counts(model: Network, outputs: Sequence[int], q: int) -> np.ndarray:
+    """int64[256] from the outputs of a head."""
+    classes = frequencies.symbol_classes(model.card["network"], q)
+    return logistics.counts(outputs, classes, q) if model.logistics else frequencies.counts(outputs, classes)
 
 
 def _learning(model: Network, planes: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,12 +49,13 @@ def _learning(model: Network, planes: np.ndarray, predictions: np.ndarray) -> tu
     for step in range(width + 2 * (height - 1)):
         places = [(y, step - 2 * y) for y in range(height) if 0 <= step - 2 * y < width]
         for c in range(channels if places else 0):
-            own = [frequencies.symbol_classes(model.card["network"], int(centres[y, x, c])) for y, x in places]
-            for (y, x), classes in zip(places, own, strict=True):
-                logits = heads[c].logits(np.concatenate([features[y, x], codes[c][y, x]]))
-                result[y, x, c] = frequencies.counts(logits.tolist(), classes)
+            for y, x in places:
+                outputs = heads[c].outputs(np.concatenate([features[y, x], codes[c][y, x]]))
+                result[y, x, c] = _counts(model, outputs.tolist(), int(centres[y, x, c]))
             heads[c].learn(
-                [result[y, x, c] for y, x in places], own, [int(planes[y, x, model.known + c]) for y, x in places]
+                [result[y, x, c] for y, x in places],
+                [int(centres[y, x, c]) for y, x in places],
+                [int(planes[y, x, model.known + c]) for y, x in places],
             )
     return result, np.zeros_like(centres) if model.raw else centres
 

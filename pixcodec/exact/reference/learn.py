@@ -4,8 +4,9 @@ A head's products have weights w in binary32, at first those of the model.  The 
 128 bias + sum of x W, which are rescaled by scale / 128 in the place of scale; these fit 32 bits, and become binary32
 with one rounding.
 
-After a channel of a step is coded, its first 1024 pixels teach its head.  With e_j = the sum of the counts of class j's
-possible symbols, by the count of its last one times their number, in 1/4096, less 4096 for the class that came,
+After a channel of a step is coded, its first 1024 pixels teach its head.  With e_j = the error of output j, of three
+logistics by `reference/logistics.py`, of a class's logit the sum of the counts of class j's possible symbols, by the
+count of its last one times their number, in 1/4096, less 4096 for the class that came,
 
     d_b = carried(e, output, b),  d_a = carried(d_b, hidden, a)
     carried(d, product, u)_i = clamp((sum over j of d_j rint(w_ij r_j) + 128) >> 8, -4095, 4095) where u_i > 0, else 0
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pixcodec.exact.reference import logistics
+from pixcodec.exact.reference.frequencies import symbol_classes
 from pixcodec.exact.reference.network import BYTE, STREAM, rescale
 
 if TYPE_CHECKING:
@@ -72,30 +75,38 @@ class LearningHead:
 
     def __init__(self, network: Network, channel: int) -> None:
         form, head = network.card["network"]["learning"], network.heads[channel]
+        self.network = network
         forms = head.input, head.hidden, head.output
         self.products = [LearningProduct(each, rate) for each, rate in zip(forms, form["rates"], strict=True)]
         self.betas = [np.float32(beta) for beta in form["betas"]]
         self.powers = [ONE, ONE]
         self.epsilon = form["epsilon"]
-        self._step: list[list[np.ndarray]] = []  # x, a, b of each pixel of this step
+        self._step: list[list[np.ndarray]] = []  # x, a, b and outputs of each pixel of this step
 
-    def logits(self, x: np.ndarray) -> np.ndarray:
-        """int64[classes] of a pixel of this step, from features and codes int64[inputs]."""
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """int64[outputs] of a pixel of this step, from features and codes int64[inputs]."""
         first, second, last = self.products
         a = first.rescaled(x, 0, BYTE)
         b = second.rescaled(a, 0, BYTE)
-        self._step.append([x, a, b])
-        return last.rescaled(b, -STREAM, STREAM)
+        self._step.append([x, a, b, last.rescaled(b, -STREAM, STREAM)])
+        return self._step[-1][-1]
 
-    def learn(self, counts: Sequence[np.ndarray], classes: Sequence[Sequence[int]], symbols: Sequence[int]) -> None:
-        """From the step's pixels: counts and classes of the 256 symbols, and the symbol that came."""
+    def _errors(self, outputs: np.ndarray, counts: np.ndarray, q: int, symbol: int) -> np.ndarray:
+        classes = symbol_classes(self.network.card["network"], q)
+        if self.network.logistics:
+            return logistics.errors(outputs.tolist(), classes, symbol, q)
+        e = np.zeros(outputs.size, np.int64)
+        for each, v in {each: v for v, each in enumerate(classes)}.items():  # v: the last symbol of the class
+            e[each] = (classes.count(each) * int(counts[v]) + 2048) >> 12
+        e[classes[symbol]] -= 4096
+        return e
+
+    def learn(self, counts: Sequence[np.ndarray], centres: Sequence[int], symbols: Sequence[int]) -> None:
+        """From the step's pixels: counts of the 256 symbols, the centre, and the symbol that came."""
         taught = self._step[:TEACHERS]
         gradients = [np.zeros(product.weights.shape, np.int64) for product in self.products]
-        for (x, a, b), row, own, symbol in zip(taught, counts, classes, symbols, strict=False):
-            e = np.zeros(self.products[2].weights.shape[1], np.int64)
-            for each, v in {each: v for v, each in enumerate(own)}.items():  # v: the last symbol of the class
-                e[each] = (own.count(each) * int(row[v]) + 2048) >> 12
-            e[own[symbol]] -= 4096
+        for (x, a, b, outputs), row, q, symbol in zip(taught, counts, centres, symbols, strict=False):
+            e = self._errors(outputs, row, q, symbol)
             d_b = self.products[2].carried(e, b)
             d_a = self.products[1].carried(d_b, a)
             own_part = np.outer(x, d_a), np.outer(a, d_b), np.outer(b, e)

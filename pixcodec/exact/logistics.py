@@ -1,0 +1,167 @@
+"""Three logistic distributions around the centre: to counts of the classes of `frequencies`, and their errors.
+
+A pixel's nine outputs are the logits of the three weights, in 1/256 of a bit, the means, in 1/256 of a level from the
+centre, and the logarithms s of the scales, in 1/256 of an octave of levels.  With weights a, means m and h = 2^-s,
+
+    F(e) = sum of a / (1 + 2^((m - e) h))
+
+is what all symbols below the edge e have of the counts; at the lowest possible symbol it is 0, above the highest all.
+A class has the difference of its two edges, each of its symbols an equal part of it.
+
+All is binary32, one rounding an operation in the order of `reference/logistics.py`, the definition; powers of two are
+an exponent and a polynomial, so that sixteen edges are made at once and nothing is looked up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from llvmlite import ir
+
+from pixcodec.exact.compiled import specialise
+from pixcodec.exact.emit import F32, FLOATS, I1, I16, I32, INTP, INTS, LANES, Value, emitted, loop
+from pixcodec.exact.frequencies import SHORTS, TOGETHER, TOTAL, WORK, Row, at, counting, give_rest
+from pixcodec.exact.rounding import ROUND
+from pixcodec.exact.tables import LOGIT_UNIT, SYMBOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMPONENTS = 3
+WEIGHTS, MEANS, SCALES = (range(k * COMPONENTS, (k + 1) * COMPONENTS) for k in range(3))
+OUTPUTS = 3 * COMPONENTS
+MEAN_UNIT = 256  # means count 1/256 of a level
+OCTAVES = 7  # scales are so many octaves from one level at most
+FAR = 28  # bits of distance: what is farther counts as at this distance
+ERROR = 1024  # of the logit of a component that has all weight and did not come
+LARGEST_ERROR = 4095  # others may be larger, and are cut
+# 2^f for -1/2 <= f <= 1/2, within 2^-18: least squares of the relative error, from f^4 on, rounded
+POWER = tuple(map(float.fromhex, ("0x1.3a95f4p-7", "0x1.ca123ap-5", "0x1.ec017ap-3", "0x1.62e0e2p-1", "1")))
+LN2 = np.float32(0.69314718)
+ONE_COUNT = np.float32(1 / TOTAL)
+
+
+def _mask(value: Value, places: Sequence[int]) -> Value:
+    return Value(value.builder, ir.Constant(ir.VectorType(I1, LANES), [I1(k in places) for k in range(LANES)]))
+
+
+def _spread(value: Value, *places: int) -> Value:
+    """Elements of a vector at these places, and the last of them behind."""
+    return value.shuffled(value, [*places, *[places[-1]] * (LANES - len(places))])
+
+
+def _power(y: Value) -> Value:
+    """2^y of numbers between -125 and 126."""
+    shifted = y + float(ROUND)  # the last bits are those of rint(y)
+    fraction = y - (shifted - float(ROUND))
+    result = y.of(POWER[0])
+    for coefficient in POWER[1:]:
+        result = result * fraction + coefficient
+    return (result.bits(INTS) + (shifted.bits(INTS) << 23)).bits(FLOATS)
+
+
+def _sum(parts: Value) -> Value:
+    """Of three components, everywhere."""
+    return (_spread(parts, 0) + _spread(parts, 1)) + _spread(parts, 2)
+
+
+class _Components:
+    """The components of a pixel: weights, means and h, three of each, and once more behind them."""
+
+    def __init__(self, outputs: Value) -> None:
+        """From the address of the outputs; those that would lie behind the ninth are read, too."""
+        v = outputs.load(SHORTS).to(I32)
+        top = _spread(v, 0).most(_spread(v, 1)).most(_spread(v, 2))
+        below = (v - top).most(-FAR * LOGIT_UNIT)
+        octaves = (v * -1).most(-OCTAVES * LOGIT_UNIT).least(OCTAVES * LOGIT_UNIT)
+        powers = _power(below.where(_mask(v, WEIGHTS), octaves).to(F32) * (1 / LOGIT_UNIT))
+        self.weights = _spread(powers * (powers.of(TOTAL) / _sum(powers)), *WEIGHTS, *WEIGHTS)
+        self.means = _spread(v.to(F32) * (1 / MEAN_UNIT), *MEANS, *MEANS)
+        self.sharpness = _spread(powers, *SCALES, *SCALES)
+
+    def each(self, k: int) -> tuple[Value, Value, Value]:
+        """A component's weight, mean and h everywhere."""
+        return _spread(self.weights, k), _spread(self.means, k), _spread(self.sharpness, k)
+
+
+def _distance(edge: Value, mean: Value, sharpness: Value) -> Value:
+    """From the edge below a residual up to a mean, in bits."""
+    return (mean - (edge.to(F32) - 0.5)) * sharpness
+
+
+def _bounded(distance: Value) -> Value:
+    return distance.least(FAR).most(-FAR)
+
+
+def _emit_rows(
+    outputs: Value, least: Value, out: Value, work: Value, classes: Value, low: Value, high: Value, table: Value,
+    symbols: Value, last: Value,
+) -> None:  # fmt: skip
+    """Rows whose addresses are in arrays, see `frequencies.counting`."""
+    word, span = outputs.type, symbols.to(I32).splat(INTS)
+    rows = []
+    for r in range(TOGETHER):
+        own, possible, target = ((base + 8 * r).load(word) for base in (outputs, least, out))
+        row, parts = Row(own, possible, target, work + 4 * WORK * r), _Components(own)
+        rows.append((row, row.sizes + 2 * WORK, [parts.each(k) for k in range(COMPONENTS)]))
+    with loop(0, classes, LANES) as j:
+        lowest, highest = at(low, j).load(INTS), at(high, j).load(INTS)
+        for row, below, components in rows:
+            row.measure(j, lowest, highest, span)
+            (a, x), (b, y), (c, z) = ((w, _power(_bounded(_distance(lowest, m, h))) + 1) for w, m, h in components)
+            share = ((a * (y * z) + b * (x * z)) + c * (x * y)) / (x * (y * z))
+            counts = share.to(I32).least(TOTAL).where(lowest > row.smallest, 0)
+            at(below, j).store(counts.where(lowest < row.smallest + SYMBOLS, TOTAL))
+    whole = (symbols * 0) + TOTAL
+    for _, below, _ in rows:
+        at(below, (classes + (LANES - 1)) & -LANES).store(whole.to(I32).splat(INTS))
+    with loop(0, classes, LANES) as j:
+        for row, below, _ in rows:
+            counts = (at(below, j + 1).load(INTS) - at(below, j).load(INTS)).most(0)
+            row.give(j, (counts.to(F32) / row.size(j).most(1).to(F32)).to(I32))
+    give_rest([row for row, _, _ in rows], whole, classes, low, last)
+
+
+logistic_counts = counting("logistic_counts", _emit_rows)
+
+
+def _emit_errors(outputs: Value, low: Value, next_low: Value, least: Value, out: Value) -> None:
+    """Errors of a pixel's outputs, zeros behind; of the class that came the first residual and that of the next."""
+    parts = _Components(outputs)
+    lower, upper = _mask(parts.means, WEIGHTS), MEANS
+    edge = low.to(I32).splat(INTS).where(lower, next_low.to(I32).splat(INTS))
+    smallest = least.to(I32).splat(INTS)
+    y = _bounded(_distance(edge, parts.means, parts.sharpness))
+    y = y.where(edge > smallest, FAR).where(edge < smallest + SYMBOLS, -FAR)
+    power = _power(y)
+    below = y.of(1) / (power + 1)
+    above = power * below
+    slope = (y * -1) * (below * above)
+    own = (_spread(below, *upper) - below).where(y > 0, above - _spread(above, *upper))
+    whole = _sum(parts.weights * own)
+    weight = parts.weights * (y.of(ERROR) / (whole + 1))
+    errors = (
+        (weight * (whole * float(ONE_COUNT) - own), WEIGHTS),
+        (((weight * own) * parts.sharpness) * (above - _spread(below, *upper)), MEANS),
+        ((weight * float(LN2)) * (_spread(slope, *upper) - slope), SCALES),
+    )
+    result = y.of(0)
+    for error, places in errors:
+        moved = error.shuffled(error, [k - places[0] if k in places else 0 for k in range(LANES)])
+        result = moved.where(_mask(moved, places), result)
+    out.store(result.least(LARGEST_ERROR).most(-LARGEST_ERROR).rounded().to(I16))
+
+
+def _errors(outputs, _counts, centres, symbols, classes, errors):  # type: ignore[no-untyped-def]
+    """errors[n, outputs]: derivatives of the code length by the outputs, see `reference/logistics.py`."""
+    for i in range(symbols.size):
+        q = np.int64(centres[i])
+        j = classes.of[np.int64(symbols[i]) - q + SYMBOLS - 1]
+        row_errors(  # type: ignore[name-defined] # noqa: F821
+            outputs.ctypes.data + i * outputs.strides[0], np.int64(classes.low[j]), np.int64(classes.high[j]) + 1, -q,
+            errors.ctypes.data + i * errors.strides[0],
+        )  # fmt: skip
+
+
+logistic_errors = specialise(_errors, "logistic_errors", row_errors=emitted([INTP] * 5, _emit_errors))

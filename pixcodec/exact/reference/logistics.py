@@ -1,0 +1,122 @@
+"""Three logistic distributions to counts, and their errors (the definition): binary32, one rounding an operation.
+
+The nine outputs o of a pixel are the logits of three weights, three means and the logarithms of three scales.
+
+    power(y) = p(y - n) 2^n,  n = rint(y),  p(f) = (((c0 f + c1) f + c2) f + c3) f + 1
+    w_k = power(max(o_k - top, -28 * 256) / 256),  top = max(o_0, o_1, o_2)
+    a_k = w_k ((2^24 - 256) / ((w_0 + w_1) + w_2)),  m_k = o_3+k / 256
+    h_k = power(clamp(-o_6+k, -7 * 256, 7 * 256) / 256)
+
+The distance from an edge e, a residual, up to the mean of a component is y_k = clamp((m_k - (e - 0.5)) h_k, -28, 28),
+d_k = power(y_k) + 1, and below the edge lie
+
+    min(2^24 - 256, floor((a_0 (d_1 d_2) + a_1 (d_0 d_2) + a_2 (d_0 d_1)) / (d_0 (d_1 d_2))))
+
+counts; none if no possible residual, -q to 255 - q, is smaller than e, all 2^24 - 256 if none is as large.  A class has
+what lies below the next class's first residual less what lies below its own, if that is more than 0; each possible
+symbol of it has the quotient by their number, rounded down.  What the counts lack to the sum 2^24 - 256 (they may be
+too many) goes to the largest, the lowest symbol among equals.
+
+Errors are of the class that came, with l and u its own edge and the next: b = 1 / d and c = power(y) b, where y is 28
+if no possible residual is smaller than the edge and -28 if none is as large; and with g = -y (b c), D_k = b_u - b_l if
+y_l > 0, else c_l - c_u, and x_k = a_k D_k,
+
+    t_k = a_k (1024 / (X + 1)),  X = (x_0 + x_1) + x_2
+    of a weight's logit:  t_k (X (1 / (2^24 - 256)) - D_k)
+    of a mean:            ((t_k D_k) h_k) (c_l - b_u)
+    of a scale's:         (t_k ln 2) (g_u - g_l)
+
+each clamped to -4095..4095 and rounded half to even: derivatives of the code length in nats, times 1024, by an output
+in nats; by a mean as if 1/256 of a level were 1/256 of a bit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pixcodec.exact.logistics import FAR, LARGEST_ERROR, LN2, ONE_COUNT, POWER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SYMBOLS, TOTAL = 256, (1 << 24) - 256
+F = np.float32
+ONE = F(1)
+
+
+def power(y: np.float32) -> np.float32:
+    """2^y."""
+    whole = np.rint(y)
+    f, result = y - whole, F(POWER[0])
+    for coefficient in POWER[1:]:
+        result = result * f + F(coefficient)
+    return result * F(2.0 ** int(whole))
+
+
+class Components:
+    """Weights a, means m and h, three of each."""
+
+    def __init__(self, outputs: Sequence[int]) -> None:
+        logits, means, scales = (outputs[k : k + 3] for k in (0, 3, 6))
+        top = max(logits)
+        w = [power(F(max(logit - top, -FAR * 256)) * F(1 / 256)) for logit in logits]
+        whole = F(TOTAL) / ((w[0] + w[1]) + w[2])
+        self.a = [each * whole for each in w]
+        self.m = [F(mean) * F(1 / 256) for mean in means]
+        self.h = [power(F(min(max(-scale, -7 * 256), 7 * 256)) * F(1 / 256)) for scale in scales]
+
+    def distance(self, k: int, edge: int) -> np.float32:
+        """From an edge up to a component's mean."""
+        return np.clip((self.m[k] - (F(edge) - F(0.5))) * self.h[k], F(-FAR), F(FAR))
+
+    def below(self, edge: int, q: int) -> int:
+        """Counts below an edge."""
+        if edge <= -q:
+            return 0
+        if edge > 255 - q:
+            return TOTAL
+        a, (d, e, f) = self.a, (power(self.distance(k, edge)) + ONE for k in range(3))
+        return min(int(((a[0] * (e * f) + a[1] * (d * f)) + a[2] * (d * e)) / (d * (e * f))), TOTAL)
+
+
+def _edges(classes: Sequence[int], each: int, q: int) -> tuple[int, int]:
+    """First residual of a class's possible symbols, and the one behind their last."""
+    first = classes.index(each)
+    return first - q, first + classes.count(each) - q
+
+
+def counts(outputs: Sequence[int], classes: Sequence[int], q: int) -> np.ndarray:
+    """int64[256] of sum 2^24 - 256, from a pixel's outputs, the class of each symbol (ascending) and the centre."""
+    components = Components(outputs)
+    parts = {}
+    for each in set(classes):
+        low, above = _edges(classes, each, q)
+        mass = max(components.below(above, q) - components.below(low, q), 0)
+        parts[each] = int(F(mass) / F(classes.count(each)))
+    result = [parts[each] for each in classes]
+    largest = result.index(max(result))
+    result[largest] += TOTAL - sum(result)
+    return np.array(result, np.int64)
+
+
+def errors(outputs: Sequence[int], classes: Sequence[int], symbol: int, q: int) -> np.ndarray:
+    """int64[9] where a symbol came."""
+    components = Components(outputs)
+    a, h = components.a, components.h
+    sides = []
+    for edge in _edges(classes, classes[symbol], q):
+        y = [components.distance(k, edge) if -q < edge <= 255 - q else F(FAR if edge <= -q else -FAR) for k in range(3)]
+        b = [ONE / (power(each) + ONE) for each in y]
+        c = [power(each) * below for each, below in zip(y, b, strict=True)]
+        sides.append((y, b, c, [-y[k] * (b[k] * c[k]) for k in range(3)]))
+    (y_l, b_l, c_l, g_l), (_, b_u, c_u, g_u) = sides
+    own = [b_u[k] - b_l[k] if y_l[k] > 0 else c_l[k] - c_u[k] for k in range(3)]
+    x = [weight * part for weight, part in zip(a, own, strict=True)]
+    whole = (x[0] + x[1]) + x[2]
+    t = [weight * (F(1024) / (whole + ONE)) for weight in a]
+    found = [t[k] * (whole * ONE_COUNT - own[k]) for k in range(3)]
+    found += [((t[k] * own[k]) * h[k]) * (c_l[k] - b_u[k]) for k in range(3)]
+    found += [(t[k] * LN2) * (g_u[k] - g_l[k]) for k in range(3)]
+    return np.rint(np.clip(found, F(-LARGEST_ERROR), F(LARGEST_ERROR))).astype(np.int64)
