@@ -203,7 +203,7 @@ def _class_counts(logits, centres, classes, symbols, rows):  # type: ignore[no-u
     padded, work = np.zeros((TOGETHER, MOST_CLASSES), np.int16), np.empty((TOGETHER, WORK), np.int32)
     sources, least, outs = np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64)
     spare = np.empty((TOGETHER, width), np.int32)  # for the last row, again
-    whole = logits.strides[1] == 2 and logits.strides[0] >= 2 * (number + LANES - 1)  # rows of whole vectors
+    whole = logits.strides[1] == 2 and logits.strides[0] >= 2 * ((number + LANES - 1) & -LANES)  # of whole vectors
     final = logits.shape[0] - 1
     for start in range(0, final + 1, TOGETHER):
         for r in range(TOGETHER):

@@ -25,7 +25,18 @@ from pixcodec.exact.heads import head_kernel, in_panels
 from pixcodec.exact.logistics import logistic_errors
 from pixcodec.exact.matmul import padded
 from pixcodec.exact.network import Learning
-from pixcodec.exact.products import ERROR, FINE, NARROW, PRODUCTS, layer_kernel, pack, update_kernel, wide_product_kind
+from pixcodec.exact.products import (
+    ERROR,
+    FEW,
+    FINE,
+    FORMS,
+    NARROW,
+    fitting,
+    layer_kernel,
+    pack,
+    update_kernel,
+    wide_product_kind,
+)
 from pixcodec.exact.tables import SYMBOLS
 
 if TYPE_CHECKING:
@@ -132,47 +143,47 @@ def _learn(  # type: ignore[no-untyped-def]
         weights, first, second, relative, fine, coarse, _, coarse_groups, back_groups, inputs = layers[n]
         group(seen[0], rows, inputs, groups[0])  # type: ignore[name-defined] # noqa: F821
         group(errors[n][0], rows, weights.shape[1], groups[1])  # type: ignore[name-defined] # noqa: F821
-        update(  # type: ignore[name-defined] # noqa: F821
-            groups[0],
-            groups[1],
-            rows,
-            inverse,
-            b1,
-            b2,
-            rates[n] * step,
-            epsilon,
-            weights,
-            first,
-            second,
-            relative,
-            fine,
-            coarse,
-        )
+        if n < 2:
+            update(  # type: ignore[name-defined] # noqa: F821
+                groups[0], groups[1], rows, inverse, b1, b2, rates[n] * step, epsilon, weights, first, second, relative,
+                fine, coarse,
+            )  # fmt: skip
+        else:
+            update_last(  # type: ignore[name-defined] # noqa: F821
+                groups[0], groups[1], rows, inverse, b1, b2, rates[n] * step, epsilon, weights, first, second, relative,
+                fine, coarse,
+            )  # fmt: skip
         if n > 0:
             _pack_back(coarse_groups, back_groups)
 
 
 @lru_cache
-def _kernels(kind: str, errors: Any) -> tuple[Callable[..., None], Callable[..., None]]:
-    """A head's outputs, and what it learns by their errors, by an instruction for 16 bits."""
+def _kernels(kind: str, last: str, errors: Any) -> tuple[Callable[..., None], Callable[..., None]]:
+    """A head's outputs, and what it learns by their errors, by two of `products.FORMS`: all products but the last, it.
+
+    Both are of an instruction for 16 bits.
+    """
     learn = specialise(
         _learn,
-        f"learn_{kind}_{errors.name}",
+        f"learn_{kind}_{last}_{errors.name}",
         output_errors=errors,
         group=specialise(_group, "group", pair=emitted([INTP] * 4, _emit_group)),
         errors_layer=layer_kernel(kind, "errors"),
         update=update_kernel(kind),
+        update_last=update_kernel(last),
     )
-    return head_kernel(kind, kind), learn
+    return head_kernel(kind, last), learn
 
 
 class _Layer:
     """One product of a head: weights that learn, their moments, and their packed forms."""
 
-    def __init__(self, product: Product, form: ProductForm) -> None:
+    def __init__(self, product: Product, form: ProductForm, back: ProductForm) -> None:
+        """Sums are made by `form`, errors carried back by `back`."""
         weight, scale = product.weight[0], product.scale
         self.inputs = weight.shape[0]
-        inputs, outputs = (padded(size, unit) for size, unit in zip(weight.shape, (2, NARROW), strict=True))
+        units = 2, FEW if form.width == FEW else NARROW
+        inputs, outputs = (padded(size, unit) for size, unit in zip(weight.shape, units, strict=True))
         self.weights, self.first, self.second = (aligned((inputs, outputs), np.float32) for _ in range(3))
         self.weights[: weight.shape[0], : weight.shape[1]] = weight
         self.relative = in_panels((scale * np.float32(RELATIVE)) / scale.max(), outputs)
@@ -182,7 +193,7 @@ class _Layer:
         self.forward = pack(form, fine[None])
         lanes = padded(inputs, NARROW)
         self.back = aligned(
-            (lanes // form.width, 1, -(-weight.shape[1] // form.terms), form.width, form.terms), np.int16
+            (lanes // back.width, 1, -(-weight.shape[1] // back.terms), back.width, back.terms), np.int16
         )
         group = np.int32 if form.terms == 2 else np.int16
         self._groups = self.coarse.view(group), self.back.view(group)[..., 0]
@@ -208,18 +219,21 @@ class LearningHeads:
         """For steps of at most `lanes` pixels; `ModelError` where the network's heads cannot learn."""
         learning = check(network)
         kind = wide_product_kind()
-        form = PRODUCTS[kind]
-        self.kernel, self._learn = self._run, _ = _kernels(kind, logistic_errors if network.logistics else class_errors)
+        self._number = network.heads[-1].output.bias.size
+        last = fitting(kind, self._number) if self._number <= FEW else kind
+        errors = logistic_errors if network.logistics else class_errors
+        self.kernel, self._learn = self._run, _ = _kernels(kind, last, errors)
+        form = FORMS[kind]
         self._classes, self._make_rows = network.classes, network.make_rows
         self._layers = [
-            [_Layer(product, form) for product in (head.input, head.hidden, head.output)] for head in network.heads
+            [_Layer(head.input, form, form), _Layer(head.hidden, form, form), _Layer(head.output, FORMS[last], form)]
+            for head in network.heads
         ]
         self._products = [[layer.product for layer in layers] for layers in self._layers]
         self._learned = [tuple(layer.learned() for layer in layers) for layers in self._layers]
         head = network.heads[-1]
         inputs, width = padded(head.input.weight.shape[1], LANES), padded(head.hidden.bias.size, NARROW)
-        self._number = head.output.bias.size
-        outputs, teachers = padded(self._number, NARROW), padded(min(lanes, TEACHERS), 2)
+        outputs, teachers = padded(self._number, FEW if last != kind else NARROW), padded(min(lanes, TEACHERS), 2)
         self.inputs = [aligned((1, lanes, inputs), np.int16) for _ in network.heads]
         self._hidden = [tuple(aligned((1, lanes, width), np.int16) for _ in range(2)) for _ in network.heads]
         self._outputs = [aligned((lanes, outputs), np.int16) for _ in network.heads]

@@ -96,7 +96,7 @@ class VectorBackend:
             raise BackendError("no vector instruction for products was found on this processor; use --backend numpy")
         self.kind = kind
         self.stored = products.PRODUCTS[kind].stored
-        kinds = (kind, f"{kind}{products.FIVE}")
+        kinds = (kind, *(f"{kind}{panels}" for panels in (products.FIVE, products.SLIM)))
         self._sums = {products.FORMS[each].width: products.layer_kernel(each, "sums") for each in kinds}
         self._none = np.zeros(1, np.float32)
 

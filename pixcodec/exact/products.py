@@ -87,19 +87,27 @@ PRODUCTS = {
 }
 
 
-NARROW, WIDE = 64, 80  # outputs are padded to a multiple of one of them: panels of four vectors, or of five
-FIVE = "x5"  # behind an instruction's name
-_FIVES = {"vnni512": 5, "vnni256": 2, "madd512": 4, "madd256": 2, "plain": 3}  # rows of their tiles
-FORMS = PRODUCTS | {f"{kind}{FIVE}": replace(PRODUCTS[kind], rows=r, vectors=5) for kind, r in _FIVES.items()}
+FEW, NARROW, WIDE = 16, 64, 80  # outputs are padded to the first, or to a multiple of one of the others
+# Behind an instruction's name: panels of five vectors, or of sixteen outputs.  Rows of their tiles:
+FIVE, SLIM = "x5", "x1"
+_FIVES = {"vnni512": 5, "vnni256": 2, "madd512": 4, "madd256": 2, "plain": 3}
+_SLIM = {"vnni512": 12, "vnni256": 6, "madd512": 12, "madd256": 6, "plain": 8}
+FORMS = (
+    PRODUCTS
+    | {f"{kind}{FIVE}": replace(PRODUCTS[kind], rows=r, vectors=5) for kind, r in _FIVES.items()}
+    | {f"{k}{SLIM}": replace(PRODUCTS[k], rows=r, vectors=FEW // PRODUCTS[k].lanes) for k, r in _SLIM.items()}
+)
 
 
 def columns(outputs: int) -> int:
     """How many outputs products of so many are padded to."""
-    return min(-(-outputs // unit) * unit for unit in (NARROW, WIDE))
+    return FEW if outputs <= FEW else min(-(-outputs // unit) * unit for unit in (NARROW, WIDE))
 
 
 def fitting(kind: str, outputs: int) -> str:
     """The name in `FORMS` of products with so many outputs by an instruction."""
+    if outputs <= FEW:
+        return f"{kind}{SLIM}"
     return kind if columns(outputs) % NARROW == 0 else f"{kind}{FIVE}"
 
 
@@ -368,12 +376,12 @@ def update_kernel(kind: str) -> Callable[..., None]:
     """`update(x, e, rows, inverse, b1, b2, rate, epsilon, weights, first, second, relative, fine, coarse)`.
 
     Returns:
-        A function compiled for one of `PRODUCTS` of 16 bits.  x, int16[groups, inputs, terms], and e, int16[groups,
+        A function compiled for one of `FORMS` of 16 bits.  x, int16[groups, inputs, terms], and e, int16[groups,
         outputs, terms], hold activations and errors of `rows` pixels, in groups of as many as the instruction takes
         terms; weights and their moments are float32[inputs, outputs], inputs even; fine are the weights in 1/128,
         packed as by `pack`, coarse, int16[inputs, outputs], by `relative`, float32[outputs].
     """
-    form = PRODUCTS[kind]
+    form = FORMS[kind]
     rows = form.rows // 2 * 2
     return specialise(
         _update, f"update_{kind}", BLOCK=rows, block_tile=_update_tile(form, rows), pair_tile=_update_tile(form, 2)

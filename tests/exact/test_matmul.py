@@ -55,8 +55,9 @@ def test_every_instruction_gives_the_known_answers(vector: VectorBackend) -> Non
         assert known_answer(vector, *shape), shape
 
 
-def test_outputs_are_padded_to_panels_of_four_vectors_or_of_five_whichever_are_fewer() -> None:
-    sizes = {1: 64, 57: 64, 64: 64, 65: 80, 80: 80, 81: 128, 128: 128, 130: 160, 161: 192, 193: 240, 320: 320}
+def test_outputs_are_padded_to_sixteen_or_to_panels_of_four_vectors_or_of_five_whichever_are_fewer() -> None:
+    sizes = {1: 16, 9: 16, 16: 16, 17: 64, 57: 64, 64: 64, 65: 80, 80: 80, 81: 128, 128: 128, 130: 160, 161: 192}
+    sizes |= {193: 240, 320: 320}
     assert {size: products.columns(size) for size in sizes} == sizes
     for kind in products.PRODUCTS:
         for size, columns in sizes.items():

@@ -156,7 +156,7 @@ def test_a_recipe_needs_to_say_only_what_differs() -> None:
 @pytest.mark.parametrize(
     ("card", "words"),
     [
-        ({"output": "mixture"}, 'must be one of residual, logistics, raw'),
+        ({"output": "mixture"}, "must be one of residual, logistics, raw"),
         ({"features": 0}, "positive sizes"),
         ({"head": -1}, "positive sizes"),
         ({"blocks": -1}, "positive sizes"),
