@@ -33,12 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 RECIPE = Path(loop.__file__).parent / "recipes" / "photo.json"
-SHAPE = {"features": 48, "blocks": 3, "head": 32}  # of the first variant: its cost is everybody's
+SHAPE = {"features": 48, "blocks": 3, "head": 32, "output": "residual"}  # of the first variant: its cost is everybody's
 STEP = 2  # of widths
 SHORT = {"crop": 64, "batch": 2}  # so that there are some thousand steps: with 27,648 pixels in each, order was chance
 WIDE_TAPS: Taps = tuple((dy, dx) for dy in range(5) for dx in range(-4, 5) if (dy or dx <= 0) and 2 * dy >= dx)
 FEW_TAPS: Taps = ((0, -1), (1, -1), (1, 0), (1, 1), (0, -2))
-COMPONENTS = 3
 
 
 class GatedBlock(nn.Module):
@@ -68,24 +67,6 @@ class DepthwiseBlock(nn.Module):
         around = functional.pad(x, (reach, reach, rows, 0))
         own = functional.conv2d(around, self.conv.weight * self.conv.mask, self.conv.bias, groups=x.shape[1])
         return x + self.pointwise(functional.relu(self.expand(own)))
-
-
-class Logistics(nn.Module):
-    """A mixture of logistic distributions around the centre, cut at 0 and 255; stands in for `heads.Residual`."""
-
-    outputs = 3 * COMPONENTS
-
-    def nats(self, logits: torch.Tensor, centre: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """As `heads.Residual.nats`."""
-        weights, means, scales = logits.float().view(-1, 3, COMPONENTS).unbind(1)
-        residual = (values.float() - centre.float())[:, None] - 8 * means
-        sharp = torch.exp(-scales.clamp(-4.5, 5.5))
-        upper, lower = (residual + 0.5) * sharp, (residual - 0.5) * sharp
-        mass = torch.sigmoid(upper) - torch.sigmoid(lower)
-        mass = torch.where(values[:, None] == 0, torch.sigmoid(upper), mass)
-        mass = torch.where(values[:, None] == heads.LEVELS - 1, torch.sigmoid(-lower), mass)
-        # 2^-24 of each value for what the mixture all but excludes, as counts have it
-        return -torch.log((torch.softmax(weights, 1) * mass).sum(1) * (1 - 2.0**-16) + 2.0**-24)
 
 
 class SmoothClasses(heads.Residual):
@@ -168,7 +149,7 @@ VARIANTS = {
     "29 classes": Variant({"edges": [9, 11, 14, 18, 24, 36]}),
     "81 classes": Variant({"edges": [33, 36, 40, 46, 54, 66, 82, 104]}),
     "classes by a smooth basis": Variant(outputs=SmoothClasses),
-    "3 logistics": Variant(outputs=Logistics, frozen=False),
+    "3 logistics": Variant({"output": "logistics"}),
 }
 
 

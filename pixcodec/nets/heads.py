@@ -63,12 +63,14 @@ class Head(nn.Module):
         self.output = nn.Linear(width, outputs)
 
     def forward(self, features: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """[N, H, W, features] and codes / 32 [N, H, W, codes] to logits [N, H, W, outputs]."""
+        """[N, H, W, features] and codes / 32 [N, H, W, codes] to outputs [N, H, W, outputs], these in binary32."""
         weight = self.input.weight
         seen = functional.linear(features, weight[:, : self.features], self.input.bias)
         a = functional.relu(seen + functional.linear(codes, weight[:, self.features :]))
         b = functional.relu(self.hidden(a))
-        return self.output(b)
+        with torch.autocast(b.device.type, enabled=False):  # a mean of bfloat16 is a level off at a distance of 128
+            output: torch.Tensor = self.output(b.to(self.output.weight.dtype))
+        return output
 
 
 class Outputs(nn.Module):

@@ -205,7 +205,8 @@ class Quantised(nn.Module):
             seen, hidden, output = self.head_products(c)
             a = _bytes(functional.linear(torch.cat([features, codes], 3), seen.weight, seen.bias) * seen.scale)
             b = _bytes(functional.linear(a, hidden.weight, hidden.bias) * hidden.scale)
-            l = functional.linear(b, output.weight, output.bias) * output.scale
+            with torch.autocast(b.device.type, enabled=False):
+                l = functional.linear(b.float(), output.weight, output.bias) * output.scale
             logits.append(_rint(l).clamp(-STREAM_LIMIT, STREAM_LIMIT) * torch.tensor(self.outputs.units()))
         return logits
 
