@@ -18,15 +18,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pixcodec.exact.logistics import COMPONENTS, MEAN_UNIT, OCTAVES, OUTPUTS
-from pixcodec.exact.tables import LOGIT_UNIT
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEVELS = 256
 EDGES = (21, 24, 28, 34, 42, 54, 70, 92)
-NATS_PER_LOGIT = math.log(2) / LOGIT_UNIT
+COMPONENTS = 3  # of "logistics"
+OCTAVES = 7  # of their scales, either side of one level
+NATS_PER_LOGIT = math.log(2) / 256  # a step of a logit in exact networks
+MEAN_UNIT = 256  # such steps of a mean are a level
 MEAN_LEVELS = 8  # that a mean of 1 stands for
 IMPOSSIBLE = -1e4  # what stands for log 0: exp of it is 0 in binary32, and sums with it stay finite
 
@@ -139,7 +139,7 @@ class Logistics(Outputs):
     class and 2^-24 besides.
     """
 
-    outputs, logits = OUTPUTS, COMPONENTS
+    outputs, logits = 3 * COMPONENTS, COMPONENTS
 
     def __init__(self, edges: Sequence[int]) -> None:
         super().__init__()
