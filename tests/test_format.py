@@ -50,6 +50,13 @@ def block(kind: str) -> list[str]:
     return text.splitlines()
 
 
+def says(page: str, *claims: str) -> None:
+    """Check that a page has these words, wherever its lines end."""
+    text = re.sub(r"\s+", " ", page)
+    for claim in claims:
+        assert claim in text
+
+
 def table(kind: str) -> list[tuple[bytes, str, str]]:
     """Bytes, name and value in words of each line of a table of bytes, whose offsets are right."""
     lines, offset = [], 0
@@ -200,7 +207,7 @@ def test_the_limits_and_constants_of_archives_are_those_on_the_page() -> None:
     assert f"{names.MAX_NAME_BYTES} bytes" in section
     assert f"1..{names.MAX_PART_BYTES} bytes" in section
     assert f"{archive_codec.BLOCK_IMAGES} pictures and {archive_codec.BLOCK_SAMPLES:,} samples" in section
-    assert f"each {regions.STACK} of them" in re.sub(r"\s+", " ", PAGE)
+    says(PAGE, f"each {regions.STACK} of them")
 
 
 def test_exp2_is_pinned_and_rounded_to_the_nearest_integer() -> None:
@@ -213,15 +220,14 @@ def test_exp2_is_pinned_and_rounded_to_the_nearest_integer() -> None:
 def test_powers_of_two_are_made_as_on_the_page() -> None:
     found = {int(k): float.fromhex(number) for k, number in re.findall(r"c_(\d) = (0x\S+)", PAGE)}
     assert (*(found[k] for k in (4, 3, 2, 1)), 1.0) == logistics.POWER
-    text = re.sub(r"\s+", " ", PAGE)
-    for said in (
+    says(
+        PAGE,
         f"max(o_0, o_1, o_2), -{logistics.FAR * 256})",
         f"clamp(-o_(6+k), -{logistics.OCTAVES * 256}, {logistics.OCTAVES * 256})",
         f"* h_k, -{logistics.FAR}, {logistics.FAR})",
         f"a_k * ({logistics.ERROR} / (X + 1))",
         f"to -{logistics.LARGEST_ERROR}..{logistics.LARGEST_ERROR}, then",
-    ):
-        assert said in text
+    )
     assert np.float32(0.69314718) == logistics.LN2
     assert np.float32(1 / (2**24 - 256)) == logistics.ONE_COUNT
 
@@ -256,8 +262,8 @@ def test_the_constants_of_experts_are_those_on_the_page() -> None:
             states += [number] * (last - first + 1)
     assert tuple(states) == reference_experts.STATES == tuple(experts.STATES.tolist())
     assert [line.split()[0] for line in block("contexts")[1:]] == [str(n) for n in range(experts.LISTS)]
-    text = re.sub(r"\s+", " ", EXPERTS)
-    for said in (
+    says(
+        EXPERTS,
         f"uint32[C, {experts.MAP_SIZE}]",
         f"uint32[C, {experts.NODES * experts.BUCKETS}]",
         f"clamp(x, -{experts.LIMIT}, {experts.LIMIT})",
@@ -271,8 +277,7 @@ def test_the_constants_of_experts_are_those_on_the_page() -> None:
         f"k = min(k + 1, {experts.LONGEST})",
         f"2^{experts.LIST_BITS} slots",
         f"of 2^{experts.MATCH_BITS} entries",
-    ):
-        assert said in text
+    )
 
 
 def test_the_decisions_of_the_example_with_experts_are_those_on_the_page(

@@ -33,7 +33,7 @@ SHIFT = 28
 LOGIT_BITS = LOGIT_UNIT.bit_length() - 1
 MOST_CLASSES = 512  # rounded up to whole vectors
 TOGETHER = 4  # rows that a kernel works on
-WORK = 2 * (MOST_CLASSES + LANES)  # numbers of 32 bits that it needs for each: sizes of classes, and what it likes
+WORK = 2 * (MOST_CLASSES + LANES)  # numbers of 32 bits that it needs for each: sizes of classes, and as many of its own
 NONE = -(1 << 30)
 _u = np.uint64
 _inlined = compiled(_nrt=False, inline="always")
@@ -194,7 +194,7 @@ def _gathered(table: Value, places: Value) -> Value:
     return found
 
 
-def _class_counts(logits, centres, classes, symbols, rows):  # type: ignore[no-untyped-def]
+def _make_rows(logits, centres, classes, symbols, rows):  # type: ignore[no-untyped-def]
     """Fill `rows`, int32[n, row_size], from int16[n, outputs] and centres int[n].
 
     There are 256 symbols; bilevel images have 2, each its own class, and the centre 0.
@@ -225,7 +225,7 @@ def counting(name: str, emit: Callable[..., None]) -> Callable[..., None]:
 
     Its arguments: outputs int16[n, ..], centres int[n], classes, how many symbols there are, rows int32[n, row_size].
     """
-    return specialise(_class_counts, name, emit_rows=emitted([INTP] * 10, emit))
+    return specialise(_make_rows, name, emit_rows=emitted([INTP] * 10, emit))
 
 
 class_counts = counting("class_counts", _emit_rows)

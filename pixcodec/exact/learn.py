@@ -27,10 +27,10 @@ from pixcodec.exact.matmul import padded
 from pixcodec.exact.network import Learning
 from pixcodec.exact.products import (
     ERROR,
-    FEW,
     FINE,
     FORMS,
     NARROW,
+    columns,
     fitting,
     layer_kernel,
     pack,
@@ -89,15 +89,15 @@ def _errors(outputs, counts, centres, symbols, classes, errors):  # type: ignore
 class_errors = specialise(_errors, "class_errors", row_errors=emitted([INTP] * 6, _emit_errors))
 
 
-def _emit_group(first: Value, second: Value, columns: Value, out: Value) -> None:
+def _emit_group(first: Value, second: Value, width: Value, out: Value) -> None:
     """Two rows of int16 side by side, element by element."""
     order = [place + k for place in range(LANES) for k in (0, LANES)]
-    with loop(0, columns, LANES) as k:
+    with loop(0, width, LANES) as k:
         a, b = ((row + k * 2).load(SHORTS) for row in (first, second))
         (out + k * 4).store(a.shuffled(b, order))
 
 
-def _group(source, rows, columns, target):  # type: ignore[no-untyped-def]
+def _group(source, rows, width, target):  # type: ignore[no-untyped-def]
     """Rows in groups of as many as an instruction takes terms, zeros behind the last row and column."""
     terms = target.shape[2]
     for g in range((rows + terms - 1) // terms):
@@ -105,14 +105,14 @@ def _group(source, rows, columns, target):  # type: ignore[no-untyped-def]
         if terms == 2 and first + 1 < rows:
             pair(  # type: ignore[name-defined] # noqa: F821
                 source.ctypes.data + first * source.strides[0], source.ctypes.data + (first + 1) * source.strides[0],
-                columns, target.ctypes.data + g * target.strides[0],
+                width, target.ctypes.data + g * target.strides[0],
             )  # fmt: skip
         else:
             for t in range(terms):
-                for k in range(columns):
+                for k in range(width):
                     target[g, k, t] = source[first + t, k] if first + t < rows else 0
-        if columns < target.shape[1]:
-            target[g, columns, :] = 0
+        if width < target.shape[1]:
+            target[g, width, :] = 0
 
 
 @_compiled
@@ -182,8 +182,7 @@ class _Layer:
         """Sums are made by `form`, errors carried back by `back`."""
         weight, scale = product.weight[0], product.scale
         self.inputs = weight.shape[0]
-        units = 2, FEW if form.width == FEW else NARROW
-        inputs, outputs = (padded(size, unit) for size, unit in zip(weight.shape, units, strict=True))
+        inputs, outputs = (padded(size, unit) for size, unit in zip(weight.shape, (2, form.width), strict=True))
         self.weights, self.first, self.second = (aligned((inputs, outputs), np.float32) for _ in range(3))
         self.weights[: weight.shape[0], : weight.shape[1]] = weight
         self.relative = in_panels((scale * np.float32(RELATIVE)) / scale.max(), outputs)
@@ -220,7 +219,7 @@ class LearningHeads:
         learning = check(network)
         kind = wide_product_kind()
         self._number = network.heads[-1].output.bias.size
-        last = fitting(kind, self._number) if self._number <= FEW else kind
+        last = fitting(kind, self._number)
         errors = logistic_errors if network.logistics else class_errors
         self.kernel, self._learn = self._run, _ = _kernels(kind, last, errors)
         form = FORMS[kind]
@@ -233,7 +232,7 @@ class LearningHeads:
         self._learned = [tuple(layer.learned() for layer in layers) for layers in self._layers]
         head = network.heads[-1]
         inputs, width = padded(head.input.weight.shape[1], LANES), padded(head.hidden.bias.size, NARROW)
-        outputs, teachers = padded(self._number, FEW if last != kind else NARROW), padded(min(lanes, TEACHERS), 2)
+        outputs, teachers = columns(self._number), padded(min(lanes, TEACHERS), 2)
         self.inputs = [aligned((1, lanes, inputs), np.int16) for _ in network.heads]
         self._hidden = [tuple(aligned((1, lanes, width), np.int16) for _ in range(2)) for _ in network.heads]
         self._outputs = [aligned((lanes, outputs), np.int16) for _ in network.heads]
@@ -242,8 +241,8 @@ class LearningHeads:
             aligned((-(-teachers // form.terms), size, form.terms), np.int16)
             for size in (max(inputs, width), max(width, outputs))
         )
-        columns = max(padded(inputs, NARROW), width, outputs)
-        self._no_bias, self._no_scale = np.zeros(columns, np.int32), np.zeros(columns, np.float32)
+        widest = max(padded(inputs, NARROW), width, outputs)
+        self._no_bias, self._no_scale = np.zeros(widest, np.int32), np.zeros(widest, np.float32)
         self._powers = np.ones((len(network.heads), 2), np.float32)
         self._betas, self._rates = (np.array(each, np.float32) for each in (learning.betas, learning.rates))
         self._epsilon = np.float32(learning.epsilon)

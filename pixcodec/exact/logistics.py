@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from llvmlite import ir
 
+from pixcodec.exact import products
 from pixcodec.exact.compiled import specialise
 from pixcodec.exact.emit import F32, FLOATS, I1, I16, I32, INTP, INTS, LANES, Value, emitted, loop
 from pixcodec.exact.frequencies import SHORTS, TOGETHER, TOTAL, WORK, Row, at, counting, give_rest
@@ -35,7 +36,7 @@ MEAN_UNIT = 256  # means count 1/256 of a level
 OCTAVES = 7  # scales are so many octaves from one level at most
 FAR = 28  # bits of distance: what is farther counts as at this distance
 ERROR = 1024  # of the logit of a component that has all weight and did not come
-LARGEST_ERROR = 4095  # others may be larger, and are cut
+LARGEST_ERROR = products.ERROR - 1  # others may be larger, and are cut to what is carried back
 # 2^f for -1/2 <= f <= 1/2, within 2^-18: least squares of the relative error, from f^4 on, rounded
 POWER = tuple(map(float.fromhex, ("0x1.3a95f4p-7", "0x1.ca123ap-5", "0x1.ec017ap-3", "0x1.62e0e2p-1", "1")))
 LN2 = np.float32(0.69314718)

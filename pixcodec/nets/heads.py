@@ -53,7 +53,7 @@ def multiplicities(edges: Sequence[int] = EDGES) -> np.ndarray:
 
 
 class Head(nn.Module):
-    """One channel's head: (features, codes) -> width -> width -> logits, ReLU between."""
+    """One channel's head: (features, codes) -> width -> width -> outputs, ReLU between."""
 
     def __init__(self, features: int, codes: int, width: int, outputs: int) -> None:
         super().__init__()

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 _ROUNDS, _TURNS = 30, 3  # of projections, and of all ways for coarse chroma, at most
 # Beams of doubtful levels, one after the other: how wide, and of all blocks which part must be right to try them.
-_BEAMS, _COARSE_BEAMS = ((32, 0.0), (128, 1 / 4), (512, 3 / 4)), ((32, 0.0), (128, 1 / 4))
+_COARSE_BEAMS = ((jpeg_levels.NARROW, 0.0), (128, 1 / 4))
+_BEAMS = (*_COARSE_BEAMS, (512, 3 / 4))
 _PROBE, _EDGE, _LEAST_EXACT = 256, 2, 1 / 4  # side of what is searched first, cells at its sides, exact ones at least
 _MOST_WRONG, _LEAST_SIDE = 1 / 16, 32  # pixels beyond which it may be one in part, and that a part has on each side
 _DESCENTS = 30  # sweeps of coordinate descent, at most

@@ -154,7 +154,7 @@ class Quantised(nn.Module):
     def __init__(self, network: PhotoNet, units: Units) -> None:
         super().__init__()
         self.network = network
-        self.outputs = network.outputs
+        self.outputs, self._worth = network.outputs, torch.tensor(network.outputs.units())
         self.units = units
 
     def block_products(self, i: int) -> tuple[IntegerProduct, IntegerProduct]:
@@ -183,7 +183,7 @@ class Quantised(nn.Module):
         return (
             quantise(head.input.weight, head.input.bias, seen, a),
             quantise(head.hidden.weight, head.hidden.bias, a, b),
-            quantise(weight, bias, b, torch.tensor(self.outputs.units())),
+            quantise(weight, bias, b, self._worth),
         )
 
     def forward(self, trunk: torch.Tensor, heads: torch.Tensor) -> list[torch.Tensor]:
@@ -207,7 +207,7 @@ class Quantised(nn.Module):
             b = _bytes(functional.linear(a, hidden.weight, hidden.bias) * hidden.scale)
             with torch.autocast(b.device.type, enabled=False):
                 l = functional.linear(b.float(), output.weight, output.bias) * output.scale
-            logits.append(_rint(l).clamp(-STREAM_LIMIT, STREAM_LIMIT) * torch.tensor(self.outputs.units()))
+            logits.append(_rint(l).clamp(-STREAM_LIMIT, STREAM_LIMIT) * self._worth)
         return logits
 
     def nats(

@@ -36,6 +36,7 @@ NETWORKS = {
     "raw": learning_network(nets.SMALL_GRAY, output="raw", seed=3),
     "logistics": learning_network(nets.SMALL, output="logistics", edges=(4, 9), seed=7),
     "logistics, gray": learning_network(nets.SMALL_GRAY, output="logistics", head=9, seed=8),
+    "panels of five": learning_network(nets.SMALL_GRAY, edges=tuple(range(30, 38)), seed=9),
     "wide": learning_network(nets.SMALL_GRAY, head=130, edges=tuple(range(80, 90)), seed=4),
     "wild": learning_network(nets.SMALL, {"rates": [8.0, 8.0, 8.0], "betas": [0.0, 0.0], "epsilon": 1e-6}, seed=5),
     "slow": learning_network(nets.SMALL, {"rates": [1e-3, 0.0, 1e-3], "betas": [0.99, 0.999], "epsilon": 1e6}, seed=6),
