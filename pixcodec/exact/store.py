@@ -250,9 +250,6 @@ class _MethodDefinition(ctypes.Structure):
     )
 
 
-_methods: list[_MethodDefinition] = []  # functions of Python point to them
-
-
 def of_bound(symbol: str) -> str:
     """The name of the entry that binds arguments, from that of the one that calls."""
     return f"{symbol}_bound"
@@ -278,8 +275,9 @@ def load(
     make.argtypes, make.restype = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p], ctypes.py_object
 
     def function(name: str, other: Callable[..., Any]) -> Callable[..., Any]:
-        _methods.append(_MethodDefinition(name.encode(), engine.get_function_address(name), _METH_FASTCALL, None))
-        made: Callable[..., Any] = make(ctypes.addressof(_methods[-1]), (other, fail, *classes), None)
+        method = _MethodDefinition(name.encode(), engine.get_function_address(name), _METH_FASTCALL, None)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(method))  # for ever: Python reads it when the function goes
+        made: Callable[..., Any] = make(ctypes.addressof(method), (other, fail, *classes), None)
         return made
 
     entries = function(symbol, others[0]), function(of_bound(symbol), others[1])

@@ -308,6 +308,15 @@ def test_the_store_does_not_grow_for_ever(folder: Path) -> None:
     assert left == sorted([f"kernels-{store.state()}", *(f"kernels-{number}" for number in (6, 7, 8))])
 
 
+@pytest.mark.parametrize("perturbed", [0, 255])
+def test_a_process_that_has_used_entries_ends_well(perturbed: int) -> None:
+    """Python looks into the definitions of functions when it gives them up; freed memory is overwritten here."""
+    code = "import numpy as np\nfrom pixcodec.exact import ring\nring.post(ring.ring(), 0, 0)"
+    environment = os.environ | {"PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": str(perturbed)}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 @compiled()
 def _with_a_list(count):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     return sum([k * k for k in range(count)])
