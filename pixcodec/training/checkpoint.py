@@ -95,7 +95,7 @@ def load_weights(path: Path, network: nn.Module, *, grow: bool = False) -> None:
     Args:
         path: the safetensors file, or the folder with it.
         network: of the same shape, or with `grow` of one that has more blocks, more features or more inputs at the end:
-            it then begins as the function that the weights are.
+            it then begins as the function that the weights are; last layers of other outputs begin anew.
         grow: whether it may be larger.
 
     Raises:
@@ -144,6 +144,8 @@ def _grown(name: str, own: torch.Tensor, found: torch.Tensor | None) -> torch.Te
         if not name.startswith("blocks."):
             return torch.empty(0)
         return torch.zeros_like(own) if ".pointwise." in name else own
+    if name.startswith("heads.") and ".output." in name and found.shape[0] != own.shape[0]:
+        return own
     if found.ndim != own.ndim or any(size > larger for size, larger in zip(found.shape, own.shape, strict=True)):
         return found
     grown = own.clone()

@@ -445,6 +445,17 @@ def test_larger_networks_begin_as_the_function_that_their_first_weights_are(trai
         checkpoint.load_weights(trained, tasks.make(tiny.recipe(network={"blocks": 0})).network, grow=True)
 
 
+def test_another_kind_of_outputs_begins_anew_on_the_trunk_and_the_layers_that_are_there(trained: Path) -> None:
+    before, _ = checkpoint.load_network(trained)
+    other = tasks.make(tiny.recipe(network={"output": "logistics"})).network
+    begun = {name: value.detach().clone() for name, value in other.named_parameters()}
+    checkpoint.load_weights(trained, other, grow=True)
+    kept = dict(before.named_parameters())
+    for name, value in other.named_parameters():
+        expected = begun if ".output." in name else kept
+        assert torch.equal(value, expected[name]), name
+
+
 @pytest.mark.usefixtures("quick")
 def test_an_output_folder_that_cannot_be_made_is_refused_in_one_line(pictures: Path, tmp_path: Path) -> None:
     path = tiny.written(tmp_path / "mine.json", tiny.RECIPE)
