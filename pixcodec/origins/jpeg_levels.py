@@ -95,16 +95,28 @@ def _product(matrix, vector, out):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def _copy(source, target):  # type: ignore[no-untyped-def]
+    """What `target[:] = source` does; numba's way of it needs what only numba has."""
+    for n in range(len(source)):
+        target[n] = source[n]
+
+
+@_compiled
 def _doubts(table, rest):  # type: ignore[no-untyped-def]
-    """Levels in the order of what the second nearest costs instead, and these costs.
+    """Levels in the order of what the second nearest costs instead, these costs, and what it adds to the coefficients.
 
     A cost is what is added to the squared distance from the coefficients; `rest` [64] is how far they are now.
     """
-    costs = np.empty(64, np.float32)
+    costs, order, added = np.empty(64, np.float32), np.empty(64, np.int64), np.empty(64, np.float32)
     for n in range(64):
-        costs[n] = table[n] * (table[n] - 2 * abs(rest[n]))
-    order = np.argsort(costs)
-    return order, costs[order]
+        cost, at = np.float32(table[n] * (table[n] - 2 * abs(rest[n]))), n
+        while at and costs[at - 1] > cost:
+            costs[at], order[at] = costs[at - 1], order[at - 1]
+            at -= 1
+        costs[at], order[at] = cost, n
+    for n in range(64):
+        added[n] = table[order[n]] if rest[order[n]] >= 0 else -table[order[n]]
+    return order, costs, added
 
 
 @_compiled
@@ -171,17 +183,16 @@ def _beam(levels, table, basis, where, rest, error, room, tight, slack, width, w
         work: int64[64].
         out: int64[64].
     """
-    order, costs = _doubts(table, rest)
+    order, costs, scales = _doubts(table, rest)
     doubtful = 0
     while doubtful < DOUBTFUL and costs[doubtful] < DEAREST:
         doubtful += 1
-    scales = np.where(rest[order] >= 0, table[order], -table[order]).astype(np.float32)
     near, far = room + np.float32(tight), room + np.float32(slack)
     errors = np.empty((2, width, len(error)), np.float32)
     masks, spent = np.zeros((2, width), np.int64), np.zeros((2, width))
     scores, parents, added = np.empty(width), np.empty(width, np.int64), np.empty(width, np.int64)
     heap, known = np.empty(width, np.int64), np.empty(MASKS * width, np.int64)
-    errors[0, 0] = error
+    _copy(error, errors[0, 0])
     nearest, best, at, count = _beyond(error, error, np.float32(0), far), 0, 0, 1
     tried = levels.copy()
     for _ in range(min(DEPTH, doubtful)):
@@ -208,23 +219,23 @@ def _beam(levels, table, basis, where, rest, error, room, tight, slack, width, w
                     _sink(heap, width, scores)
         for i in range(kept):
             k, j = parents[i], added[i]
-            after[i] = errors[at, k] - scales[j] * basis[order[j]]
+            _copy(errors[at, k] - scales[j] * basis[order[j]], after[i])
             spent[1 - at, i] = spent[at, k] + costs[j]
             beyond = _beyond(after[i], after[i], np.float32(0), far)
             if beyond < nearest:
                 nearest, best = beyond, following[i]
             if beyond == 0:
-                tried[:] = levels
+                _copy(levels, tried)
                 _change(tried, order, rest, following[i])
                 if misses(tried, table, where, work, out) == 0:  # type: ignore[name-defined] # noqa: F821
-                    levels[:] = tried
+                    _copy(tried, levels)
                     return True
         at, count = 1 - at, kept
-    tried[:] = levels
+    _copy(levels, tried)
     _change(tried, order, rest, best)
     missed = misses(tried, table, where, work, out)  # type: ignore[name-defined] # noqa: F821
     if missed < misses(levels, table, where, work, out):  # type: ignore[name-defined] # noqa: F821
-        levels[:] = tried
+        _copy(tried, levels)
     return False
 
 
@@ -290,7 +301,7 @@ def solve_coarse(known, down, across, coefficients, table, basis, width, levels,
                 )
             good[row, column] = found
             if found or _coarse_misses(own, table, where, work, out) < best:
-                levels[row, column] = own
+                _copy(own, levels[row, column])
 
 
 @_compiled
@@ -400,8 +411,10 @@ def _most_likely(seen, samples, noise, variances, table, basis, levels):  # type
     for n in range(size):
         matrix[n, n] += 1 / variances[used[n]]
     _inverted(matrix, size)
-    mean = matrix @ wanted
-    open_ = np.ones(64)
+    mean, open_ = np.zeros(64), np.ones(64)
+    for m in range(size):
+        for n in range(size):
+            mean[m] += matrix[m, n] * wanted[n]
     for _ in range(size):
         best, at = np.inf, 0
         for n in range(size):
@@ -459,7 +472,7 @@ def complete(low, high, noise, variances, scales, table, basis, levels, good):  
             missed = _misses(own, table, (low[block], high[block]), work, out)
             if missed < fewest:
                 fewest = missed
-                levels[block] = own
+                _copy(own, levels[block])
             if missed == 0:
                 good[block] = 1
                 break
