@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "nets": set(),
     "training": {"nets", "exact", "image", "models", "origins", "progress", "stacks", "tiles"},
     "archive_commands": {"archive", "archive_codec", "files", "image", "names", "progress"},
+    "ahead": {"cli", "exact", "origins"},
     "image_commands": {"archive_commands", "codec", "container", "explain", "files", "image", "progress"},
     "network_commands": {"exact", "files", "image", "models", "progress", "stacks", "training"},
     "cli": {

@@ -135,7 +135,7 @@ class Kernel(Lazy):
     def _dispatcher(self, **more: Any) -> Any:  # noqa: ANN401
         from numba import njit
 
-        _keep_addresses_whole()
+        _set_up()
         name = f"{self.name}_{self._sources}"
         code = self.function.__code__
         replaced: dict[str, Any] = {"co_name": name}
@@ -147,14 +147,17 @@ class Kernel(Lazy):
 
 
 @cache
-def _keep_addresses_whole() -> None:
-    """Have LLVM add up addresses as integers where it moves their sums, instead of taking one term for a pointer.
+def _set_up() -> None:
+    """Have numba compile for the processor that the store says, and LLVM keep sums of addresses whole.
 
-    It does so in numba's modules when machine code is made, and numba links these modules into others afterwards: a
-    term that is 0 would be a null pointer there, and everything that it leads to would be taken for unreachable.
+    LLVM would take one term of a sum for a pointer where it moves the sum.  It does so in numba's modules when machine
+    code is made, and numba links these modules into others afterwards: a term that is 0 would be a null pointer there,
+    and everything that it leads to would be taken for unreachable.
     """
     from llvmlite import binding
+    from numba.core import config
 
+    _, config.CPU_NAME, config.CPU_FEATURES = store.processor()
     binding.set_option("pixcodec", "-addr-sink-using-gep=0")
 
 

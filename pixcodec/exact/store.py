@@ -2,7 +2,9 @@
 
 A folder holds the code for one state of what it depends on: the versions of Python, NumPy, numba and llvmlite, the
 processor, numba's settings.  It lies in ``__pycache__`` beside the package or, where nothing can be written there, in
-the user's cache folder; ``PIXCODEC_CACHE_DIR`` names another place.  A file is one kernel for some kinds of arguments:
+the user's cache folder; ``PIXCODEC_CACHE_DIR`` names another place.  What was compiled ahead (`pixcodec.ahead`) lies in
+a folder of the package for each level of processors, and goes before all others; a process is then one of the best such
+level that its processor has.  A file is one kernel for some kinds of arguments:
 
     bytes 0..15     BLAKE2b of what follows
     bytes 16..17    n, the length of the head, little endian
@@ -31,6 +33,8 @@ import llvmlite
 import numpy as np
 from llvmlite import binding as llvm
 
+from pixcodec.exact import levels
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -38,6 +42,7 @@ ENVIRONMENT = "PIXCODEC_CACHE_DIR"
 FOLDERS_KEPT = 4  # the last ones written: of other processors, other settings
 DIGEST, SHORT = 16, 8  # bytes
 PACKAGE = Path(__file__).parents[1]
+AHEAD = "kernels"  # folder of the package
 NUMBERS = {np.dtype(name).type for name in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")}
 WITHOUT_AVX = {"corei7-avx", "core-avx-i", "sandybridge", "ivybridge", "nocona"}  # numba does not trust them with it
 OWN_SETTINGS = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}  # those of numba that do not change code
@@ -105,9 +110,34 @@ def _layout_is_known() -> bool:
 USABLE = sys.platform == "linux" and _layout_is_known()
 
 
+def _settings() -> list[tuple[str, str]]:
+    """Those of numba in the environment that change code."""
+    return sorted(each for each in os.environ.items() if each[0].startswith("NUMBA_") and each[0] not in OWN_SETTINGS)
+
+
+@cache
+def level() -> str | None:
+    """The level of processors whose kernels were compiled ahead and are used; none where numba was given settings."""
+    if _settings():
+        return None
+    triple, _, features = host()
+    own = {each[1:] for each in features.split(",") if each.startswith("+")}
+    there = [path.name for path in (PACKAGE / AHEAD).glob("*")]
+    return next(iter(levels.possible(triple, own, there)), None)
+
+
 @cache
 def processor() -> tuple[str, str, str]:
-    """Triple, name and features of the processor that numba compiles for, as its settings in the environment say."""
+    """Triple, name and features of the processor that kernels are compiled for."""
+    chosen = level()
+    if chosen is None:
+        return host()
+    return llvm.get_process_triple(), levels.LEVELS[chosen].processor, levels.LEVELS[chosen].features
+
+
+@cache
+def host() -> tuple[str, str, str]:
+    """The same of the processor that numba compiles for, as its settings in the environment say."""
     name = os.environ.get("NUMBA_CPU_NAME")
     features = os.environ.get("NUMBA_CPU_FEATURES")
     if features is None and (name or "").lower() == "generic":
@@ -148,10 +178,7 @@ def state() -> str:
     """Digest of all that code depends on but the kernel and its arguments."""
     numba = PathFinder.find_spec("numba")  # not imported: its version is in a file
     version = Path(numba.origin or "").with_name("_version.py").read_bytes() if numba else b""
-    settings = sorted(
-        each for each in os.environ.items() if each[0].startswith("NUMBA_") and each[0] not in OWN_SETTINGS
-    )
-    parts = (sys.version, np.__version__, llvmlite.__version__, version, processor(), settings)
+    parts = (sys.version, np.__version__, llvmlite.__version__, version, processor(), _settings())
     return blake2b(repr(parts).encode(), digest_size=SHORT).hexdigest()
 
 
@@ -166,8 +193,17 @@ def folders() -> Iterator[Path]:
         yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pixcodec"
 
 
-def _file(key: Key) -> Path:
-    return Path(f"kernels-{state()}") / f"{key.name}-{key.symbol[-2 * SHORT :]}.bin"
+def _file(key: Key) -> str:
+    return f"{key.name}-{key.symbol[-2 * SHORT :]}.bin"
+
+
+def _places() -> Iterator[Path]:
+    """Folders in which to look for code, the best first."""
+    chosen = level()
+    if chosen is not None:
+        yield PACKAGE / AHEAD / chosen
+    for folder in folders():
+        yield folder / f"kernels-{state()}"
 
 
 def _parsed(data: bytes, key: Key) -> Code | None:
@@ -182,7 +218,7 @@ def _parsed(data: bytes, key: Key) -> Code | None:
 
 def read(key: Key) -> Code | None:
     """The code of a kernel, or None where there is none that can be used."""
-    for folder in folders():
+    for folder in _places():
         with suppress(OSError):
             code = _parsed((folder / _file(key)).read_bytes(), key)
             if code is not None and not missing(code.symbols):
@@ -195,7 +231,7 @@ def write(key: Key, code: Code) -> None:
     head = json.dumps({"key": key, "symbols": code.symbols}).encode()
     rest = len(head).to_bytes(2, "little") + head + code.elf
     for folder in folders():
-        path = folder / _file(key)
+        path = folder / f"kernels-{state()}" / _file(key)
         with suppress(OSError):
             if not path.parent.exists():
                 path.parent.mkdir(parents=True)

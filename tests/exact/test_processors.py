@@ -13,13 +13,17 @@ import numpy as np
 import pytest
 import random_networks as nets
 
-from pixcodec.exact import products, torch_backend
+from pixcodec.exact import levels, store, torch_backend
 from pixcodec.exact.frequencies import counts_of_logits
 from pixcodec.exact.predict import predictions
 
-PROCESSORS = {
-    "generic": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
-    "haswell": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
+TRIPLE, _, FEATURES = store.host()
+HERE = levels.possible(TRIPLE, {each[1:] for each in FEATURES.split(",") if each.startswith("+")})
+# Settings of numba, and the products that are chosen with them.
+PROCESSORS = {"generic": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, "plain")} | {
+    name: ({"NUMBA_CPU_NAME": levels.LEVELS[name].processor, "NUMBA_CPU_FEATURES": levels.LEVELS[name].features}, kind)
+    for name, kind in (("x86-64-v3", "madd256"), ("x86-64-v3-vnni", "vnni256"), ("x86-64-v4-vnni", "vnni512"))
+    if name in HERE
 }
 
 
@@ -46,9 +50,10 @@ def digests() -> list[str]:
 @pytest.mark.skipif(platform.machine().lower() not in {"x86_64", "amd64"}, reason="the processors are x86 ones")
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_other_processors_give_the_same_bits(name: str) -> None:
+    settings, expected = PROCESSORS[name]
     environment = {
         **os.environ,
-        **PROCESSORS[name],
+        **settings,
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
     }
     script = (
@@ -56,8 +61,7 @@ def test_other_processors_give_the_same_bits(name: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment)
     kind, *found = done.stdout.split()
-    assert kind == {"generic": "plain", "haswell": "madd256"}[name]
-    assert products.product_kind() != kind or name == "haswell"
+    assert kind == expected
     assert found == digests()
 
 
