@@ -16,12 +16,12 @@ import sys
 import tempfile
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from pixcodec import decode, decode_archive, encode, encode_archive
+from pixcodec import cli, decode, decode_archive, encode, encode_archive
 from pixcodec.exact import levels, matmul, store
 from pixcodec.origins.photo_cd import PhotoCD
 from pixcodec.origins.ycbcr import YCbCr
@@ -49,7 +49,7 @@ def _image(planes: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
 
 
-def _from_jpeg(image: Image.Image, **options: int) -> Image.Image:
+def _from_jpeg(image: Image.Image, **options: Any) -> Image.Image:  # noqa: ANN401  Pillow's
     stream = io.BytesIO()
     image.save(stream, "JPEG", **options)
     return Image.open(stream).copy()
@@ -62,7 +62,7 @@ def _luma_chroma(kind: type[PhotoCD | YCbCr]) -> NDArray[np.uint8]:
     return origin.render([*(plane // 4 + 100 for plane in chroma), luma], shape)
 
 
-def _pictures() -> Iterator[tuple[Image.Image, dict[str, object]]]:
+def _pictures() -> Iterator[tuple[Image.Image, dict[str, Any]]]:
     """Pictures of all kinds, each with options of `encode`."""
     for height, width in SIZES:
         for effort in (1, 3, 7):
@@ -70,7 +70,8 @@ def _pictures() -> Iterator[tuple[Image.Image, dict[str, object]]]:
             yield _image(_photograph(height, width, 1)), {"effort": effort, "origin": "none"}
     photograph = _photograph(*SIZES[0], 3)
     yield _image(photograph), {"effort": 9}
-    yield _image(photograph), {"effort": 7, "threads": 1}
+    for threads in (1, 2):
+        yield _image(photograph), {"threads": threads}
     yield _image(photograph[..., :1]), {"effort": 9}
     yield _image(photograph).resize((288, 192), Image.Resampling.NEAREST), {}
     yield _image(photograph).resize((288, 192), Image.Resampling.BILINEAR), {}
@@ -98,7 +99,7 @@ def _pictures() -> Iterator[tuple[Image.Image, dict[str, object]]]:
 def use() -> None:
     """Code pictures of all kinds, so that whatever is needed for them is compiled."""
     for image, options in _pictures():
-        decode(encode(image, **options))  # type: ignore[arg-type]
+        decode(encode(image, **options))
     for mode, size in (("RGB", 32), ("L", 28), ("1", 28)):
         images = {f"{k}": _image(_photograph(size, size, 3)).convert(mode) for k in range(20)}
         decode_archive(encode_archive(images))
@@ -108,21 +109,19 @@ def use() -> None:
 
 def _encode_files(folder: Path) -> None:
     """JPEG files, and a report, by the command line."""
-    from pixcodec.cli import main
-
     image = _image(_photograph(*SIZES[0], 3))
     for k, options in enumerate(
         ({"quality": 85}, {"quality": 85, "progressive": True}, {"quality": 95, "subsampling": 0})
     ):
-        image.save(folder / f"{k}.jpg", **options)  # type: ignore[arg-type]
-        _command(main, ["encode", str(folder / f"{k}.jpg"), "-q"])
+        image.save(folder / f"{k}.jpg", **options)
+        _command("encode", str(folder / f"{k}.jpg"), "-q")
     image.save(folder / "report.png")
-    _command(main, ["encode", str(folder / "report.png"), "-q", "--explain", str(folder / "report.html")])
+    _command("encode", str(folder / "report.png"), "-q", "--explain", str(folder / "report.html"))
 
 
-def _command(main: object, arguments: list[str]) -> None:
+def _command(*arguments: str) -> None:
     try:
-        main(arguments)  # type: ignore[operator]
+        cli.main(arguments)
     except SystemExit as ended:
         if ended.code:
             raise RuntimeError(f"{' '.join(arguments)} has failed") from None
