@@ -110,9 +110,8 @@ def use() -> None:
 def _encode_files(folder: Path) -> None:
     """JPEG files, and a report, by the command line."""
     image = _image(_photograph(*SIZES[0], 3))
-    for k, options in enumerate(
-        ({"quality": 85}, {"quality": 85, "progressive": True}, {"quality": 95, "subsampling": 0})
-    ):
+    forms: list[dict[str, Any]] = [{"quality": 85}, {"quality": 85, "progressive": True}]
+    for k, options in enumerate([*forms, {"quality": 95, "subsampling": 0}]):
         image.save(folder / f"{k}.jpg", **options)
         _command("encode", str(folder / f"{k}.jpg"), "-q")
     image.save(folder / "report.png")

@@ -159,10 +159,12 @@ def _write_tile(run: _Run, planes: NDArray[np.uint8], write: Write, behind: Behi
         clock.stop("wait")
         for channel in channels if tile.lanes else ():
             _do(HERE, "heads", tile.see(channel, tile.part))
-            tile.know(channel, tile.part)
-            clock.stop("heads")
+        if tile.lanes:
+            tile.know(tile.part)
+        clock.stop("heads")
+        for channel in channels if tile.lanes else ():
             _do(HERE, "learn", tile.teach(channel))
-            clock.stop("learn")
+        clock.stop("learn")
         learned = _do(HERE if behind.busy else behind, "predict", tile.learn())
         clock.stop("predict")
         for channel in channels if tile.lanes else ():
@@ -203,12 +205,13 @@ def _read_tile(run: _Run, planes: NDArray[np.uint8], read: Read, behind: Behind 
                 clock.stop("wait")
                 read(run.network.known + channel, step, part[0], *tile.room(channel, part))
                 clock.stop("code")
-                tile.know(channel, part)
                 if channel + 1 < channels:
                     seen[k] = _do(behind, "heads", tile.see(channel + 1, part))
-                elif k + 1 < len(parts):
-                    made = _do(behind, "trunk", tile.trunk(step + 1, done, part[1] + 1))
-                    done = part[1] + 1
+                else:
+                    tile.know(part)
+                    if k + 1 < len(parts):
+                        made = _do(behind, "trunk", tile.trunk(step + 1, done, part[1] + 1))
+                        done = part[1] + 1
                 clock.stop("heads")
             if channel + 1 < channels:
                 _do(behind, "learn", tile.teach(channel))

@@ -148,7 +148,7 @@ class Kernel(Lazy):
 
 @cache
 def _set_up() -> None:
-    """Have numba compile for the processor that the store says, and LLVM keep sums of addresses whole.
+    """Have numba compile for the processor that the store says, LLVM read assembly and keep sums of addresses whole.
 
     LLVM would take one term of a sum for a pointer where it moves the sum.  It does so in numba's modules when machine
     code is made, and numba links these modules into others afterwards: a term that is 0 would be a null pointer there,
@@ -158,6 +158,7 @@ def _set_up() -> None:
     from numba.core import config
 
     _, config.CPU_NAME, config.CPU_FEATURES = store.processor()
+    binding.initialize_native_asmparser()
     binding.set_option("pixcodec", "-addr-sink-using-gep=0")
 
 

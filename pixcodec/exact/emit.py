@@ -196,6 +196,12 @@ class Value:
         function = vector_function(self.builder, name, result or self.type, [value.type for value in values])
         return Value(self.builder, self.builder.call(function, values))
 
+    def assembled(self, code: str, constraints: str, *others: Value) -> Value:
+        """An instruction of this and others, as LLVM's inline assembly has it; its result is of this type."""
+        values = [self.value, *(other.value for other in others)]
+        kind = ir.FunctionType(self.type, [value.type for value in values])
+        return Value(self.builder, self.builder.asm(kind, code, constraints, values, side_effect=False))
+
     def load(self, kind: ir.Type, align: int = 1) -> Value:
         """What lies at this address."""
         return Value(self.builder, self.builder.load(self._pointer(kind), align=align))

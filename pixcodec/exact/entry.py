@@ -53,13 +53,14 @@ def compiled_code(dispatcher: Any, arguments: tuple[Any, ...], symbol: str) -> t
         symbol: the entry's name.
 
     Raises:
-        ValueError: numba compiles for another processor than `store` thinks.
+        OSError: numba compiles for another processor than `store` thinks, as it was used before; that says nothing
+            about the function.
         NotImplementedError: it returns what an entry cannot make, or needs what only numba has (lists, BLAS) or only
             this process (addresses).
     """
     with global_compiler_lock:
         if tuple(cpu_target.target_context.codegen().magic_tuple()) != store.processor():
-            raise ValueError("numba's settings are not those of the environment")
+            raise OSError("numba's settings are not those of the environment")
         cpu_target.target_context.refresh()
         cpu_target.typing_context.refresh()
         kinds = tuple(dispatcher.typeof_pyval(each) for each in arguments)

@@ -29,7 +29,7 @@ from llvmlite import ir
 
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import ALIGNMENT, F32, FLOATS, I16, I32, INTP, LANES, Value, emitted, loop
-from pixcodec.exact.kernels import accumulation, regression, statistics, working
+from pixcodec.exact.kernels import accumulation, factorisation, solution, statistics, triangle, working
 from pixcodec.exact.steps import active_lanes, number_of_steps
 
 if TYPE_CHECKING:
@@ -291,10 +291,11 @@ def _predict(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """All predictions of a channel, whole vectors of sixteen lanes at a time."""
     columns, count, depth = fixed.shape[1], fixed.shape[0], ring.strides[0]
-    a, b, ridge = coefficients[0]
+    ridge = coefficients[0, 2]
     work = np.empty((WORK + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
+    low = np.empty((FACTORS + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
     for y in range(first // LANES * LANES, last + 1, LANES):
-        room = _aligned(work)
+        room, factors = _aligned(work), _aligned(low)
         at, row = 4 * (y + 1), fixed.ctypes.data + 2 * (y + 1)
         own = reference.ctypes.data + channel * reference.strides[0] + at
         if channel == 0:
@@ -317,46 +318,60 @@ def _predict(  # type: ignore[no-untyped-def]
             if p not in (base, count - 2):
                 stack_feature(row + 2 * columns * p, centre, feature)  # type: ignore[name-defined] # noqa: F821
                 feature += features.strides[0]
-        regress(  # type: ignore[name-defined] # noqa: F821
-            state[0].ctypes.data, features.ctypes.data, stack_out.ctypes.data, room, columns, y, a, b, ridge
-        )
+        prior = state[0, y // LANES + 1].ctypes.data
+        factorise(prior, factors, room, ridge)  # type: ignore[name-defined] # noqa: F821
+        solve(prior, factors, features.ctypes.data, stack_out.ctypes.data, room, columns, y, ridge)  # type: ignore[name-defined] # noqa: F821
         stack(centre, stack_out.ctypes.data + at, row + 2 * columns * (count - 2))  # type: ignore[name-defined] # noqa: F821
 
 
-def _learn_stack(states, features, values, fixed, base, coefficients, first, last):  # type: ignore[no-untyped-def]
+@_compiled
+def _blocks(lanes, next_lanes):  # type: ignore[no-untyped-def]
+    """First lanes of the blocks of two steps' lanes, ascending: a range."""
+    (first, last), (next_first, next_last) = lanes, next_lanes
+    return range(min(first, next_first) // LANES * LANES, max(last, next_last) + 1, LANES)
+
+
+def _learn_stack(states, features, values, fixed, base, coefficients, lanes, next_lanes):  # type: ignore[no-untyped-def]
     """The stacks' statistics take in a step: the errors of the base, and what the predictions made of them."""
     a, b, _ = coefficients[0]
-    stride, inputs = features.strides[1], features.shape[1] - 1
+    (first, last), (next_first, next_last) = lanes, next_lanes
+    stride, inputs, blocks = features.strides[1], features.shape[1] - 1, _blocks(lanes, next_lanes)
+    room = np.empty((STATISTICS + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
     for c in range(features.shape[0]):
-        f = features[c].ctypes.data
-        for y in range(last // LANES * LANES, first // LANES * LANES - 1, -LANES):
+        f, above = features[c].ctypes.data, states[c, 0, blocks.start // LANES].ctypes.data
+        for y in blocks:
             value = values.ctypes.data + c * values.strides[0] + 4 * (y + 1)
             centre = fixed.ctypes.data + c * fixed.strides[0] + base * fixed.strides[1] + 2 * (y + 1)
             stack_error(value, centre, f + inputs * stride + 4 * (y + 1))  # type: ignore[name-defined] # noqa: F821
-            accumulate(states[c].ctypes.data, f, features.shape[2], y, a, b, first, last)  # type: ignore[name-defined] # noqa: F821
+            kept = _aligned(room)
+            accumulate(  # type: ignore[name-defined] # noqa: F821
+                states[c, 0, y // LANES + 1].ctypes.data, above, kept, f, features.shape[2], y, a, b, first, last,
+                next_first, next_last,
+            )  # fmt: skip
+            above = kept
 
 
-def _learn_and_solve(  # type: ignore[no-untyped-def]
-    states, f, first, last, features, out, next_first, next_last, coefficients
-):
-    """Statistics of lanes first..last take in f; then the regressions of the next step's lanes are solved.
+def _learn_and_solve(states, f, lanes, next_lanes, features, out, coefficients):  # type: ignore[no-untyped-def]
+    """Statistics of a step's lanes take in f; then the regressions of the next step's lanes are solved.
 
-    Lanes descend, as `accumulate` wants them, and each block is solved as soon as those it depends on have learned,
-    while its statistics are near.
+    Each block of lanes is solved as soon as it has learned, while its statistics are near.
     """
-    stride = f.shape[1]
-    work = np.empty((WORK + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
-    top, bottom = max(last, next_last) // LANES * LANES, min(first, next_first) // LANES * LANES
+    (first, last), (next_first, next_last), blocks = lanes, next_lanes, _blocks(lanes, next_lanes)
+    room = np.empty((STATISTICS + FACTORS + WORK + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
     for m in range(states.shape[0]):
         a, b, ridge = coefficients[m]
-        state = states[m].ctypes.data
-        for y in range(top, bottom - LANES - 1, -LANES):
-            if first // LANES * LANES <= y <= last:
-                accumulate(state, f.ctypes.data, stride, y, a, b, first, last)  # type: ignore[name-defined] # noqa: F821
-            if next_first // LANES * LANES <= y + LANES <= next_last:
-                regress(  # type: ignore[name-defined] # noqa: F821
-                    state, features.ctypes.data, out[m].ctypes.data, _aligned(work), stride, y + LANES, a, b, ridge
-                )
+        above = states[m, blocks.start // LANES].ctypes.data
+        for y in blocks:
+            here, kept = states[m, y // LANES + 1].ctypes.data, _aligned(room)
+            low = kept + STATISTICS * 4 * LANES  # type: ignore[name-defined] # noqa: F821
+            work = low + FACTORS * 4 * LANES  # type: ignore[name-defined] # noqa: F821
+            accumulate(  # type: ignore[name-defined] # noqa: F821
+                here, above, kept, f.ctypes.data, f.shape[1], y, a, b, first, last, next_first, next_last
+            )
+            if next_first // LANES * LANES <= y:
+                factorise(here, low, work, ridge)  # type: ignore[name-defined] # noqa: F821
+                solve(here, low, features.ctypes.data, out[m].ctypes.data, work, f.shape[1], y, ridge)  # type: ignore[name-defined] # noqa: F821
+            above = kept
 
 
 @_compiled
@@ -384,17 +399,14 @@ def _learn_step(  # type: ignore[no-untyped-def]
     (first, last), (next_first, next_last) = lanes, next_lanes
     stack_states, stack_features, stack_coefficients = stacks
     state, out, coefficients = solver
-    if last >= first:
-        learn_stack(stack_states, stack_features, values, fixed, base, stack_coefficients, first, last)  # type: ignore[name-defined] # noqa: F821
+    learn_stack(stack_states, stack_features, values, fixed, base, stack_coefficients, lanes, next_lanes)  # type: ignore[name-defined] # noqa: F821
     depth, known = ring.shape[0], planes.shape[2]
     _push(ring, step % depth, (step - 1) % depth, values, planes.shape[0], first, last)
     following = features[(step + 1) & 1]
     if known:
         _gather_known(planes, step + 1, following, next_first, next_last)
     gather(ring, slots[(step + 1) % depth], lags, following[known:], reference, next_first, next_last)  # type: ignore[name-defined] # noqa: F821
-    learn_and_solve(  # type: ignore[name-defined] # noqa: F821
-        state, features[step & 1], first, last, following, out, next_first, next_last, coefficients
-    )
+    learn_and_solve(state, features[step & 1], lanes, next_lanes, following, out, coefficients)  # type: ignore[name-defined] # noqa: F821
 
 
 class _Kernels(NamedTuple):
@@ -415,28 +427,35 @@ def _kernels(unknowns: int, channels: int, orders: tuple[int, ...], inputs: int)
     learn_stack = specialise(
         _learn_stack,
         f"learn_stack_{inputs}",
+        STATISTICS=triangle(inputs + 1, 0),
         stack_error=lanes(_emit_stack_error),
-        accumulate=accumulation(inputs + 1),
+        accumulate=accumulation(inputs + 1, 0, inputs + 1),
     )
+    size = unknowns + channels
     learn_and_solve = specialise(
         _learn_and_solve,
         f"learn_and_solve_{name}",
+        STATISTICS=triangle(size, 0),
+        FACTORS=triangle(unknowns, 0),
         WORK=working(unknowns, channels),
-        regress=regression(unknowns, channels, orders),
-        accumulate=accumulation(unknowns + channels),
+        factorise=factorisation(unknowns, channels),
+        solve=solution(unknowns, channels, orders),
+        accumulate=accumulation(size, 0, size),
     )
     return _Kernels(
         specialise(
             _predict,
             f"predict_{inputs}",
             WORK=working(inputs, 1),
+            FACTORS=triangle(inputs, 0),
             predict_first=lanes(_emit_first),
             predict_second=lanes(_emit_second),
             predict_third=lanes(_emit_third),
             median_edge=lanes(_emit_median_edge),
             stack_feature=lanes(_emit_stack_feature),
             stack=lanes(_emit_stack),
-            regress=regression(inputs, 1, (inputs,)),
+            factorise=factorisation(inputs, 1),
+            solve=solution(inputs, 1, (inputs,)),
         ),
         specialise(
             _learn_step,
@@ -466,6 +485,7 @@ class Predictors:
             references.
         kernels: compiled functions.
         arrays: what they work on.
+        statistics: of the memories, see `kernels.statistics`.
     """
 
     def __init__(self, parameters: Parameters, height: int, width: int, known: np.ndarray | None = None) -> None:
@@ -485,7 +505,7 @@ class Predictors:
         def zeros(*shape: int) -> np.ndarray:
             return np.zeros((*shape, columns), np.float32)
 
-        self._state = statistics(memories, unknowns + channels, height)
+        self.statistics = state = statistics(memories, unknowns + channels, height)
         stack_state = np.stack([statistics(1, inputs + 1, height) for _ in range(channels)])
         stack_features = zeros(channels, inputs + 1)
         self.features, self.reference, self.values = zeros(2, unknowns + channels), zeros(channels), zeros(channels)
@@ -503,7 +523,7 @@ class Predictors:
         )  # fmt: skip
         self._learned = (
             ring, slots, lags, self._known, self.values, self.features, self.reference, self.fixed, parameters.base,
-            (stack_state, stack_features, parameters.stack_coefficients), (self._state, out, parameters.coefficients),
+            (stack_state, stack_features, parameters.stack_coefficients), (state, out, parameters.coefficients),
         )  # fmt: skip
         self._step, self._lanes = -1, (0, -1)
         self.learn()

@@ -24,6 +24,7 @@ from pixcodec.exact.emit import (
     I16,
     I32,
     INTP,
+    LANES,
     Value,
     Variable,
     aligned,
@@ -48,7 +49,10 @@ FLUSH = 1e-20  # moments smaller than this become zero
 
 @dataclass(frozen=True)
 class ProductForm:
-    """An instruction for products: int32 lanes, terms that it adds to a lane, type of a stored activation, its name."""
+    """An instruction for products: int32 lanes, terms that it adds to a lane, type of a stored activation, its name.
+
+    The name is LLVM's of a function; of what adds two terms to sums, the assembler's.
+    """
 
     lanes: int
     terms: int
@@ -81,6 +85,8 @@ class ProductForm:
 PRODUCTS = {
     "vnni512": ProductForm(16, 4, np.uint8, "llvm.x86.avx512.vpdpbusd.512", 6, 4),
     "vnni256": ProductForm(8, 4, np.uint8, "llvm.x86.avx512.vpdpbusd.256", 3, 4),
+    "dot512": ProductForm(16, 2, np.int16, "vpdpwssd", 6, 4),
+    "dot256": ProductForm(8, 2, np.int16, "{vex} vpdpwssd", 3, 4),
     "madd512": ProductForm(16, 2, np.int16, "llvm.x86.avx512.pmaddw.d.512", 6, 4),
     "madd256": ProductForm(8, 2, np.int16, "llvm.x86.avx2.pmadd.wd", 3, 4),
     "plain": ProductForm(16, 1, np.int16, "", 4, 4),
@@ -90,8 +96,8 @@ PRODUCTS = {
 FEW, NARROW, WIDE = 16, 64, 80  # outputs are padded to the first, or to a multiple of one of the others
 # Behind an instruction's name: panels of five vectors, or of sixteen outputs.  Rows of their tiles:
 FIVE, SLIM = "x5", "x1"
-_FIVES = {"vnni512": 5, "vnni256": 2, "madd512": 4, "madd256": 2, "plain": 3}
-_SLIM = {"vnni512": 12, "vnni256": 6, "madd512": 12, "madd256": 6, "plain": 8}
+_FIVES = {"vnni512": 5, "vnni256": 2, "dot512": 5, "dot256": 2, "madd512": 4, "madd256": 2, "plain": 3}
+_SLIM = {"vnni512": 12, "vnni256": 6, "dot512": 12, "dot256": 6, "madd512": 12, "madd256": 6, "plain": 8}
 FORMS = (
     PRODUCTS
     | {f"{kind}{FIVE}": replace(PRODUCTS[kind], rows=r, vectors=5) for kind, r in _FIVES.items()}
@@ -125,7 +131,7 @@ def product_kind() -> str | None:
 
 def wide_product_kind() -> str:
     """The best instruction here for operands of 16 bits."""
-    return {"vnni512": "madd512", "vnni256": "madd256"}.get(kind := product_kind() or "plain", kind)
+    return {"vnni512": "dot512", "vnni256": "dot256"}.get(kind := product_kind() or "plain", kind)
 
 
 Sums = list[list[Variable]]
@@ -134,6 +140,9 @@ Sums = list[list[Variable]]
 def _multiply(form: ProductForm, total: Value, x: Value, w: Value) -> Value:
     if form.terms == 4:
         return total.called(form.name, x, w)
+    if form.terms == 2 and "dpwssd" in form.name:
+        # Written out: LLVM makes two instructions of its own function where sums are waited for, and ours never are.
+        return total.assembled(f"{form.name} $3, $2, $0", "=v,0,v,v" if form.lanes == LANES else "=x,0,x,x", x, w)
     if form.terms == 2:
         return total + x.called(form.name, w, result=form.sums)
     return total + x.to(I32) * w.to(I32)

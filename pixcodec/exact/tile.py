@@ -31,27 +31,48 @@ Part = tuple[int, int]  # first and last lane
 ROOMS = 2  # steps whose counts are kept
 
 
-def _see(  # type: ignore[no-untyped-def]
-    step, channel, first, part, predictors, codes, inputs, features, shifts, head, raw, table, centres, counts
+@compiled()
+def _know(  # type: ignore[no-untyped-def]
+    step, channel, first, part, planes, values, features, reference, all_fixed, inputs, signed, all_symbols
 ):
+    """A part's symbols as planes have them, to the predictors and to the inputs of the trunk."""
+    (start, stop), fixed, symbols = part, all_fixed[channel], all_symbols[channel]
+    channels, count = values.shape[0], fixed.shape[0]
+    own, plane = features.shape[1] - channels + channel, planes.shape[2] - channels + channel
+    for y in range(start, stop + 1):
+        symbol = planes[y, step - 2 * y, plane]
+        value = np.float32(symbol)
+        symbols[y - first] = symbol
+        values[channel, y + 1] = value
+        features[step & 1, own, y + 1] = value - reference[channel, y + 1]
+    codes = inputs[step % inputs.shape[0]]
+    input_codes(values[channel], fixed, codes, channel * (1 + count), start, stop, signed)
+
+
+def _see(  # type: ignore[no-untyped-def]
+    step, channel, first, part, predictors, codes, inputs, features, shifts, head, raw, table, centres, counts, planes,
+    signed, symbols,
+):  # fmt: skip
     """Predictions, a head and its frequencies at a part of a step; `first` is the step's first lane."""
     (
         ring, slots, values, zeros, reference, known, out, rows, fixed, base, stack_features, stack_state, stack_out,
         coefficients,
     ) = predictors  # fmt: skip
     start, stop = part
+    if channel > 0:
+        _know(step, channel - 1, first, part, planes, values, known, reference, fixed, inputs, signed, symbols)
     known = known[step & 1, known.shape[1] - ring.shape[1] :]
     predict(  # type: ignore[name-defined] # noqa: F821
         ring, slots[step % slots.shape[0]], values, zeros, reference, known, out, rows, channel, fixed[channel], base,
         stack_features[channel], stack_state[channel], stack_out, coefficients, start, stop,
     )  # fmt: skip
     source, products, a, b, logits, outputs = head
-    width, centre, places, signed = codes
+    width, centre, places, offset = codes
     at, behind = start - first, stop - first + 1
     place(features[at:behind, :width], behind - at, shifts[0], source[0, at:])
     head_codes(
         fixed[channel], centre, inputs[step % inputs.shape[0]], shifts[1], places, channel, source[0, at:], width,
-        centres[at:], start, stop, signed,
+        centres[at:], start, stop, offset,
     )  # fmt: skip
     if raw:
         centres[at:behind] = 0
@@ -67,30 +88,12 @@ def _seeing(predict: Any, head: Any, make_rows: Any) -> Callable[..., None]:
     return specialise(_see, name, predict=predict, head_layers=head, make_rows=make_rows)
 
 
-@compiled()
-def _know(  # type: ignore[no-untyped-def]
-    step, channel, first, part, planes, values, features, reference, fixed, inputs, signed, symbols
-):
-    """A part's symbols as planes have them, to the predictors and to the inputs of the trunk."""
-    start, stop = part
-    channels, count = values.shape[0], fixed.shape[1]
-    own, plane = features.shape[1] - channels + channel, planes.shape[2] - channels + channel
-    for y in range(start, stop + 1):
-        symbol = planes[y, step - 2 * y, plane]
-        value = np.float32(symbol)
-        symbols[y - first] = symbol
-        values[channel, y + 1] = value
-        features[step & 1, own, y + 1] = value - reference[channel, y + 1]
-    codes = inputs[step % inputs.shape[0]]
-    input_codes(values[channel], fixed[channel], codes, channel * (1 + count), start, stop, signed)
-
-
 class Tile:
     """What the steps of a tile do.
 
-    In each step: `begin`, and the calls of `trunk`, which may be made earlier; then for each channel and part `see`,
-    whose calls need that the part's channel before is known, and `know`; then the calls of `learn` and, for each
-    channel, of `teach`.
+    In each step: `begin`, and the calls of `trunk`, which may be made earlier; then for each part `see`, channel by
+    channel, whose calls need that the part's channel before is in `planes`, and `know`; then the calls of `learn` and,
+    for each channel, of `teach`.
 
     Attributes:
         planes: uint8[H, W, known + C], those that are known and those that are coded.
@@ -175,24 +178,31 @@ class Tile:
         """What fills the room of a part."""
         if self.whole:
             return self._see_by_steps, (channel,)
-        own = self._step % ROOMS, channel
-        arguments = self._step, channel, self.part[0], part, *self._seen[channel]
-        return self._see, (*arguments, self._centres[own], self._counts[own])
+        room = self._step % ROOMS
+        return self._see, (
+            self._step, channel, self.part[0], part, *self._seen[channel], self._centres[room, channel],
+            self._counts[room, channel], self.planes, self._wavefront.signed_offset, self._symbols[room],
+        )  # fmt: skip
 
     def _see_by_steps(self, channel: int) -> None:
         counts, around = self.room(channel, self.part)
+        if channel > 0:
+            self._know(channel - 1, self.part)
         self._wavefront.begin(self._step, *self.part)
         self._predictors.predict(channel)
         logits, around[:] = self._wavefront.logits(channel, self._predictors)
         self.network.make_rows(logits, around, self.network.classes, SYMBOLS, counts)
 
-    def know(self, channel: int, part: Part) -> None:
-        """A channel of a part is in `planes` now."""
+    def know(self, part: Part) -> None:
+        """All channels of a part are in `planes` now."""
+        self._know(self.network.channels - 1, part)
+
+    def _know(self, channel: int, part: Part) -> None:
         predictors, wavefront = self._predictors, self._wavefront
         _know(
             self._step, channel, self.part[0], part, self.planes, predictors.values, predictors.features,
             predictors.reference, predictors.fixed, wavefront.trunk_of.inputs, wavefront.signed_offset,
-            self._symbols[self._step % ROOMS, channel],
+            self._symbols[self._step % ROOMS],
         )  # fmt: skip
 
     def learn(self) -> Call:
@@ -200,6 +210,9 @@ class Tile:
         return self._predictors.learning()
 
     def teach(self, channel: int) -> Call | None:
-        """What a channel's head learns from the step, if it learns; it must be done before the next `see` of it."""
+        """What a channel's head learns from the step, if it learns; it must be done before the next `see` of it.
+
+        The channel is known: by `see` of the next one, or `know`.
+        """
         counts, centres = self.room(channel, self.part)
         return self._heads.learning(channel, counts, centres, self._symbols[self._step % ROOMS, channel, : len(counts)])

@@ -26,6 +26,8 @@ ODD_SHAPES = ((1, 1, 1), (1, 5, 3), (3, 10, 70), (2, 64, 65), (3, 80, 80), (1, 6
 KINDS = {
     "vnni512": "avx512vnni",
     "vnni256": "avx512vnni" if "avx512vnni" in products.PRODUCTS["vnni256"].name else "avxvnni",
+    "dot512": "avx512vnni",
+    "dot256": "avxvnni",
     "madd512": "avx512bw",
     "madd256": "avx2",
     "plain": "",
