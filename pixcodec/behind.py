@@ -65,7 +65,8 @@ class Behind:
             self.catch_up()
             function(*arguments)
             return self.posted
-        self.catch_up(self.posted - ring.SIZE + 1)
+        if len(self._waiting) >= ring.SIZE:
+            self.catch_up(self.posted - ring.SIZE + 1)
         ring.post(self._ring, block, self._stages.setdefault(stage, len(self._stages)))
         self.posted += 1
         self._waiting.append(arguments)

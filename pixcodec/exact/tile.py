@@ -15,7 +15,7 @@ from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import LANES, aligned
 from pixcodec.exact.frequencies import row_size
 from pixcodec.exact.predict import Predictors
-from pixcodec.exact.steps import active_lanes
+from pixcodec.exact.steps import active_lanes, number_of_steps
 from pixcodec.exact.tables import SYMBOLS
 from pixcodec.exact.wavefront import Wavefront, head_codes, input_codes, place
 
@@ -120,22 +120,26 @@ class Tile:
         rooms = ROOMS, network.channels, lanes
         self._counts = aligned((*rooms, row_size(network.classes.number)), np.int32)
         self._centres, self._symbols = np.zeros(rooms, np.int32), np.zeros(rooms, np.int32)
+        steps = number_of_steps(height, width) + 1
+        self._active = [active_lanes(step, height, width) for step in range(steps)]
         self._step, self.part = -1, (0, -1)
         kernel = self._heads.kernel
         self.whole = kernel is None
-        self._seen: list[tuple[Any, ...]] = []
+        self._seen: list[list[tuple[Any, ...]]] = []
         if kernel is not None:
             self._see = _seeing(self._predictors.kernels.predict, kernel, network.make_rows)
-            self._seen = [self._arrays(channel) for channel in range(network.channels)]
+            every = range(network.channels)
+            self._seen = [[self._arrays(room, channel) for channel in every] for room in range(ROOMS)]
 
-    def _arrays(self, channel: int) -> tuple[Any, ...]:
-        """What `_see` takes of a channel, whatever the step."""
+    def _arrays(self, room: int, channel: int) -> tuple[Any, ...]:
+        """What `_see` takes of a channel in every step that has this room."""
         network, wavefront, trunk = self.network, self._wavefront, self._wavefront.trunk_of
         parameters = network.parameters
         codes = network.features, parameters.centre[channel], network.places, self._heads.signed_offset
         return (
             self._predictors.arrays, codes, trunk.inputs[:, :, : network.first.weight.shape[1]], trunk.output,
-            wavefront.shifts, self._heads.parts(channel), network.raw, network.classes,
+            wavefront.shifts, self._heads.parts(channel), network.raw, network.classes, self._centres[room, channel],
+            self._counts[room, channel], self.planes, wavefront.signed_offset, self._symbols[room],
         )  # fmt: skip
 
     def begin(self, step: int) -> Part:
@@ -145,12 +149,11 @@ class Tile:
 
     def prepare(self, step: int) -> None:
         """Make ready for the trunk of a step, when the step before has begun."""
-        first, last = active_lanes(step, *self.planes.shape[:2])
-        self._wavefront.trunk_of.prepare(step, first, last)
+        self._wavefront.trunk_of.prepare(step, *self._active[step])
 
     def trunk(self, step: int, start: int = 0, stop: int | None = None) -> Call | None:
         """What makes features of a step's lanes, from `start` to before `stop`; of the step before they are known."""
-        first, last = active_lanes(step, *self.planes.shape[:2])
+        first, last = self._active[step]
         part = max(first, start), last if stop is None else min(last, stop - 1)
         return self._wavefront.trunk_of.layers(step, first, part) if part[1] >= part[0] else None
 
@@ -178,11 +181,7 @@ class Tile:
         """What fills the room of a part."""
         if self.whole:
             return self._see_by_steps, (channel,)
-        room = self._step % ROOMS
-        return self._see, (
-            self._step, channel, self.part[0], part, *self._seen[channel], self._centres[room, channel],
-            self._counts[room, channel], self.planes, self._wavefront.signed_offset, self._symbols[room],
-        )  # fmt: skip
+        return self._see, (self._step, channel, self.part[0], part, *self._seen[self._step % ROOMS][channel])
 
     def _see_by_steps(self, channel: int) -> None:
         counts, around = self.room(channel, self.part)

@@ -76,10 +76,10 @@ class _Taps:
         self.delays = np.array([2 * dy - dx for dy, dx in taps])
         self.shifts = np.array([TOP - dy for dy, _ in taps])
         self.depth = int(self.delays.max()) + 1
-        self._slots = (np.arange(self.depth)[:, None] - self.delays) % self.depth
+        self.table = (np.arange(self.depth)[:, None] - self.delays) % self.depth
 
     def slots(self, step: int) -> np.ndarray:
-        slots: np.ndarray = self._slots[step % self.depth]
+        slots: np.ndarray = self.table[step % self.depth]
         return slots
 
 
@@ -160,10 +160,21 @@ class Trunk:
 
 
 def _all_layers(  # type: ignore[no-untyped-def]
-    inputs, first_slots, first_starts, rings, slots, starts, rows, own, place, first, conv, pointwise, alphas, hidden,
-    stream, features,
+    step, lane, rows, at, inputs, first_table, first_shifts, rings, table, shifts, first, conv, pointwise, alphas,
+    all_hidden, all_stream, all_features,
 ):  # fmt: skip
-    """A step's layers one after the other; `first`, `conv` and `pointwise` are weights, biases and scales."""
+    """A step's layers one after the other, for `rows` lanes from one on, the `at`-th of the step's.
+
+    `first`, `conv` and `pointwise` are weights, biases and scales; the tables have the taps' slots of each step.
+    """
+    hidden, stream, features = all_hidden[:, at:], all_stream[at:], all_features[at:]
+    first_slots, slots = first_table[step % first_table.shape[0]], table[step % table.shape[0]]
+    first_starts, starts = np.empty(first_shifts.size, np.int64), np.empty(shifts.size, np.int64)
+    for t in range(first_shifts.size):
+        first_starts[t] = first_shifts[t] + lane
+    for t in range(shifts.size):
+        starts[t] = shifts[t] + lane
+    own, place = step % rings.shape[1], lane + TOP
     zero = np.zeros(1, np.int64)
     blocks = rings.shape[0]
     weight, bias, scale = first
@@ -212,12 +223,15 @@ class VectorTrunk(Trunk):
 
     def _start(self, network: Network) -> None:
         self._run = _trunk_kernel(fitting(cast("VectorBackend", self.backend).kind, network.features))
-        self._alphas = np.array([*(block.alpha for block in network.blocks), network.alpha], np.float32)
-        self._packed = (
+        taps, first_taps = self._taps, self._first_taps
+        self._arrays = (
+            self.inputs, first_taps.table, first_taps.shifts, self._rings, taps.table, taps.shifts,
             tuple(part[0] for part in self._pack([network.first], signed=True)),
             self._pack([block.conv for block in network.blocks]),
             self._pack([block.pointwise for block in network.blocks]),
-        )
+            np.array([*(block.alpha for block in network.blocks), network.alpha], np.float32),
+            self._hidden, self._stream, self.output,
+        )  # fmt: skip
 
     def _pack(self, products: list[Product], *, signed: bool = False) -> tuple[np.ndarray, ...]:
         """Weights, biases and scales of products, each in one array."""
@@ -232,12 +246,8 @@ class VectorTrunk(Trunk):
 
     def layers(self, step: int, first: int, part: tuple[int, int]) -> tuple[Callable[..., None], tuple[Any, ...]]:
         """See `Trunk`."""
-        taps, first_taps, (start, stop), at = self._taps, self._first_taps, part, part[0] - first
-        return self._run, (
-            self.inputs, first_taps.slots(step), first_taps.shifts + start, self._rings, taps.slots(step),
-            taps.shifts + start, stop - start + 1, step % taps.depth, start + TOP, *self._packed, self._alphas,
-            self._hidden[:, at:], self._stream[at:], self.output[at:],
-        )  # fmt: skip
+        start, stop = part
+        return self._run, (step, start, stop - start + 1, start - first, *self._arrays)
 
 
 def trunk(network: Network, backend: Backend, height: int, width: int, known: np.ndarray | None = None) -> Trunk:
