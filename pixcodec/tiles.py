@@ -157,14 +157,14 @@ def _write_tile(run: _Run, planes: NDArray[np.uint8], write: Write, behind: Behi
         clock.stop("trunk")
         behind.catch_up(max(learned, written[step % ROOMS]))
         clock.stop("wait")
-        for channel in channels if tile.lanes else ():
-            _do(HERE, "heads", tile.see(channel, tile.part))
         if tile.lanes:
+            for channel in channels:
+                _do(HERE, "heads", tile.see(channel, tile.part))
             tile.know(tile.part)
-        clock.stop("heads")
-        for channel in channels if tile.lanes else ():
-            _do(HERE, "learn", tile.teach(channel))
-        clock.stop("learn")
+            clock.stop("heads")
+            for channel in channels:
+                _do(HERE, "learn", tile.teach(channel))
+            clock.stop("learn")
         learned = _do(HERE if behind.busy else behind, "predict", tile.learn())
         clock.stop("predict")
         for channel in channels if tile.lanes else ():

@@ -13,13 +13,13 @@ import zlib
 from pathlib import Path
 
 import pytest
+from test_golden import GOLDEN, KNOWING
 
 from pixcodec import archive, archive_codec, codec, container, models
 from pixcodec.errors import PixcodecError
 from pixcodec.exact import store
 
 HERE = Path(__file__).parent
-GOLDEN = HERE / "golden"
 FILES = sorted(GOLDEN.rglob("*.pxc"))
 PIXELS = 1 << 14  # what a changed file may say it has: others would only take longer
 CASES = int(os.environ.get("PIXCODEC_HOSTILE", "400"))
@@ -78,7 +78,7 @@ def samples(data: bytes) -> int:
 
 def test_any_bytes_with_right_checksums_give_pixels_or_our_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(models.ENVIRONMENT, str(GOLDEN))
-    monkeypatch.setattr(models, "KNOWING", {1: "model_tiny_chroma", 2: "model_tiny_luma"})
+    monkeypatch.setattr(models, "KNOWING", KNOWING)
     monkeypatch.setattr(container, "zlib", Forger)
     monkeypatch.setattr(archive, "zlib", Forger)
     chance, ends = random.Random(1), {"pixels": 0, "errors": 0}  # noqa: S311  tests repeat

@@ -52,13 +52,14 @@ class _Factors:
     """L D L^T of sixteen lanes, tile by tile: the loops over earlier columns stay short code and work in registers.
 
     With `height` rows from i0 on and `width` columns from j0 on, A_ij -= A_ik L_jk for k < j in ascending order, and
-    L_ij = A_ij / d_j.  L and, on its diagonal, 1 / d lie in `low`, a triangle by rows; A of the rows at work and L of
-    the values in `work`.  A begins as P of a block of lanes (`statistics`).
+    L_ij = A_ij / d_j.  In `work` lie L with 1 / d on its diagonal, a triangle by rows, A of the rows at work, and L of
+    the values.  A begins as P of a block of lanes (`statistics`).
     """
 
-    def __init__(self, statistics: Value, low: Value, work: Value, size: int, ridge: Value) -> None:
+    def __init__(self, statistics: Value, work: Value, size: int, ridge: Value) -> None:
         self._statistics, self.size, self.ridge = statistics, size, ridge.splat(FLOATS)
-        self._low, self._raw, self._last = low, work, work + VECTOR * MOST_ROWS * size
+        self._low, self._raw = work, work + VECTOR * triangle(size, 0)
+        self._last = self._raw + VECTOR * MOST_ROWS * size
 
     def prior(self, place: Value | int) -> Value:
         return (self._statistics + place * VECTOR).load(FLOATS)
@@ -141,7 +142,7 @@ class _Factors:
             rows(zero + whole, rest)
 
     def solve(self, step: int, channels: int, orders: Sequence[int], features: Callable[[Value], Value]) -> list[Value]:
-        """The rows of the values and, as one more, u = L^-1 f; then what `solution` puts out, order by order."""
+        """The rows of the values and, as one more, u = L^-1 f; then what `regression` puts out, order by order."""
         size, zero = self.size, self._low.of(0)
         starts = [*(lambda j, c=c: self.prior(j + triangle(size + c, 0)) for c in range(channels)), features]
         lows = [*(lambda j, c=c: self.last(c, j) for c in range(channels)), None]
@@ -182,62 +183,43 @@ def _place(i: Value) -> Value:
 
 
 @lru_cache
-def factorisation(unknowns: int, channels: int) -> Any:
-    """Intrinsic: L D L^T of P + ridge I in the features alone, of sixteen lanes.
+def regression(unknowns: int, channels: int, orders: tuple[int, ...]) -> Any:
+    """Intrinsic: solve the local least squares of sixteen lanes for every order at once.
 
     `state` is the address of the lanes' P of `unknowns` features and then the `channels` values, a triangle of vectors
-    by rows; `low` gets the factors, another one with 1 / d on its diagonal; `work` is room for `working(unknowns,
-    channels)` vectors.
-    """
-
-    def emit(state: Value, low: Value, work: Value, ridge: Value) -> None:
-        _Factors(state, low, work, unknowns, ridge).factorise(_tile())
-
-    return emitted([*[INTP] * 3, FLOAT32], emit)
-
-
-@lru_cache
-def solution(unknowns: int, channels: int, orders: tuple[int, ...]) -> Any:
-    """Intrinsic: the local least squares of sixteen lanes for every order at once, by factors that are made.
-
-    In features and out column y + 1 belongs to lane y; for the others see `factorisation`.  With P + ridge I = L D L^T
-    by rows, u = L^-1 f gives the prediction of the first channel by the first m features as sum_{j<m} L[unknowns, j]
-    u_j: one factorisation serves all orders m and all channels (see `predict.py`).
+    by rows; in features and out column y + 1 belongs to lane y; `work` is room for `working(unknowns, channels)`
+    vectors.  With P + ridge I = L D L^T by rows, u = L^-1 f gives the prediction of the first channel by the first m
+    features as sum_{j<m} L[unknowns, j] u_j: one factorisation serves all orders m and all channels (see `predict.py`).
 
     out, float32[rows, stride], for each order: the first channel's prediction r0; then, with three channels, l10, r1,
     l20, l21, r2 such that  u0 = f0 - r0;  second = r1 + l10 u0;  u1 = f1 - second;  third = (r2 + l20 u0) + l21 u1.
     """
+    step = TILE if "avx512f" in processor_features() else TILE // 2
 
-    def emit(
-        state: Value, low: Value, features: Value, out: Value, work: Value, stride: Value, y: Value, ridge: Value
-    ) -> None:
+    def emit(state: Value, features: Value, out: Value, work: Value, stride: Value, y: Value, ridge: Value) -> None:
         def column(base: Value, row: Value | int) -> Value:
             return base + (stride * row + y + 1) * 4
 
-        factors = _Factors(state, low, work, unknowns, ridge)
-        results = factors.solve(_tile(), channels, orders, lambda j: column(features, j).load(FLOATS))
+        factors = _Factors(state, work, unknowns, ridge)
+        factors.factorise(step)
+        results = factors.solve(step, channels, orders, lambda j: column(features, j).load(FLOATS))
         for row, value in enumerate(results):
             column(out, row).store(value)
 
-    return emitted([*[INTP] * 7, FLOAT32], emit)
-
-
-def _tile() -> int:
-    """Rows and columns of a tile, for this processor."""
-    return TILE if "avx512f" in processor_features() else TILE // 2
+    return emitted([*[INTP] * 6, FLOAT32], emit)
 
 
 def working(unknowns: int, channels: int) -> int:
     """How many vectors a regression works in."""
-    return (MOST_ROWS + channels) * unknowns
+    return triangle(unknowns, 0) + (MOST_ROWS + channels) * unknowns
 
 
 @lru_cache
-def accumulation(size: int, first_row: int, stop_row: int) -> Any:
-    """Intrinsic: some rows of sixteen lanes' statistics take in a step, and become P of those that the next one has.
+def accumulation(rows: int) -> Any:
+    """Intrinsic: sixteen lanes' statistics take in a step, and become P of those that the next one has.
 
     S = P + f f^T for the lanes in first..last, and P = a S[y] + b S[y-1] for those in next_first..next_last.  `state`
-    is the address of the block of lane y, `f` float32[size, stride]; at `above` lies S of the block above, `kept` gets
+    is the address of the block of lane y, `f` float32[rows, stride]; at `above` lies S of the block above, `kept` gets
     that of this one: where they are one, blocks can follow each other by ascending lanes.  Values of S within `FLUSH`
     of zero become zero.
     """
@@ -253,8 +235,8 @@ def accumulation(size: int, first_row: int, stop_row: int) -> Any:
             return (lane >= first.to(I32).splat(INTS)) & (lane <= last.to(I32).splat(INTS))
 
         active, following = within(first, last), within(next_first, next_last)
-        values = [(f + (stride * i + y + 1) * 4).load(FLOATS) for i in range(stop_row)]
-        for i in range(first_row, stop_row):
+        values = [(f + (stride * i + y + 1) * 4).load(FLOATS) for i in range(rows)]
+        for i in range(rows):
             for j in range(i + 1):
                 place = triangle(i, j) * VECTOR
                 before, upper = (state + place).load(FLOATS), (above + place).load(FLOATS)
@@ -263,7 +245,7 @@ def accumulation(size: int, first_row: int, stop_row: int) -> Any:
                 (kept + place).store(new)
                 prior = a * new + b * upper.shuffled(new, range(LANES - 1, 2 * LANES - 1))
                 (state + place).store(prior.where(following, new))
-                (state + (triangle(size, 0) * VECTOR + place)).prefetch()
+                (state + (triangle(rows, 0) * VECTOR + place)).prefetch()
 
     return emitted([*[INTP] * 6, *[FLOAT32] * 2, *[INTP] * 4], emit)
 

@@ -29,7 +29,7 @@ from llvmlite import ir
 
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import ALIGNMENT, F32, FLOATS, I16, I32, INTP, LANES, Value, emitted, loop
-from pixcodec.exact.kernels import accumulation, factorisation, solution, statistics, triangle, working
+from pixcodec.exact.kernels import accumulation, regression, statistics, triangle, working
 from pixcodec.exact.steps import active_lanes, number_of_steps
 
 if TYPE_CHECKING:
@@ -293,9 +293,8 @@ def _predict(  # type: ignore[no-untyped-def]
     columns, count, depth = fixed.shape[1], fixed.shape[0], ring.strides[0]
     ridge = coefficients[0, 2]
     work = np.empty((WORK + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
-    low = np.empty((FACTORS + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
     for y in range(first // LANES * LANES, last + 1, LANES):
-        room, factors = _aligned(work), _aligned(low)
+        room = _aligned(work)
         at, row = 4 * (y + 1), fixed.ctypes.data + 2 * (y + 1)
         own = reference.ctypes.data + channel * reference.strides[0] + at
         if channel == 0:
@@ -319,8 +318,7 @@ def _predict(  # type: ignore[no-untyped-def]
                 stack_feature(row + 2 * columns * p, centre, feature)  # type: ignore[name-defined] # noqa: F821
                 feature += features.strides[0]
         prior = state[0, y // LANES + 1].ctypes.data
-        factorise(prior, factors, room, ridge)  # type: ignore[name-defined] # noqa: F821
-        solve(prior, factors, features.ctypes.data, stack_out.ctypes.data, room, columns, y, ridge)  # type: ignore[name-defined] # noqa: F821
+        regress(prior, features.ctypes.data, stack_out.ctypes.data, room, columns, y, ridge)  # type: ignore[name-defined] # noqa: F821
         stack(centre, stack_out.ctypes.data + at, row + 2 * columns * (count - 2))  # type: ignore[name-defined] # noqa: F821
 
 
@@ -357,20 +355,18 @@ def _learn_and_solve(states, f, lanes, next_lanes, features, out, coefficients):
     Each block of lanes is solved as soon as it has learned, while its statistics are near.
     """
     (first, last), (next_first, next_last), blocks = lanes, next_lanes, _blocks(lanes, next_lanes)
-    room = np.empty((STATISTICS + FACTORS + WORK + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
+    room = np.empty((STATISTICS + WORK + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
     for m in range(states.shape[0]):
         a, b, ridge = coefficients[m]
         above = states[m, blocks.start // LANES].ctypes.data
         for y in blocks:
             here, kept = states[m, y // LANES + 1].ctypes.data, _aligned(room)
-            low = kept + STATISTICS * 4 * LANES  # type: ignore[name-defined] # noqa: F821
-            work = low + FACTORS * 4 * LANES  # type: ignore[name-defined] # noqa: F821
+            work = kept + STATISTICS * 4 * LANES  # type: ignore[name-defined] # noqa: F821
             accumulate(  # type: ignore[name-defined] # noqa: F821
                 here, above, kept, f.ctypes.data, f.shape[1], y, a, b, first, last, next_first, next_last
             )
             if next_first // LANES * LANES <= y:
-                factorise(here, low, work, ridge)  # type: ignore[name-defined] # noqa: F821
-                solve(here, low, features.ctypes.data, out[m].ctypes.data, work, f.shape[1], y, ridge)  # type: ignore[name-defined] # noqa: F821
+                regress(here, features.ctypes.data, out[m].ctypes.data, work, f.shape[1], y, ridge)  # type: ignore[name-defined] # noqa: F821
             above = kept
 
 
@@ -429,33 +425,29 @@ def _kernels(unknowns: int, channels: int, orders: tuple[int, ...], inputs: int)
         f"learn_stack_{inputs}",
         STATISTICS=triangle(inputs + 1, 0),
         stack_error=lanes(_emit_stack_error),
-        accumulate=accumulation(inputs + 1, 0, inputs + 1),
+        accumulate=accumulation(inputs + 1),
     )
     size = unknowns + channels
     learn_and_solve = specialise(
         _learn_and_solve,
         f"learn_and_solve_{name}",
         STATISTICS=triangle(size, 0),
-        FACTORS=triangle(unknowns, 0),
         WORK=working(unknowns, channels),
-        factorise=factorisation(unknowns, channels),
-        solve=solution(unknowns, channels, orders),
-        accumulate=accumulation(size, 0, size),
+        regress=regression(unknowns, channels, orders),
+        accumulate=accumulation(size),
     )
     return _Kernels(
         specialise(
             _predict,
             f"predict_{inputs}",
             WORK=working(inputs, 1),
-            FACTORS=triangle(inputs, 0),
             predict_first=lanes(_emit_first),
             predict_second=lanes(_emit_second),
             predict_third=lanes(_emit_third),
             median_edge=lanes(_emit_median_edge),
             stack_feature=lanes(_emit_stack_feature),
             stack=lanes(_emit_stack),
-            factorise=factorisation(inputs, 1),
-            solve=solution(inputs, 1, (inputs,)),
+            regress=regression(inputs, 1, (inputs,)),
         ),
         specialise(
             _learn_step,

@@ -24,7 +24,6 @@ from pixcodec.exact.emit import (
     I16,
     I32,
     INTP,
-    LANES,
     Value,
     Variable,
     aligned,
@@ -51,7 +50,7 @@ FLUSH = 1e-20  # moments smaller than this become zero
 class ProductForm:
     """An instruction for products: int32 lanes, terms that it adds to a lane, type of a stored activation, its name.
 
-    The name is LLVM's of a function; of what adds two terms to sums, the assembler's.
+    The name is LLVM's of a function; with constraints, those of inline assembly, it is the assembler's.
     """
 
     lanes: int
@@ -60,6 +59,7 @@ class ProductForm:
     name: str
     rows: int  # of a register tile
     vectors: int  # of a register tile
+    constraints: str = ""
 
     @property
     def width(self) -> int:
@@ -85,8 +85,8 @@ class ProductForm:
 PRODUCTS = {
     "vnni512": ProductForm(16, 4, np.uint8, "llvm.x86.avx512.vpdpbusd.512", 6, 4),
     "vnni256": ProductForm(8, 4, np.uint8, "llvm.x86.avx512.vpdpbusd.256", 3, 4),
-    "dot512": ProductForm(16, 2, np.int16, "vpdpwssd", 6, 4),
-    "dot256": ProductForm(8, 2, np.int16, "{vex} vpdpwssd", 3, 4),
+    "dot512": ProductForm(16, 2, np.int16, "vpdpwssd", 6, 4, "=v,0,v,v"),
+    "dot256": ProductForm(8, 2, np.int16, "{vex} vpdpwssd", 3, 4, "=x,0,x,x"),
     "madd512": ProductForm(16, 2, np.int16, "llvm.x86.avx512.pmaddw.d.512", 6, 4),
     "madd256": ProductForm(8, 2, np.int16, "llvm.x86.avx2.pmadd.wd", 3, 4),
     "plain": ProductForm(16, 1, np.int16, "", 4, 4),
@@ -138,11 +138,11 @@ Sums = list[list[Variable]]
 
 
 def _multiply(form: ProductForm, total: Value, x: Value, w: Value) -> Value:
+    if form.constraints:
+        # Written out: LLVM makes two instructions of its own function where sums are waited for, and ours never are.
+        return total.assembled(f"{form.name} $3, $2, $0", form.constraints, x, w)
     if form.terms == 4:
         return total.called(form.name, x, w)
-    if form.terms == 2 and "dpwssd" in form.name:
-        # Written out: LLVM makes two instructions of its own function where sums are waited for, and ours never are.
-        return total.assembled(f"{form.name} $3, $2, $0", "=v,0,v,v" if form.lanes == LANES else "=x,0,x,x", x, w)
     if form.terms == 2:
         return total + x.called(form.name, w, result=form.sums)
     return total + x.to(I32) * w.to(I32)
