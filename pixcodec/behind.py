@@ -60,7 +60,15 @@ class Behind:
         Returns:
             The number of calls so far, for `catch_up`.
         """
-        block = function.bind(*arguments) if self._thread is not None and isinstance(function, Kernel) else None
+        block, kept = None, arguments
+        if self._thread is None:
+            pass
+        elif isinstance(function, ring.Repeated):
+            if function.bound:
+                self.catch_up(function.awaited)
+                block, kept = function.block(arguments, self.posted + 1), (function,)
+        elif isinstance(function, Kernel):
+            block = function.bind(*arguments)
         if block is None:
             self.catch_up()
             function(*arguments)
@@ -69,7 +77,7 @@ class Behind:
             self.catch_up(self.posted - ring.SIZE + 1)
         ring.post(self._ring, block, self._stages.setdefault(stage, len(self._stages)))
         self.posted += 1
-        self._waiting.append(arguments)
+        self._waiting.append(kept)
         return self.posted
 
     def catch_up(self, number: int | None = None) -> None:

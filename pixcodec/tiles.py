@@ -25,6 +25,7 @@ from pixcodec.exact.experts import Experts
 from pixcodec.exact.frequencies import row_size, spend, symbol_counts
 from pixcodec.exact.learn import ComparedHeads, LearningHeads
 from pixcodec.exact.predict import predictions, rounded_centres
+from pixcodec.exact.ring import Repeated
 from pixcodec.exact.steps import active_lanes, number_of_steps
 from pixcodec.exact.tables import SYMBOLS
 from pixcodec.exact.tile import ROOMS, Tile
@@ -36,15 +37,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    # Given (plane, step, first, counts, centres) of pixels of a step, the lanes from `first` on: writes their symbols,
-    # now or behind; counts and centres stay as they are for one more step.
-    Write = Callable[[int, int, int, NDArray[np.int32], NDArray[np.int32]], None]
-    # The same: fills in their symbols.
-    Read = Write
+    # Given (plane, counts, centres), where those of a step's pixels will be: calls with (step, first, at, number) that
+    # write the symbols of so many lanes from `first` on, whose counts begin at `at`, or fill them in.  Those that write
+    # may be made behind: counts and centres stay as they are for one more step.
+    Coding = Callable[[int, NDArray[np.int32], NDArray[np.int32]], Sequence[Repeated]]
+    # Given (plane, step, first, counts, centres) of pixels of a step: codes them at once.
+    CodeNow = Callable[[int, int, int, NDArray[np.int32], NDArray[np.int32]], None]
 
     from pixcodec.exact.frequencies import Classes
     from pixcodec.exact.network import Network
-    from pixcodec.exact.tile import Call
+    from pixcodec.exact.ring import Call
     from pixcodec.progress import Progress
 
 
@@ -139,18 +141,36 @@ def _steps(run: _Run, tile: Tile) -> Iterator[int]:
 
 def _do(behind: Behind, stage: str, call: Call | None) -> int:
     """`Behind.do` of a call, if there is one."""
-    function, arguments = call or (None, ())
-    return behind.posted if function is None else behind.do(stage, function, *arguments)
+    return behind.posted if call is None else behind.do(stage, call[0], *call[1])
 
 
-def _write_tile(run: _Run, planes: NDArray[np.uint8], write: Write, behind: Behind = HERE) -> None:
-    """Run the steps of a known tile, uint8[H, W, known + C]; `write` is given the counts of each channel of a step.
+def by_steps(code: CodeNow) -> Coding:
+    """The calls of a function that needs no compiling."""
+
+    def calls(plane: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> list[Repeated]:
+        def each(step: int, first: int, at: int, number: int) -> None:
+            code(plane, step, first, counts[at : at + number], centres[at : at + number])
+
+        return [Repeated(each, 4)]
+
+    return calls
+
+
+def _coding(network: Network, tile: Tile, coding: Coding) -> list[list[Sequence[Repeated]]]:
+    """Calls by room and channel."""
+    known, channels = network.known, range(network.channels)
+    return [[coding(known + channel, *tile.room(room, channel)) for channel in channels] for room in range(ROOMS)]
+
+
+def _write_tile(run: _Run, planes: NDArray[np.uint8], write: Coding, behind: Behind = HERE) -> None:
+    """Run the steps of a known tile, uint8[H, W, known + C], and the calls of `write` for each channel of each.
 
     Symbols are written behind, while the network goes on; predictors learn there, too, beside the next step's trunk,
     unless the step before is still being written.
     """
     channels, clock = range(run.network.channels), _Clock()
     tile, learned, written = run.tile(planes), 0, [0] * ROOMS
+    calls = _coding(run.network, tile, write)
     for step in _steps(run, tile):
         tile.prepare(step)
         _do(HERE, "trunk", tile.trunk(step))
@@ -167,21 +187,30 @@ def _write_tile(run: _Run, planes: NDArray[np.uint8], write: Write, behind: Behi
             clock.stop("learn")
         learned = _do(HERE if behind.busy else behind, "predict", tile.learn())
         clock.stop("predict")
-        for channel in channels if tile.lanes else ():
-            write(run.network.known + channel, step, tile.part[0], *tile.room(channel, tile.part))
+        for every in calls[step % ROOMS] if tile.lanes else ():
+            for call in every:
+                behind.do("code", call, *tile.coding(tile.part))
         written[step % ROOMS] = behind.posted
         clock.stop("code")
     _finish(run, clock, behind)
 
 
-def _read_tile(run: _Run, planes: NDArray[np.uint8], read: Read, behind: Behind = HERE) -> None:
-    """Run the steps of a tile, uint8[H, W, known + C] with its known planes; `read` fills in some pixels of a step.
+def _read_tile(
+    run: _Run,
+    planes: NDArray[np.uint8],
+    read: Coding,
+    behind: Behind = HERE,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the steps of a tile, uint8[H, W, known + C] with its known planes; calls of `read` fill in the others.
 
-    Behind it, frequencies of one part of a step are made while the other part is read, and heads and predictors learn.
+    After each step comes a `check`.  Behind it, frequencies of one part of a step are made while the other part is
+    read, and heads and predictors learn.
     """
     channels, clock = run.network.channels, _Clock()
     tile, done, made = run.tile(planes), 0, 0  # lanes below `done` have their features when call `made` is done
     late: Call | None = None  # what the last channel's head learns: it is seen last, too
+    calls = _coding(run.network, tile, read)
     tile.prepare(0)
     for step in _steps(run, tile):
         parts = tile.parts(PARTS if behind.threaded else 1)
@@ -203,7 +232,8 @@ def _read_tile(run: _Run, planes: NDArray[np.uint8], read: Read, behind: Behind 
             for k, part in enumerate(parts):
                 behind.catch_up(seen[k])
                 clock.stop("wait")
-                read(run.network.known + channel, step, part[0], *tile.room(channel, part))
+                for call in calls[step % ROOMS][channel]:
+                    call(*tile.coding(part))
                 clock.stop("code")
                 if channel + 1 < channels:
                     seen[k] = _do(behind, "heads", tile.see(channel + 1, part))
@@ -219,6 +249,7 @@ def _read_tile(run: _Run, planes: NDArray[np.uint8], read: Read, behind: Behind 
         _do(behind, "predict", tile.learn())
         clock.stop("predict")
         late = tile.teach(channels - 1) if parts else None
+        check()
     _finish(run, clock, behind)
 
 
@@ -231,7 +262,7 @@ def _finish(run: _Run, clock: _Clock, behind: Behind) -> None:
     run.spend(clock.seconds)
 
 
-def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: Write, behind: Behind = HERE) -> None:
+def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: Coding, behind: Behind = HERE) -> None:
     """Write a tile with the same counts as `_write_tile`: the network by torch over all pixels at once.
 
     The logits of the whole tile are kept, 2 bytes a class and sub-pixel: 342 bytes a pixel with 57 classes; or, where
@@ -261,7 +292,8 @@ def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: 
             clock.stop("heads")
             network.make_rows(logits, around, network.classes, SYMBOLS, counts)
             clock.stop("frequencies")
-            write(network.known + channel, step, first, counts, around)
+            for call in write(network.known + channel, counts, around):
+                behind.do("code", call, step, first, 0, rows.size)
             clock.stop("code")
             if heads is not None:
                 heads.learn(channel, counts, around, symbols.astype(np.int32))
@@ -325,11 +357,6 @@ class _Coder:
         self.planes = np.require(planes, np.uint8, ["C", "W"])  # compiled loops write into what they read
         self.classes, self.experts = classes, experts
 
-    def symbols(self, channel: int, step: int, first: int, count: int) -> NDArray[np.int32]:
-        """Of a step's pixels, the lanes from `first` on, as `planes` has them."""
-        rows = np.arange(first, first + count)
-        return self.planes[rows, step - 2 * rows, channel].astype(np.int32)
-
 
 class _Writer(_Coder):
     """Writes the symbols of planes; the ideal bits of each go to `costs`, float32 of their shape, if there are any."""
@@ -356,36 +383,28 @@ class _Writer(_Coder):
         """So far, by the network's frequencies alone."""
         return self.ideal_bits if self.experts is None else float(self._by_network[0])
 
-    def write(
-        self,
-        behind: Behind,
-        channel: int,
-        step: int,
-        first: int,
-        counts: NDArray[np.int32],
-        centres: NDArray[np.int32],
-    ) -> None:
-        """Append the symbols of some pixels of a step to the words, now or behind."""
-        count, words = len(counts), self._words
+    def coding(self, channel: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> list[Repeated]:
+        """See `Coding`: append the symbols of some pixels to the words."""
+        own, words = (counts, centres, self.classes, self.planes, channel), self._words
         if self.experts is None:
-            symbols, spent = self.symbols(channel, step, first, count), self._spent
-            behind.do(
-                "code", range_coder.put_rows, counts, centres, self.classes, symbols, words.state, words.words, spent
-            )
+            calls = [Repeated(range_coder.put_lanes, 4, *own, words.state, words.words, self._spent)]
         else:
-            own = counts, centres, self.classes, self.planes
-            behind.do("code", spend, *own, step, first, channel, self._by_network)
-            function, arguments = self.experts.coding(channel, step, first, counts, centres, self.planes, words)
-            behind.do("code", function, *arguments)
-            spent = self.experts.costs
+            spending = Repeated(spend, 4, *own, self._by_network)
+            calls = [spending, self.experts.coding(channel, counts, centres, self.planes, words)]
         if self._costs is not None:
-            behind.catch_up()
-            rows = np.arange(first, first + count)
-            self._costs[rows, step - 2 * rows, channel] = spent[:count]
+            spent = self._spent if self.experts is None else self.experts.costs
+            calls.append(Repeated(partial(_note, self._costs[..., channel], spent), 4))
+        return calls
 
     def payload(self) -> bytes:
         """All words."""
         return self._words.payload()
+
+
+def _note(costs: NDArray[np.float32], spent: NDArray[np.float64], step: int, first: int, _at: int, number: int) -> None:
+    """The costs of the pixels that were written last."""
+    rows = np.arange(first, first + number)
+    costs[rows, step - 2 * rows] = spent[:number]
 
 
 class _Reader(_Coder):
@@ -395,15 +414,17 @@ class _Reader(_Coder):
         super().__init__(planes, classes, experts)
         self._words = range_coder.Decoder(payload)
 
-    def read(self, channel: int, step: int, first: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> None:
-        """See `Read`."""
-        if self.experts is None:
-            symbols, rows = np.empty(len(counts), np.int32), np.arange(first, first + len(counts))
-            range_coder.take_rows(counts, centres, self.classes, self._words.state, self._words.words, symbols)
-            self._words.check()
-            self.planes[rows, step - 2 * rows, channel] = symbols
-        else:
-            self.experts.decode(channel, step, first, counts, centres, self.planes, self._words)
+    def coding(self, channel: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> list[Repeated]:
+        """See `Coding`: fill in the symbols of some pixels."""
+        words = self._words
+        if self.experts is not None:
+            return [self.experts.coding(channel, counts, centres, self.planes, words)]
+        own = counts, centres, self.classes, self.planes, channel
+        return [Repeated(range_coder.take_lanes, 4, *own, words.state, words.words)]
+
+    def check(self) -> None:
+        """`DamagedTileError` where the words fitted no symbol."""
+        self._words.check()
 
     def finish(self) -> None:
         """`DamagedTileError` if words are left over."""
@@ -545,9 +566,8 @@ def encode_each(
 
         with Behind(thread=run.spare > 0) as behind:
 
-            def write(*what: Any) -> None:  # noqa: ANN401
-                for writer in writers:
-                    writer.write(behind, *what)
+            def write(*what: Any) -> list[Repeated]:  # noqa: ANN401
+                return [call for writer in writers for call in writer.coding(*what)]
 
             if device is None:
                 _write_tile(run, part, write, behind)
@@ -603,7 +623,7 @@ def decode(
         part = parts[index]
         with _naming_tile(index, len(parts)), Behind(thread=run.spare > 0) as behind:
             reader = _Reader(streams[index], part, network.classes, _experts(part, network, experts))
-            _read_tile(run, reader.planes, reader.read, behind)
+            _read_tile(run, reader.planes, reader.coding, behind, reader.check)
             reader.finish()
             part[:] = reader.planes
 
@@ -615,7 +635,7 @@ def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> floa
     """Let experts learn from a picture uint8[H, W, known + C] as if it were one tile and coded; ideal bits."""
     run = _prepare(network, None, None, [planes], None, learning=LearningHeads if network.learns else None)
     writer = _Writer(planes, network.classes, experts)
-    _write_tile(run, planes, partial(writer.write, HERE))
+    _write_tile(run, planes, writer.coding)
     return writer.ideal_bits
 
 
@@ -634,7 +654,7 @@ def sample(network: Network, height: int, width: int, seed: int = 0) -> NDArray[
         rows = np.arange(first, first + len(counts))
         planes[rows, step - 2 * rows, channel] = (dice.integers(0, ends[:, -1:]) >= ends).sum(axis=1)
 
-    _read_tile(run, planes, draw)
+    _read_tile(run, planes, by_steps(draw))
     return planes
 
 

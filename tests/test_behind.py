@@ -43,6 +43,35 @@ def test_calls_are_done_in_order_compiled_or_not(thread: bool) -> None:  # noqa:
         assert done[1 : done[0] + 1].tolist() == list(range(2 * ring.SIZE))
 
 
+@compiled()
+def _append_later(number: int, gate: np.ndarray, numbers: np.ndarray) -> None:
+    while gate[0] == 0:
+        ring.rest(1 << 20)
+    numbers[0] += 1
+    numbers[numbers[0]] = number
+
+
+@pytest.mark.parametrize("thread", [False, True])
+@pytest.mark.parametrize("kernel", [False, True])
+def test_repeated_calls_keep_their_numbers_while_they_wait(thread: bool, kernel: bool) -> None:  # noqa: FBT001
+    size = 2 * ring.SIZE
+    gate, done = np.ones(1, np.int64), np.zeros(2 * size, np.int64)
+    function = _append_later if kernel else _append_later.function
+    call = ring.Repeated(function, 1, gate, done)
+    assert call.bound == (kernel and store.USABLE)
+    with Behind(thread=thread) as behind:
+        gate[0] = not (thread and call.bound)  # as many as have blocks wait, then it is opened
+        for number in range(size):
+            behind.do("all", call, number)
+            gate[0] |= number == ring.BLOCKS - 2
+            if number % 5 == 4:
+                behind.catch_up()
+                call(-number)
+        behind.catch_up()
+    expected = [each for n in range(size) for each in ([n, -n] if n % 5 == 4 else [n])]
+    assert done[1 : done[0] + 1].tolist() == expected
+
+
 @has_entries
 def test_catching_up_waits_for_the_first_calls_alone() -> None:
     gate, done = np.zeros(1, np.int64), np.zeros(1, np.int64)

@@ -22,8 +22,6 @@ from pixcodec.origins.photo_cd import PhotoCD
 from pixcodec.origins.ycbcr import YCbCr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pixcodec.origins.luma_chroma import LumaChroma
 
 FOLDER = Path(__file__).parent.parent / "models"
@@ -61,14 +59,15 @@ def test_errors_that_teach_heads_keep_within_their_limits(mode: str, name: str) 
     found = np.zeros(2)
 
     class Watched(learn.LearningHeads):
-        def learning(self, channel: int, *step: np.ndarray) -> tuple[Callable[..., None], tuple[object, ...]]:
+        watches = True
+
+        def seen(self, *_: object) -> None:
             for errors in self._errors[:2]:  # of the step before: one thread has made its call
                 found[:] += (np.abs(errors) == products.ERROR - 1).sum(), np.count_nonzero(errors)
-            return super().learning(channel, *step)
 
     planes = photograph(mode, 96)
     run = tiles._prepare(models.load(name), None, None, [planes], None, learning=Watched, threads=1)
-    tiles._write_tile(run, planes, lambda *_: None)
+    tiles._write_tile(run, planes, lambda *_: [])
     assert found[1] > 1e5
     assert found[0] < 1e-4 * found[1]
 

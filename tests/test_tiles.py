@@ -12,6 +12,7 @@ import pytest
 from pixcodec import models, tiles
 from pixcodec.behind import Behind
 from pixcodec.exact.compiled import Kernel
+from pixcodec.exact.ring import Repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,12 +42,13 @@ class Scheduled(Behind):
 
     def do(self, stage: str, function: Callable[..., object], *arguments: Any) -> int:
         del stage
-        if not isinstance(function, Kernel):
+        compiled = isinstance(function, Kernel) or (isinstance(function, Repeated) and function.bound)
+        if not compiled:
             self.catch_up()
         self._calls.append(partial(function, *arguments))
         self.posted += 1
         kept = {"eager": 0, "lazy": len(self._calls)}.get(self._when, int(self._dice.integers(len(self._calls) + 1)))
-        return self._make(kept if isinstance(function, Kernel) else 0)
+        return self._make(kept if compiled else 0)
 
     def catch_up(self, number: int | None = None) -> None:
         self._make(0 if number is None else self.posted - number)

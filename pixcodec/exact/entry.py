@@ -172,25 +172,27 @@ class _Entry:
     def emit_bound(self, arguments: tuple[Any, ...]) -> None:
         """The same, but a call is not made: its arguments go to a block of memory, whose address is returned.
 
-        At its start is the address of a function that takes the block's, makes the call, gives the block back and
-        returns 1 where the call has failed, else 0.  It needs neither Python nor its lock.
+        At its start is the address of a function that takes the block's, makes the call, gives the block back unless
+        the next word says that it is kept, and returns 1 where the call has failed, else 0.  It needs neither Python
+        nor its lock.  Then come the arguments: the first ones, if they are ints, a word each.
         """
         b, values = self.builder, self.natives(arguments)
-        kind = ir.LiteralStructType([I64, *(value.type for value in values)])
+        kind = ir.LiteralStructType([I64, I64, *(value.type for value in values)])
         run = ir.Function(self.module, ir.FunctionType(I64, [I64]), f"{self.entry.name}_run")
         block = self.call("malloc", self.count.of(self.context.get_abi_sizeof(kind)))
         with b.if_then(block.equals(0).value, likely=False):
             b.ret(self.call("PyErr_NoMemory").value)
-        for k, value in enumerate((b.ptrtoint(run, I64), *values)):
+        for k, value in enumerate((b.ptrtoint(run, I64), I64(0), *values)):
             b.store(value, b.gep(b.inttoptr(block.value, kind.as_pointer()), [I32(0), I32(k)]))
         b.ret(self.call("PyLong_FromLongLong", block).value)
         b.position_at_end(self.refused)
         b.ret(self.refuse().value)
         b = ir.IRBuilder(run.append_basic_block())
         own = b.inttoptr(run.args[0], kind.as_pointer())
-        status, _ = self.run(b, [b.load(b.gep(own, [I32(0), I32(k + 1)])) for k in range(len(values))])
+        status, _ = self.run(b, [b.load(b.gep(own, [I32(0), I32(k + 2)])) for k in range(len(values))])
         release = cgutils.get_or_insert_function(self.module, ir.FunctionType(ir.VoidType(), [I64]), "free")
-        b.call(release, run.args)
+        with b.if_then(Value(b, b.load(b.gep(own, [I32(0), I32(1)]))).equals(0).value):
+            b.call(release, run.args)
         b.ret(b.zext(status.is_error, I64))
 
     def natives(self, arguments: tuple[Any, ...]) -> list[ir.Value]:

@@ -20,7 +20,7 @@ they would add is 0.  `reference/experts.py` is the definition.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from pixcodec.exact.compiled import compiled
 from pixcodec.exact.emit import ALIGNMENT, aligned
 from pixcodec.exact.frequencies import MOST_CLASSES, begin, below, class_table
 from pixcodec.exact.range_coder import Decoder, advance, put, quantile
+from pixcodec.exact.ring import Repeated
 from pixcodec.exact.tables import LOG2, LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
 from pixcodec.exact.value_lists import COUNTS, hashed
 from pixcodec.exact.vectors import (
@@ -58,8 +59,6 @@ from pixcodec.exact.vectors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pixcodec.exact import range_coder
     from pixcodec.exact.frequencies import Classes
 
@@ -106,6 +105,7 @@ def _steps(edges: list[int], size: int) -> np.ndarray:
 MATCH_COUNT = np.array([1, 2, 3, 4, 6, 9, 15], np.int32)[_steps([2, 4, 8, 16, 32, 64], LONGEST + 1)]
 
 
+_KIND = np.array([0 if n in (0, NEW) else 1 + n // 6 for n in range(LIST_STATES)], np.int32)  # of a list's state
 _look_up, _put = pairs_of(EXPERTS), setter_of(EXPERTS)
 
 
@@ -128,7 +128,7 @@ def squash(x):  # type: ignore[no-untyped-def]
 def learned(cell, bit, limit):  # type: ignore[no-untyped-def]
     """A cell, 22 bits of probability and 10 of count, after a decision."""
     count, p = np.int32(cell & np.uint32(1023)), np.int32(cell >> np.uint32(10))
-    p += np.int32((np.int64((_FULL if bit else np.int32(0)) - p) * _RECIPROCAL[count]) >> 16)
+    p += np.int32((np.int64(np.int32(-bit & _FULL) - p) * _RECIPROCAL[count]) >> 16)
     return (np.uint32(p) << np.uint32(10)) | np.uint32(min(count + np.int32(1), np.int32(limit)))
 
 
@@ -477,10 +477,8 @@ def _states(here, lists, cells, levels, cut, prefix, shift, downward):  # type: 
 def _seen_lists(state):  # type: ignore[no-untyped-def]
     """How many lists have something below this node, and a class of the match's state or of the neighbourhood's."""
     number = how_many((state != 0) & (state != NEW))
-    best = element(state, MATCH)
-    if best in (0, NEW):
-        best = element(state, MATCH - 1)
-    return number * 16 + (0 if best in (0, NEW) else 1 + best // 6)
+    match, other = (np.int64(_KIND[_u(element(state, MATCH))]), np.int64(_KIND[_u(element(state, MATCH - 1))]))
+    return number * 16 + (match | (other & (np.int64(match != 0) - 1)))
 
 
 @_inlined
@@ -591,9 +589,10 @@ def _code_value(  # type: ignore[no-untyped-def]
                 bit = np.int64(point >= start + size - share)
             _learn(memory, change, mix, bit)
             _learn_maps(maps, places, learners, turn, mask, bit, scratch)
-        start += size - share if bit else 0
-        size = share if bit else size - share
-        lower, upper = middle if bit else lower, upper if bit else middle
+        one, rest = -bit, size - share  # masks: what comes next cannot be guessed, and a wrong guess costs more
+        start += rest & one
+        size = rest ^ ((rest ^ share) & one)
+        lower, upper = lower ^ ((lower ^ middle) & one), middle ^ ((upper ^ middle) & one)
         _learn_counters(memory, here, row, counter, cells, bit)
         low += bit << shift
         node = 2 * node + bit
@@ -606,20 +605,22 @@ def _code_value(  # type: ignore[no-untyped-def]
 
 @_compiled
 def code(  # type: ignore[no-untyped-def]
-    decoding, channel, channels, known, step, first, counts, centres, classes, samples, coder, words, memory, work,
-    here, costs,
+    step, first, at, number, decoding, channel, channels, known, every_counts, every_centres, classes, samples, coder,
+    words, memory, work, here, costs,
 ):  # fmt: skip
-    """Code a channel of a step's pixels, the lanes from `first` on, and learn from them.
+    """Code a channel of a step's pixels, so many lanes from `first` on, and learn from them.
 
     Args:
+        step: the wavefront's; lane y is the pixel (y, step - 2 y).
+        first: the first lane.
+        at: its place in the counts and centres.
+        number: of lanes.
         decoding: whether values come from the words; else they are in `planes` and go to the words.
         channel: their channel.
         channels: how many there are.
         known: how many of them, the first ones, are known and not coded.
-        step: the wavefront's; lane y is the pixel (y, step - 2 y).
-        first: the first lane.
-        counts: int32[lanes, row_size], the network's `frequencies`.
-        centres: int32[lanes], predicted values.
+        every_counts: int32[lanes, row_size], the network's `frequencies`.
+        every_centres: int32[lanes], predicted values.
         classes: of residuals.
         samples: uint8[H W C], known where coded.
         coder: of `range_coder`, its state.
@@ -630,6 +631,7 @@ def code(  # type: ignore[no-untyped-def]
         costs: float64[lanes + 1 or more], gets the bits that an ideal coder spends on each (for reports); their sum is
             added to the last one.
     """
+    counts, centres = every_counts[at : at + number], every_centres[at : at + number]
     lanes, spent = len(counts), costs.size - 1
     for lane in range(-AHEAD, lanes):
         if lane + AHEAD < lanes:
@@ -754,20 +756,19 @@ class Experts:
     def coding(
         self,
         channel: int,
-        step: int,
-        first: int,
         counts: np.ndarray,
         centres: np.ndarray,
         planes: np.ndarray,
         coder: range_coder.Encoder | range_coder.Decoder,
-    ) -> tuple[Callable[..., None], tuple[Any, ...]]:
+    ) -> Repeated:
         """A call that writes some pixels of a step's channel or, by a decoder, reads them into `planes`; see `code`.
 
         An encoder must have room for a word each; a decoder must be asked whether what it read was there.
         """
-        where = channel, planes.shape[2], self._known, step, first, counts, centres, self._classes, planes.reshape(-1)
-        learned_so_far = self._memory, self._work, self._here, self.costs
-        return code, (isinstance(coder, Decoder), *where, coder.state, coder.words, *learned_so_far)
+        return Repeated(
+            code, 4, isinstance(coder, Decoder), channel, planes.shape[2], self._known, counts, centres, self._classes,
+            planes.reshape(-1), coder.state, coder.words, self._memory, self._work, self._here, self.costs,
+        )  # fmt: skip
 
     def encode(
         self,
@@ -782,8 +783,7 @@ class Experts:
         """Write a channel of a step's pixels, see `code`; ideal bits, whose parts are then in `costs`."""
         before = self.costs[-1]
         coder.room(len(counts))
-        function, arguments = self.coding(channel, step, first, counts, centres, planes, coder)
-        function(*arguments)
+        self.coding(channel, counts, centres, planes, coder)(step, first, 0, len(counts))
         return float(self.costs[-1] - before)
 
     def decode(
@@ -797,6 +797,5 @@ class Experts:
         coder: range_coder.Decoder,
     ) -> None:
         """Read a channel of a step's pixels into `planes`, see `code`; `DamagedTileError` where the words fit none."""
-        function, arguments = self.coding(channel, step, first, counts, centres, planes, coder)
-        function(*arguments)
+        self.coding(channel, counts, centres, planes, coder)(step, first, 0, len(counts))
         coder.check()

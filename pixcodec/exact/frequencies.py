@@ -261,7 +261,7 @@ def begin(row, centre, classes, bases):  # type: ignore[no-untyped-def]
 def below(row, centre, classes, bases, v):  # type: ignore[no-untyped-def]
     """Frequencies of the symbols below v, 0 to 255, in 2^-24, after `begin`."""
     j, last = np.int64(classes.of[_u(v - centre + (SYMBOLS - 1))]), row.size - 1
-    more = np.int64(row[_u(last)]) if v > row[_u(last - 1)] else np.int64(0)
+    more = np.int64(row[_u(last)]) & -np.int64(v > row[_u(last - 1)])
     return np.int64(np.int32(np.int64(bases[_u(j)]) + np.int64(row[_u(j)]) * v)) + v + more
 
 
@@ -305,10 +305,14 @@ def code_length(rows, centres, classes, symbols):  # type: ignore[no-untyped-def
 
 
 @compiled()
-def spend(rows, centres, classes, planes, step, first, channel, bits):  # type: ignore[no-untyped-def]
-    """Add `code_length` of a channel of planes uint8[H, W, C] at a step's lanes from `first` on to bits[0]."""
+def spend(step, first, at, number, rows, centres, classes, planes, channel, bits):  # type: ignore[no-untyped-def]
+    """Add `code_length` of a channel of planes uint8[H, W, C] at so many of a step's lanes to bits[0].
+
+    They are those from `first` on, whose rows and centres begin at `at`.
+    """
     spent = 0.0
-    for i in range(rows.shape[0]):
-        symbol = np.int64(planes[first + i, step - 2 * (first + i), channel])
+    for i in range(at, at + number):
+        y = first + i - at
+        symbol = np.int64(planes[y, step - 2 * y, channel])
         spent += 24.0 - np.log2(np.float64(count_of(rows[i], np.int64(centres[i]), classes, symbol)) + 1.0)
     bits[0] += spent

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pixcodec.exact.matmul import Backend
     from pixcodec.exact.network import Network, Product
+    from pixcodec.exact.ring import Repeated
 
 _compiled = compiled()
 _ZERO, _BYTE = np.float32(0), np.float32(255)
@@ -36,8 +37,10 @@ class Heads(Protocol):
             codes; the same one for all where nobody looks back.
         unsigned_offset, signed_offset: added to features 0..255 and to codes -128..127 there.
         kernel: a compiled function (`head_kernel`) that gives the outputs, if there is one.
+        watches: whether `seen` is to be called.
     """
 
+    watches: bool
     inputs: list[np.ndarray]
     unsigned_offset: int
     signed_offset: int
@@ -49,13 +52,14 @@ class Heads(Protocol):
     def parts(self, channel: int) -> tuple[Any, ...]:
         """What `kernel` works on: inputs, three products' weights, room for activations and outputs, their number."""
 
-    def learning(
-        self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
-    ) -> tuple[Callable[..., None], tuple[Any, ...]] | None:
-        """A call, to be made once, that learns the symbols int[rows] where `logits` gave counts (of `frequencies`).
+    def learning(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
+        """A call, with a number up to TEACHERS, that learns the first symbols int32[rows] where `logits` gave counts.
 
         It may run beside everything but this channel's `logits` and others like it.  None: nothing is learned.
         """
+
+    def seen(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
+        """All of a step's pixels, before that call, where `watches`."""
 
 
 @_compiled
@@ -76,6 +80,8 @@ def to_stream(sums, scale, rows, stream):  # type: ignore[no-untyped-def]
 
 class FixedHeads:
     """The model's heads by a back end's products."""
+
+    watches = False
 
     def __init__(self, network: Network, backend: Backend, lanes: int) -> None:
         """For steps of at most `lanes` pixels."""
@@ -116,9 +122,10 @@ class FixedHeads:
         """Nothing without a kernel."""
         raise NotImplementedError
 
-    def learning(
-        self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
-    ) -> tuple[Callable[..., None], tuple[Any, ...]] | None:
+    def learning(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
+        """Nothing."""
+
+    def seen(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
         """Nothing."""
 
     def _product(self, source: np.ndarray, rows: int, product: Product, packed: Any) -> np.ndarray:

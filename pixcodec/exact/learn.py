@@ -37,6 +37,7 @@ from pixcodec.exact.products import (
     update_kernel,
     wide_product_kind,
 )
+from pixcodec.exact.ring import Repeated
 from pixcodec.exact.tables import SYMBOLS
 
 if TYPE_CHECKING:
@@ -126,10 +127,11 @@ def _pack_back(coarse, back):  # type: ignore[no-untyped-def]
 
 
 def _learn(  # type: ignore[no-untyped-def]
-    outputs, counts, centres, symbols, classes, source, a, b, errors, groups, layers, bias, scale, betas, powers, rates,
-    epsilon,
+    number, outputs, counts, centres, all_symbols, classes, source, a, b, errors, groups, layers, bias, scale, betas,
+    powers, rates, epsilon,
 ):  # fmt: skip
-    """Errors of the first pixels of a step, carried back, and a step of all layers; `powers` are those of `betas`."""
+    """Errors of a step's first pixels, `number`, carried back, and a step of all layers; `powers` are of `betas`."""
+    symbols = all_symbols[:number]
     zero, rows, one = np.zeros(1, np.int64), symbols.size, np.float32(1)
     powers[0] *= betas[0]
     powers[1] *= betas[1]
@@ -212,6 +214,7 @@ class LearningHeads:
     """Heads (`heads.Heads`) that start as a network's and learn from one tile."""
 
     unsigned_offset = signed_offset = 0
+    watches = False
     kernel: Callable[..., None] | None
 
     def __init__(self, network: Network, lanes: int) -> None:
@@ -257,20 +260,21 @@ class LearningHeads:
         products = tuple(self._products[channel])
         return self.inputs[channel], products, *self._hidden[channel], self._outputs[channel], self._number
 
-    def learning(
-        self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
-    ) -> tuple[Callable[..., None], tuple[Any, ...]]:
+    def learning(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated:
         """See `heads.Heads`."""
-        return self._learn, (
-            self._outputs[channel], counts, centres, symbols[:TEACHERS], self._classes,
-            self.inputs[channel], *self._hidden[channel], self._errors, self._groups, self._learned[channel],
-            self._no_bias, self._no_scale, self._betas, self._powers[channel], self._rates, self._epsilon,
+        return Repeated(
+            self._learn, 1, self._outputs[channel], counts, centres, symbols, self._classes, self.inputs[channel],
+            *self._hidden[channel], self._errors, self._groups, self._learned[channel], self._no_bias, self._no_scale,
+            self._betas, self._powers[channel], self._rates, self._epsilon,
         )  # fmt: skip
 
     def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
-        """Make the call of `learning`."""
-        function, arguments = self.learning(channel, counts, centres, symbols)
-        function(*arguments)
+        """Make the call of `learning` with all that is given."""
+        self.seen(channel, counts, centres, symbols)
+        self.learning(channel, counts, centres, symbols)(min(len(symbols), TEACHERS))
+
+    def seen(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
+        """See `heads.Heads`."""
 
 
 class ComparedHeads(LearningHeads):
@@ -279,6 +283,8 @@ class ComparedHeads(LearningHeads):
     Attributes:
         learned, fixed: bits by either of the samples of every `COMPARED`th step, by the network's frequencies alone.
     """
+
+    watches = True
 
     def __init__(self, network: Network, lanes: int) -> None:
         """See `LearningHeads`."""
@@ -290,10 +296,8 @@ class ComparedHeads(LearningHeads):
         self._own_counts = aligned((lanes, row_size(self._classes.number)), np.int32)
         self._steps = [0] * len(network.heads)
 
-    def learning(
-        self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray
-    ) -> tuple[Callable[..., None], tuple[Any, ...]]:
-        """See `heads.Heads`; it compares at once, while the inputs are the step's."""
+    def seen(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
+        """Compare, while the inputs are the step's."""
         if self._steps[channel] % COMPARED == 0:
             rows = len(symbols)
             self._run(self.inputs[channel], rows, *self._begin[channel], *self._own_hidden, self._own_outputs)
@@ -302,4 +306,3 @@ class ComparedHeads(LearningHeads):
             self.fixed += code_length(own, centres, self._classes, symbols)
             self.learned += code_length(counts, centres, self._classes, symbols)
         self._steps[channel] += 1
-        return super().learning(channel, counts, centres, symbols)

@@ -30,10 +30,13 @@ from llvmlite import ir
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import ALIGNMENT, F32, FLOATS, I16, I32, INTP, LANES, Value, emitted, loop
 from pixcodec.exact.kernels import accumulation, regression, statistics, triangle, working
+from pixcodec.exact.ring import Repeated
 from pixcodec.exact.steps import active_lanes, number_of_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from pixcodec.exact.ring import Call
 
 UNIT = 16  # predictions count sixteenths of a level
 LIMIT = 255 * UNIT
@@ -389,10 +392,11 @@ def _push(ring, slot, before, values, height, first, last):  # type: ignore[no-u
 
 
 def _learn_step(  # type: ignore[no-untyped-def]
-    step, lanes, next_lanes, ring, slots, lags, planes, values, features, reference, fixed, base, stacks, solver
-):
+    step, first, last, next_first, next_last, ring, slots, lags, planes, values, features, reference, fixed, base,
+    stacks, solver,
+):  # fmt: skip
     """All that follows once a step's pixels are known; see `Predictors`."""
-    (first, last), (next_first, next_last) = lanes, next_lanes
+    lanes, next_lanes = (first, last), (next_first, next_last)
     stack_states, stack_features, stack_coefficients = stacks
     state, out, coefficients = solver
     learn_stack(stack_states, stack_features, values, fixed, base, stack_coefficients, lanes, next_lanes)  # type: ignore[name-defined] # noqa: F821
@@ -513,9 +517,10 @@ class Predictors:
             ring, slots, self.values, np.zeros(LANES, np.float32), self.reference, self.features, out, self._rows,
             self.fixed, parameters.base, stack_features, stack_state, zeros(1, 1), parameters.stack_coefficients,
         )  # fmt: skip
-        self._learned = (
-            ring, slots, lags, self._known, self.values, self.features, self.reference, self.fixed, parameters.base,
-            (stack_state, stack_features, parameters.stack_coefficients), (state, out, parameters.coefficients),
+        self._learn = Repeated(
+            self.kernels.learn, 5, ring, slots, lags, self._known, self.values, self.features, self.reference,
+            self.fixed, parameters.base, (stack_state, stack_features, parameters.stack_coefficients),
+            (state, out, parameters.coefficients),
         )  # fmt: skip
         self._step, self._lanes = -1, (0, -1)
         self.learn()
@@ -546,15 +551,15 @@ class Predictors:
         known = self.features[self._step & 1, self._unknowns + channel, lanes]
         np.subtract(self.values[channel, lanes], self.reference[channel, lanes], known)
 
-    def learning(self) -> tuple[Callable[..., None], tuple[Any, ...]]:
+    def learning(self) -> Call:
         """What takes this step's pixels into the statistics and the ring, and solves the next step's regressions."""
         following = active_lanes(self._step + 1, self.height, self.width)
-        return self.kernels.learn, (self._step, self._lanes, following, *self._learned)
+        return self._learn, (self._step, *self._lanes, *following)
 
     def learn(self) -> None:
         """Do so."""
-        function, arguments = self.learning()
-        function(*arguments)
+        function, numbers = self.learning()
+        function(*numbers)
 
 
 def predictions(planes: np.ndarray, parameters: Parameters) -> np.ndarray:

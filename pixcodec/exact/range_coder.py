@@ -103,6 +103,27 @@ def take_rows(counts, centres, classes, state, words, symbols):  # type: ignore[
         symbols[n] = v
 
 
+@compiled()
+def put_lanes(step, first, at, number, counts, centres, classes, planes, channel, state, words, costs):  # type: ignore[no-untyped-def]
+    """`put_rows` of a channel of planes uint8[H, W, C], of so many of a step's lanes.
+
+    They are those from `first` on, whose counts and centres begin at `at`; lane y is the pixel (y, step - 2 y).
+    """
+    symbols = np.empty(number, np.int32)
+    for n in range(number):
+        symbols[n] = planes[first + n, step - 2 * (first + n), channel]
+    put_rows(counts[at : at + number], centres[at : at + number], classes, symbols, state, words, costs)
+
+
+@compiled()
+def take_lanes(step, first, at, number, counts, centres, classes, planes, channel, state, words):  # type: ignore[no-untyped-def]
+    """`take_rows` into a channel of planes, see `put_lanes`."""
+    symbols = np.empty(number, np.int32)
+    take_rows(counts[at : at + number], centres[at : at + number], classes, state, words, symbols)
+    for n in range(number):
+        planes[first + n, step - 2 * (first + n), channel] = symbols[n]
+
+
 class Encoder:
     """A coder's arrays for writing.
 

@@ -8,12 +8,14 @@ others run, then sleeps: nobody is woken, which takes longer than most calls.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ctypes
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
 
-from pixcodec.exact.compiled import specialise
+from pixcodec.exact.compiled import Kernel, specialise
 from pixcodec.exact.emit import I32, I64, INTP, Value, aligned, emitted, vector_function
 from pixcodec.exact.store import processor
 
@@ -27,6 +29,8 @@ CALLS = STAGES + MOST_STAGES
 PAUSES, YIELDS = 1 << 10, 1 << 12  # turns of waiting after which others may run, and after which there is sleep
 NAP = 50  # microseconds
 MONOTONIC = 1  # clock
+BLOCKS = 4  # of a call that is repeated; the first one never goes to a ring
+KEPT, FIRST_NUMBER = 8, 16  # bytes from the start of a block, see `entry._Entry.emit_bound`
 
 
 def ring() -> np.ndarray:
@@ -135,6 +139,11 @@ def _wait(ring, count):  # type: ignore[no-untyped-def]
     return ring[FAILED]
 
 
+def _run(block):  # type: ignore[no-untyped-def]
+    """Make the call that a block holds; 1 where it has failed, else 0."""
+    return call(block)  # type: ignore[name-defined] # noqa: F821
+
+
 def _stop(ring):  # type: ignore[no-untyped-def]
     """No more calls will follow."""
     release(ring.ctypes.data + 8 * STOP, 1)  # type: ignore[name-defined] # noqa: F821
@@ -143,4 +152,70 @@ def _stop(ring):  # type: ignore[no-untyped-def]
 serve = specialise(_serve, "serve", rest=rest, **_INSTRUCTIONS)
 post = specialise(_post, "post", **_INSTRUCTIONS)
 wait = specialise(_wait, "wait", rest=rest, **_INSTRUCTIONS)
+run = specialise(_run, "run", **_INSTRUCTIONS)
 stop = specialise(_stop, "stop", **_INSTRUCTIONS)
+
+
+@cache
+def _process() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+class Repeated:
+    """A call that is made many times: its first arguments are numbers that differ, all others stay.
+
+    Compiled functions are bound once, in a few blocks: one to be called at once, and some for a ring, which take turns,
+    so that calls may wait there with numbers of their own.
+
+    Args:
+        function: compiled or not.
+        count: of the numbers.
+        arguments: that follow them; they are kept.
+
+    Attributes:
+        bound: whether there are blocks: the function has an entry.
+    """
+
+    def __init__(self, function: Callable[..., object], count: int, *arguments: Any) -> None:
+        self._function, self._arguments = function, arguments
+        self._blocks: list[int] = []
+        self._numbers: list[Any] = []
+        self._turn, self._posted = 1, [0] * BLOCKS
+        for _ in range(BLOCKS):
+            block = function.bind(*[0] * count, *arguments) if isinstance(function, Kernel) else None
+            if block is None:
+                break
+            ctypes.c_int64.from_address(block + KEPT).value = 1
+            self._blocks.append(block)
+            self._numbers.append((ctypes.c_int64 * count).from_address(block + FIRST_NUMBER))
+        self.bound = bool(self._blocks)
+
+    def __call__(self, *numbers: int) -> None:
+        """Make it now."""
+        if not self.bound:
+            self._function(*numbers, *self._arguments)
+            return
+        self._numbers[0][:] = numbers
+        if run(self._blocks[0]):
+            raise RuntimeError("a compiled function has failed; there may be no memory left")
+
+    @property
+    def awaited(self) -> int:
+        """How many calls a ring must have done before this one can be posted again."""
+        return self._posted[self._turn]
+
+    def block(self, numbers: tuple[int, ...], posted: int) -> int:
+        """The block of a call with these numbers, which is to be the `posted`-th of its ring, always the same one."""
+        turn = self._turn
+        self._turn = turn % (BLOCKS - 1) + 1
+        self._numbers[turn][:] = numbers
+        self._posted[turn] = posted
+        return self._blocks[turn]
+
+    def __del__(self) -> None:
+        """Give the blocks back."""
+        for block in self._blocks:
+            _process().free(ctypes.c_void_p(block))
+
+
+Call = tuple[Repeated, tuple[int, ...]]  # and its numbers

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pixcodec.exact import learn
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import LANES, aligned
 from pixcodec.exact.frequencies import row_size
 from pixcodec.exact.predict import Predictors
+from pixcodec.exact.ring import Repeated
 from pixcodec.exact.steps import active_lanes, number_of_steps
 from pixcodec.exact.tables import SYMBOLS
 from pixcodec.exact.wavefront import Wavefront, head_codes, input_codes, place
@@ -25,18 +27,18 @@ if TYPE_CHECKING:
     from pixcodec.exact.heads import Heads
     from pixcodec.exact.matmul import Backend
     from pixcodec.exact.network import Network
+    from pixcodec.exact.ring import Call
 
-Call = tuple["Callable[..., None]", tuple[Any, ...]]
 Part = tuple[int, int]  # first and last lane
 ROOMS = 2  # steps whose counts are kept
 
 
 @compiled()
 def _know(  # type: ignore[no-untyped-def]
-    step, channel, first, part, planes, values, features, reference, all_fixed, inputs, signed, all_symbols
+    step, first, start, stop, channel, planes, values, features, reference, all_fixed, inputs, signed, all_symbols
 ):
     """A part's symbols as planes have them, to the predictors and to the inputs of the trunk."""
-    (start, stop), fixed, symbols = part, all_fixed[channel], all_symbols[channel]
+    fixed, symbols = all_fixed[channel], all_symbols[channel]
     channels, count = values.shape[0], fixed.shape[0]
     own, plane = features.shape[1] - channels + channel, planes.shape[2] - channels + channel
     for y in range(start, stop + 1):
@@ -50,17 +52,16 @@ def _know(  # type: ignore[no-untyped-def]
 
 
 def _see(  # type: ignore[no-untyped-def]
-    step, channel, first, part, predictors, codes, inputs, features, shifts, head, raw, table, centres, counts, planes,
-    signed, symbols,
+    step, first, start, stop, channel, predictors, codes, inputs, features, shifts, head, raw, table, centres, counts,
+    planes, signed, symbols,
 ):  # fmt: skip
-    """Predictions, a head and its frequencies at a part of a step; `first` is the step's first lane."""
+    """Predictions, a head and its frequencies at lanes of a step; `first` is the step's first one."""
     (
         ring, slots, values, zeros, reference, known, out, rows, fixed, base, stack_features, stack_state, stack_out,
         coefficients,
     ) = predictors  # fmt: skip
-    start, stop = part
     if channel > 0:
-        _know(step, channel - 1, first, part, planes, values, known, reference, fixed, inputs, signed, symbols)
+        _know(step, first, start, stop, channel - 1, planes, values, known, reference, fixed, inputs, signed, symbols)
     known = known[step & 1, known.shape[1] - ring.shape[1] :]
     predict(  # type: ignore[name-defined] # noqa: F821
         ring, slots[step % slots.shape[0]], values, zeros, reference, known, out, rows, channel, fixed[channel], base,
@@ -123,23 +124,34 @@ class Tile:
         steps = number_of_steps(height, width) + 1
         self._active = [active_lanes(step, height, width) for step in range(steps)]
         self._step, self.part = -1, (0, -1)
-        kernel = self._heads.kernel
+        kernel, last, every = self._heads.kernel, network.channels - 1, range(network.channels)
         self.whole = kernel is None
-        self._seen: list[list[tuple[Any, ...]]] = []
+        self._see: list[list[Repeated]] = []
         if kernel is not None:
-            self._see = _seeing(self._predictors.kernels.predict, kernel, network.make_rows)
-            every = range(network.channels)
-            self._seen = [[self._arrays(room, channel) for channel in every] for room in range(ROOMS)]
+            see = _seeing(self._predictors.kernels.predict, kernel, network.make_rows)
+            self._see = [[self._seeing(see, room, channel) for channel in every] for room in range(ROOMS)]
+        self._know = [self._knowing(room, last) for room in range(ROOMS)]
+        learning, symbols = self._heads.learning, self._symbols
+        self._teach = [[learning(c, *self.room(room, c), symbols[room, c]) for c in every] for room in range(ROOMS)]
 
-    def _arrays(self, room: int, channel: int) -> tuple[Any, ...]:
-        """What `_see` takes of a channel in every step that has this room."""
+    def _seeing(self, see: Callable[..., None], room: int, channel: int) -> Repeated:
+        """`_see` of a channel in every step that has this room."""
         network, wavefront, trunk = self.network, self._wavefront, self._wavefront.trunk_of
         parameters = network.parameters
         codes = network.features, parameters.centre[channel], network.places, self._heads.signed_offset
-        return (
-            self._predictors.arrays, codes, trunk.inputs[:, :, : network.first.weight.shape[1]], trunk.output,
-            wavefront.shifts, self._heads.parts(channel), network.raw, network.classes, self._centres[room, channel],
+        inputs = trunk.inputs[:, :, : network.first.weight.shape[1]]
+        return Repeated(
+            see, 4, channel, self._predictors.arrays, codes, inputs, trunk.output, wavefront.shifts,
+            self._heads.parts(channel), network.raw, network.classes, self._centres[room, channel],
             self._counts[room, channel], self.planes, wavefront.signed_offset, self._symbols[room],
+        )  # fmt: skip
+
+    def _knowing(self, room: int, channel: int) -> Repeated:
+        """`_know` of a channel in every step that has this room."""
+        predictors, wavefront = self._predictors, self._wavefront
+        return Repeated(
+            _know, 4, channel, self.planes, predictors.values, predictors.features, predictors.reference,
+            predictors.fixed, wavefront.trunk_of.inputs, wavefront.signed_offset, self._symbols[room],
         )  # fmt: skip
 
     def begin(self, step: int) -> Part:
@@ -160,33 +172,39 @@ class Tile:
     def parts(self, number: int) -> list[Part]:
         """The step in at most so many parts."""
         first, last = self.part
-        blocks = range(first // LANES, last // LANES + 1)
-        if self.whole or len(blocks) < 2 * number:
+        block = first // LANES
+        blocks = last // LANES + 1 - block
+        if self.whole or blocks < 2 * number:
             return [self.part] if last >= first else []
-        starts = [first, *(LANES * blocks[len(blocks) * k // number] for k in range(1, number))]
-        return list(zip(starts, [*(start - 1 for start in starts[1:]), last], strict=True))
+        starts = [first, *[LANES * (block + blocks * k // number) for k in range(1, number)], last + 1]
+        return [(starts[k], starts[k + 1] - 1) for k in range(number)]
 
     @property
     def lanes(self) -> int:
         """How many pixels the step has."""
         return self.part[1] - self.part[0] + 1
 
-    def room(self, channel: int, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        """Counts int32[lanes, row_size] (`frequencies`) and centres int32[lanes] of a part, kept for one more step."""
-        lanes = slice(part[0] - self.part[0], part[1] - self.part[0] + 1)
-        own = self._step % ROOMS, channel, lanes
-        return self._counts[own], self._centres[own]
+    def room(self, room: int, channel: int) -> tuple[np.ndarray, np.ndarray]:
+        """Counts int32[lanes, row_size] (`frequencies`) and centres int32[lanes] of a channel.
+
+        Those of step t are in room t % ROOMS, from the step's first lane on, and kept for one more step.
+        """
+        return self._counts[room, channel], self._centres[room, channel]
+
+    def coding(self, part: Part) -> tuple[int, int, int, int]:
+        """Step and first lane of a part, where it begins in the room, and its number of lanes."""
+        return self._step, part[0], part[0] - self.part[0], part[1] - part[0] + 1
 
     def see(self, channel: int, part: Part) -> Call:
         """What fills the room of a part."""
         if self.whole:
-            return self._see_by_steps, (channel,)
-        return self._see, (self._step, channel, self.part[0], part, *self._seen[self._step % ROOMS][channel])
+            return Repeated(self._see_by_steps, 1), (channel,)
+        return self._see[self._step % ROOMS][channel], (self._step, self.part[0], *part)
 
     def _see_by_steps(self, channel: int) -> None:
-        counts, around = self.room(channel, self.part)
+        counts, around = (each[: self.lanes] for each in self.room(self._step % ROOMS, channel))
         if channel > 0:
-            self._know(channel - 1, self.part)
+            self._knowing(self._step % ROOMS, channel - 1)(self._step, self.part[0], *self.part)
         self._wavefront.begin(self._step, *self.part)
         self._predictors.predict(channel)
         logits, around[:] = self._wavefront.logits(channel, self._predictors)
@@ -194,15 +212,7 @@ class Tile:
 
     def know(self, part: Part) -> None:
         """All channels of a part are in `planes` now."""
-        self._know(self.network.channels - 1, part)
-
-    def _know(self, channel: int, part: Part) -> None:
-        predictors, wavefront = self._predictors, self._wavefront
-        _know(
-            self._step, channel, self.part[0], part, self.planes, predictors.values, predictors.features,
-            predictors.reference, predictors.fixed, wavefront.trunk_of.inputs, wavefront.signed_offset,
-            self._symbols[self._step % ROOMS],
-        )  # fmt: skip
+        self._know[self._step % ROOMS](self._step, self.part[0], *part)
 
     def learn(self) -> Call:
         """What the predictors learn from the step, and do for the next."""
@@ -213,5 +223,9 @@ class Tile:
 
         The channel is known: by `see` of the next one, or `know`.
         """
-        counts, centres = self.room(channel, self.part)
-        return self._heads.learning(channel, counts, centres, self._symbols[self._step % ROOMS, channel, : len(counts)])
+        room, lanes = self._step % ROOMS, self.lanes
+        if self._heads.watches:
+            own = *self.room(room, channel), self._symbols[room, channel]
+            self._heads.seen(channel, *(each[:lanes] for each in own))
+        call = self._teach[room][channel]
+        return None if call is None else (call, (min(lanes, learn.TEACHERS),))

@@ -7,7 +7,7 @@ around the active lanes hold the layer's pad value, the code of zero.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from pixcodec.exact.matmul import TERMS, VectorBackend, pack, padded
 from pixcodec.exact.network import STREAM_LIMIT, known_codes, phase_codes
 from pixcodec.exact.predict import REACH, TOP, no_planes
 from pixcodec.exact.products import columns, fitting, layer_kernel
+from pixcodec.exact.ring import Repeated
 from pixcodec.exact.rounding import rescaled
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from pixcodec.exact.matmul import Backend
     from pixcodec.exact.network import Network, Product
+    from pixcodec.exact.ring import Call
 
 _compiled = compiled()
 _ZERO, _BYTE = np.float32(0), np.float32(255)
@@ -129,23 +131,28 @@ class Trunk:
             self._unsigned, self._phases, self._known, self._column,
         )  # fmt: skip
 
-    def layers(self, step: int, first: int, part: tuple[int, int]) -> tuple[Callable[..., None], tuple[Any, ...]]:
+    def layers(self, step: int, first: int, part: tuple[int, int]) -> Call:
         """A call that fills rows of `output` for lanes of a step which begins at lane `first`, once it is prepared.
 
         Of the step before, these lanes and those above them are known.
         """
-        return self._layers, (step, part[0], part[1] - part[0] + 1, step % self._taps.depth, part[0] - first)
+        return self._repeated, (step, part[0], part[1] - part[0] + 1, part[0] - first)
+
+    @property
+    def _repeated(self) -> Repeated:
+        return Repeated(self._layers, 4)
 
     def features(self, step: int, first: int, last: int) -> np.ndarray:
         """Stored codes [active lanes, features or more] of the lanes first..last from all earlier steps."""
         self.prepare(step, first, last)
         if last >= first:
-            function, arguments = self.layers(step, first, (first, last))
-            function(*arguments)
+            function, numbers = self.layers(step, first, (first, last))
+            function(*numbers)
         return self.output[: max(last - first + 1, 0)]
 
-    def _layers(self, step: int, first: int, rows: int, own: int, at: int) -> None:
+    def _layers(self, step: int, first: int, rows: int, at: int) -> None:
         network, convolve, sums, width = self.network, self.backend.convolve, self._sums, self.network.features
+        own = step % self._taps.depth
         stream, features, hidden = self._stream[:, :width], self.output[at:, :width], self._hidden
         convolve(self.inputs, self._first_taps.slots(step), self._first_taps.shifts + first, rows, self._first, sums)
         to_stream(sums, network.first.scale, rows, stream)
@@ -222,16 +229,20 @@ class VectorTrunk(Trunk):
     """The trunk by compiled kernels, a step in one call."""
 
     def _start(self, network: Network) -> None:
-        self._run = _trunk_kernel(fitting(cast("VectorBackend", self.backend).kind, network.features))
+        kernel = _trunk_kernel(fitting(cast("VectorBackend", self.backend).kind, network.features))
         taps, first_taps = self._taps, self._first_taps
-        self._arrays = (
-            self.inputs, first_taps.table, first_taps.shifts, self._rings, taps.table, taps.shifts,
+        self._run = Repeated(
+            kernel, 4, self.inputs, first_taps.table, first_taps.shifts, self._rings, taps.table, taps.shifts,
             tuple(part[0] for part in self._pack([network.first], signed=True)),
             self._pack([block.conv for block in network.blocks]),
             self._pack([block.pointwise for block in network.blocks]),
             np.array([*(block.alpha for block in network.blocks), network.alpha], np.float32),
             self._hidden, self._stream, self.output,
         )  # fmt: skip
+
+    @property
+    def _repeated(self) -> Repeated:
+        return self._run
 
     def _pack(self, products: list[Product], *, signed: bool = False) -> tuple[np.ndarray, ...]:
         """Weights, biases and scales of products, each in one array."""
@@ -243,11 +254,6 @@ class VectorTrunk(Trunk):
         for i, (product, each) in enumerate(zip(products, packed, strict=True)):
             weight[i], scale[i, : product.scale.size] = each.weight, product.scale
         return weight, np.array([each.bias for each in packed]), scale
-
-    def layers(self, step: int, first: int, part: tuple[int, int]) -> tuple[Callable[..., None], tuple[Any, ...]]:
-        """See `Trunk`."""
-        start, stop = part
-        return self._run, (step, start, stop - start + 1, start - first, *self._arrays)
 
 
 def trunk(network: Network, backend: Backend, height: int, width: int, known: np.ndarray | None = None) -> Trunk:

@@ -364,7 +364,7 @@ def setter_of(count: int) -> Any:
             address, places, values, scratch = args
             where_to = _each(builder, places, scratch, count)
             what = _each(builder, values, builder.add(scratch, I64(64)), count)
-            for place, value in zip(list(where_to), list(what), strict=True):
+            for place, value in zip(where_to, what, strict=True):
                 builder.store(value, _place(builder, address, place, I32), align=4)
             return context.get_dummy_value()
 

@@ -55,9 +55,9 @@ def counts_of(network: Network, planes: NDArray[np.uint8], device: str | None = 
     backend = None if device is None else f"torch-float32:{device}"
     run = tiles._prepare(network, backend, None, [planes], None, learning=learn.LearningHeads)
     if device is None:
-        tiles._write_tile(run, planes, write)
+        tiles._write_tile(run, planes, tiles.by_steps(write))
     else:
-        tiles._write_known_tile(run, planes, device, write)
+        tiles._write_known_tile(run, planes, device, tiles.by_steps(write))
     return result
 
 

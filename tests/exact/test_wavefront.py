@@ -101,10 +101,10 @@ def test_the_codec_codes_with_the_counts_of_the_reference_in_its_order(name: str
 
     for backend in ("vector", "numpy"):
         run = tiles._Run(network, nets.back_end(backend, network), "", None)
-        tiles._write_tile(run, planes, code)
+        tiles._write_tile(run, planes, tiles.by_steps(code))
         assert order == list(reference_codec.order(*expected.shape[:3]))
         found[:, :, known:], order = 0, []
-        tiles._read_tile(run, found, code)
+        tiles._read_tile(run, found, tiles.by_steps(code))
         assert order == list(reference_codec.order(*expected.shape[:3]))
         order = []
 
@@ -129,9 +129,9 @@ def test_steps_in_parts_made_by_another_thread_give_the_same_counts(name: str) -
         found[rows, step - 2 * rows, channel] = planes[rows, step - 2 * rows, channel]
         widths.add(len(counts))
 
-    tiles._write_tile(run, planes, write)
+    tiles._write_tile(run, planes, tiles.by_steps(write))
     with Behind(thread=True) as behind:
-        tiles._read_tile(run, found, fill_in, behind)
+        tiles._read_tile(run, found, tiles.by_steps(fill_in), behind)
     np.testing.assert_array_equal(read, expected)
     assert max(widths) < 40  # of the 75 that a step has
 
