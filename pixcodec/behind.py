@@ -30,13 +30,13 @@ class Behind:
     """
 
     def __init__(self, *, thread: bool) -> None:
-        self._ring = ring.ring()
-        self.posted = 0
-        self._waiting: deque[tuple[Any, ...]] = deque()  # their arguments, which must not go before they are done
+        self.ring = ring.ring()
+        self.posted = self._done = 0
+        self._waiting: deque[tuple[int, object]] = deque()  # what must not go before so many calls are done
         self._stages: dict[str, int] = {}
         self._thread: threading.Thread | None = None
         if thread and store.USABLE:
-            self._thread = threading.Thread(target=ring.serve, args=(self._ring,), daemon=True)
+            self._thread = threading.Thread(target=ring.serve, args=(self.ring,), daemon=True)
             self._thread.start()
 
     @property
@@ -45,14 +45,28 @@ class Behind:
         return self._thread is not None
 
     @property
+    def compiled(self) -> bool:
+        """Whether compiled functions may put calls into the ring by themselves."""
+        return True
+
+    @property
     def busy(self) -> bool:
         """Whether a call is not done yet."""
-        return self.posted > int(self._ring[ring.DONE])
+        return self.posted > int(self.ring[ring.DONE])
+
+    def stage(self, name: str) -> int:
+        """The number of a stage in the ring."""
+        return self._stages.setdefault(name, len(self._stages))
+
+    def posted_by(self, kept: object) -> None:
+        """A compiled function has put calls into the ring, which need what is `kept`."""
+        self.posted = int(self.ring[ring.POSTED])
+        self._waiting.append((self.posted, kept))
 
     @property
     def seconds(self) -> dict[str, float]:
         """What the thread's calls took by stage."""
-        return {stage: float(self._ring[ring.STAGES + k]) / 1e9 for stage, k in self._stages.items()}
+        return {stage: float(self.ring[ring.STAGES + k]) / 1e9 for stage, k in self._stages.items()}
 
     def do(self, stage: str, function: Callable[..., object], *arguments: Any) -> int:  # noqa: ANN401
         """Call a function, now or soon; arrays among `arguments` must stay as they are until it is done.
@@ -73,19 +87,18 @@ class Behind:
             self.catch_up()
             function(*arguments)
             return self.posted
-        if len(self._waiting) >= ring.SIZE:
-            self.catch_up(self.posted - ring.SIZE + 1)
-        ring.post(self._ring, block, self._stages.setdefault(stage, len(self._stages)))
+        self.catch_up(self.posted - ring.SIZE + 1)
+        ring.post(self.ring, block, self.stage(stage))
         self.posted += 1
-        self._waiting.append(kept)
+        self._waiting.append((self.posted, kept))
         return self.posted
 
     def catch_up(self, number: int | None = None) -> None:
         """Wait until the first `number` calls, or all, are done; `RuntimeError` where one has failed."""
-        left = 0 if number is None else self.posted - number
-        if len(self._waiting) > left:
-            failed = ring.wait(self._ring, self.posted - left)
-            while len(self._waiting) > left:
+        wanted = self.posted if number is None else number
+        if wanted > self._done:
+            failed, self._done = ring.wait(self.ring, wanted), wanted
+            while self._waiting and self._waiting[0][0] <= wanted:
                 self._waiting.popleft()
             if failed:
                 raise RuntimeError("a compiled function has failed in a thread; there may be no memory left")
@@ -99,5 +112,5 @@ class Behind:
     ) -> None:
         """End the thread, after all calls."""
         if self._thread is not None:
-            ring.stop(self._ring)
+            ring.stop(self.ring)
             self._thread.join()

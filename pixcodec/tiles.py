@@ -20,7 +20,7 @@ from pixcodec import models
 from pixcodec.behind import Behind
 from pixcodec.coding import check_room
 from pixcodec.errors import DamagedTileError
-from pixcodec.exact import matmul, range_coder
+from pixcodec.exact import matmul, range_coder, schedule
 from pixcodec.exact.experts import Experts
 from pixcodec.exact.frequencies import row_size, spend, symbol_counts
 from pixcodec.exact.learn import ComparedHeads, LearningHeads
@@ -28,7 +28,7 @@ from pixcodec.exact.predict import predictions, rounded_centres
 from pixcodec.exact.ring import Repeated
 from pixcodec.exact.steps import active_lanes, number_of_steps
 from pixcodec.exact.tables import SYMBOLS
-from pixcodec.exact.tile import ROOMS, Tile
+from pixcodec.exact.tile import Tile
 from pixcodec.expert_names import ALL
 from pixcodec.progress import Effort, cores, side_by_side
 
@@ -37,21 +37,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    # Given (plane, counts, centres), where those of a step's pixels will be: calls with (step, first, at, number) that
-    # write the symbols of so many lanes from `first` on, whose counts begin at `at`, or fill them in.  Those that write
-    # may be made behind: counts and centres stay as they are for one more step.
-    Coding = Callable[[int, NDArray[np.int32], NDArray[np.int32]], Sequence[Repeated]]
     # Given (plane, step, first, counts, centres) of pixels of a step: codes them at once.
     CodeNow = Callable[[int, int, int, NDArray[np.int32], NDArray[np.int32]], None]
 
     from pixcodec.exact.frequencies import Classes
     from pixcodec.exact.network import Network
-    from pixcodec.exact.ring import Call
+    from pixcodec.exact.tile import Coding
     from pixcodec.progress import Progress
 
 
 PROGRESS_STEPS = 16
-PARTS = 2  # of a step that is read while a thread makes frequencies
 HERE = Behind(thread=False)  # for what is done at once
 Sample = TypeVar("Sample", bound=np.generic)
 
@@ -87,8 +82,8 @@ class _Run:
 
     def fixed(self) -> float:
         """Bits by heads that do not learn, of those by heads that do; 1 where none did."""
-        learned = sum(heads.learned for heads in self.compared)
-        return sum(heads.fixed for heads in self.compared) / learned if learned else 1.0
+        learned, fixed = sum((heads.bits for heads in self.compared), np.zeros(2))
+        return float(fixed / learned) if learned else 1.0
 
     def tile(self, planes: NDArray[np.uint8]) -> Tile:
         """A tile at its start."""
@@ -127,23 +122,6 @@ class _Clock:
         self._last = now
 
 
-def _steps(run: _Run, tile: Tile) -> Iterator[int]:
-    """Begin each step of a tile, and note how far it is."""
-    height, width, _ = tile.planes.shape
-    steps = number_of_steps(height, width)
-    for step in range(steps):
-        tile.begin(step)
-        yield step
-        if step % PROGRESS_STEPS == PROGRESS_STEPS - 1:
-            run.step(PROGRESS_STEPS)
-    run.step(steps % PROGRESS_STEPS)
-
-
-def _do(behind: Behind, stage: str, call: Call | None) -> int:
-    """`Behind.do` of a call, if there is one."""
-    return behind.posted if call is None else behind.do(stage, call[0], *call[1])
-
-
 def by_steps(code: CodeNow) -> Coding:
     """The calls of a function that needs no compiling."""
 
@@ -156,43 +134,34 @@ def by_steps(code: CodeNow) -> Coding:
     return calls
 
 
-def _coding(network: Network, tile: Tile, coding: Coding) -> list[list[Sequence[Repeated]]]:
-    """Calls by room and channel."""
-    known, channels = network.known, range(network.channels)
-    return [[coding(known + channel, *tile.room(room, channel)) for channel in channels] for room in range(ROOMS)]
+def _run_tile(
+    run: _Run,
+    planes: NDArray[np.uint8],
+    kind: tuple[Any, Any],
+    coding: Coding,
+    behind: Behind,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Make the calls of a tile in the order of a `kind` of `schedule`, some steps at a time, `check` after them."""
+    calls, shape = run.tile(planes).calls(coding)
+    if not behind.threaded:
+        shape = shape._replace(parts=1)
+    order, steps = schedule.Schedule(kind, behind, calls, shape), number_of_steps(shape.height, shape.width)
+    for start in range(0, steps, PROGRESS_STEPS):
+        stop = min(start + PROGRESS_STEPS, steps)
+        order.run(start, stop)
+        check()
+        run.step(stop - start)
+    clock = _Clock()
+    behind.catch_up()
+    clock.stop("wait")
+    for seconds in (order.seconds, clock.seconds, behind.seconds):
+        run.spend(seconds)
 
 
 def _write_tile(run: _Run, planes: NDArray[np.uint8], write: Coding, behind: Behind = HERE) -> None:
-    """Run the steps of a known tile, uint8[H, W, known + C], and the calls of `write` for each channel of each.
-
-    Symbols are written behind, while the network goes on; predictors learn there, too, beside the next step's trunk,
-    unless the step before is still being written.
-    """
-    channels, clock = range(run.network.channels), _Clock()
-    tile, learned, written = run.tile(planes), 0, [0] * ROOMS
-    calls = _coding(run.network, tile, write)
-    for step in _steps(run, tile):
-        tile.prepare(step)
-        _do(HERE, "trunk", tile.trunk(step))
-        clock.stop("trunk")
-        behind.catch_up(max(learned, written[step % ROOMS]))
-        clock.stop("wait")
-        if tile.lanes:
-            for channel in channels:
-                _do(HERE, "heads", tile.see(channel, tile.part))
-            tile.know(tile.part)
-            clock.stop("heads")
-            for channel in channels:
-                _do(HERE, "learn", tile.teach(channel))
-            clock.stop("learn")
-        learned = _do(HERE if behind.busy else behind, "predict", tile.learn())
-        clock.stop("predict")
-        for every in calls[step % ROOMS] if tile.lanes else ():
-            for call in every:
-                behind.do("code", call, *tile.coding(tile.part))
-        written[step % ROOMS] = behind.posted
-        clock.stop("code")
-    _finish(run, clock, behind)
+    """Run the steps of a known tile, uint8[H, W, known + C], and the calls of `write` for each channel of each."""
+    _run_tile(run, planes, schedule.write, write, behind)
 
 
 def _read_tile(
@@ -202,64 +171,8 @@ def _read_tile(
     behind: Behind = HERE,
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run the steps of a tile, uint8[H, W, known + C] with its known planes; calls of `read` fill in the others.
-
-    After each step comes a `check`.  Behind it, frequencies of one part of a step are made while the other part is
-    read, and heads and predictors learn.
-    """
-    channels, clock = run.network.channels, _Clock()
-    tile, done, made = run.tile(planes), 0, 0  # lanes below `done` have their features when call `made` is done
-    late: Call | None = None  # what the last channel's head learns: it is seen last, too
-    calls = _coding(run.network, tile, read)
-    tile.prepare(0)
-    for step in _steps(run, tile):
-        parts = tile.parts(PARTS if behind.threaded else 1)
-        # A head that is first and last at once learns before it is seen again.
-        early = [part for part in parts[:1] if part[1] < done and channels > 1]
-        seen = [_do(behind, "heads", tile.see(0, part)) for part in early]
-        clock.stop("heads")
-        _do(behind, "learn", late)
-        clock.stop("learn")
-        behind.catch_up(made)
-        clock.stop("wait")
-        _do(HERE, "trunk", tile.trunk(step, done))
-        clock.stop("trunk")
-        tile.prepare(step + 1)
-        seen += [_do(behind, "heads", tile.see(0, part)) for part in parts[len(seen) :]]
-        done = 0
-        clock.stop("heads")
-        for channel in range(channels if parts else 0):
-            for k, part in enumerate(parts):
-                behind.catch_up(seen[k])
-                clock.stop("wait")
-                for call in calls[step % ROOMS][channel]:
-                    call(*tile.coding(part))
-                clock.stop("code")
-                if channel + 1 < channels:
-                    seen[k] = _do(behind, "heads", tile.see(channel + 1, part))
-                else:
-                    tile.know(part)
-                    if k + 1 < len(parts):
-                        made = _do(behind, "trunk", tile.trunk(step + 1, done, part[1] + 1))
-                        done = part[1] + 1
-                clock.stop("heads")
-            if channel + 1 < channels:
-                _do(behind, "learn", tile.teach(channel))
-                clock.stop("learn")
-        _do(behind, "predict", tile.learn())
-        clock.stop("predict")
-        late = tile.teach(channels - 1) if parts else None
-        check()
-    _finish(run, clock, behind)
-
-
-def _finish(run: _Run, clock: _Clock, behind: Behind) -> None:
-    """Wait for the thread behind, and note the time of both."""
-    behind.catch_up()
-    clock.stop("wait")
-    for stage, seconds in behind.seconds.items():
-        clock.seconds[stage] = clock.seconds.get(stage, 0.0) + seconds
-    run.spend(clock.seconds)
+    """Run the steps of a tile, uint8[H, W, known + C] with its known planes; calls of `read` fill in the others."""
+    _run_tile(run, planes, schedule.read, read, behind, check)
 
 
 def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: Coding, behind: Behind = HERE) -> None:
@@ -299,7 +212,10 @@ def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: 
                 heads.learn(channel, counts, around, symbols.astype(np.int32))
                 clock.stop("learn")
         run.step(1)
-    _finish(run, clock, behind)
+    behind.catch_up()
+    clock.stop("wait")
+    for seconds in (clock.seconds, behind.seconds):
+        run.spend(seconds)
 
 
 class _KnownLogits:

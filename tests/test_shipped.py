@@ -18,6 +18,7 @@ from pixcodec import codec, container, models, tiles
 from pixcodec.exact import learn, matmul, products
 from pixcodec.exact.reference import codec as reference_codec
 from pixcodec.exact.reference import network as reference
+from pixcodec.exact.ring import Repeated
 from pixcodec.origins.photo_cd import PhotoCD
 from pixcodec.origins.ycbcr import YCbCr
 
@@ -59,9 +60,10 @@ def test_errors_that_teach_heads_keep_within_their_limits(mode: str, name: str) 
     found = np.zeros(2)
 
     class Watched(learn.LearningHeads):
-        watches = True
+        def watching(self, *_: object) -> Repeated:
+            return Repeated(self._watch, 2)
 
-        def seen(self, *_: object) -> None:
+        def _watch(self, *_: int) -> None:
             for errors in self._errors[:2]:  # of the step before: one thread has made its call
                 found[:] += (np.abs(errors) == products.ERROR - 1).sum(), np.count_nonzero(errors)
 

@@ -37,6 +37,10 @@ class Scheduled(Behind):
         return self._asked
 
     @property
+    def compiled(self) -> bool:
+        return False
+
+    @property
     def busy(self) -> bool:
         return bool(self._calls)
 

@@ -37,10 +37,8 @@ class Heads(Protocol):
             codes; the same one for all where nobody looks back.
         unsigned_offset, signed_offset: added to features 0..255 and to codes -128..127 there.
         kernel: a compiled function (`head_kernel`) that gives the outputs, if there is one.
-        watches: whether `seen` is to be called.
     """
 
-    watches: bool
     inputs: list[np.ndarray]
     unsigned_offset: int
     signed_offset: int
@@ -58,8 +56,8 @@ class Heads(Protocol):
         It may run beside everything but this channel's `logits` and others like it.  None: nothing is learned.
         """
 
-    def seen(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
-        """All of a step's pixels, before that call, where `watches`."""
+    def watching(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
+        """A call, with a step and its number of pixels, before that one; None: nothing looks on."""
 
 
 @_compiled
@@ -80,8 +78,6 @@ def to_stream(sums, scale, rows, stream):  # type: ignore[no-untyped-def]
 
 class FixedHeads:
     """The model's heads by a back end's products."""
-
-    watches = False
 
     def __init__(self, network: Network, backend: Backend, lanes: int) -> None:
         """For steps of at most `lanes` pixels."""
@@ -125,7 +121,7 @@ class FixedHeads:
     def learning(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
         """Nothing."""
 
-    def seen(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
+    def watching(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
         """Nothing."""
 
     def _product(self, source: np.ndarray, rows: int, product: Product, packed: Any) -> np.ndarray:

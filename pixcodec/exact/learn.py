@@ -214,7 +214,6 @@ class LearningHeads:
     """Heads (`heads.Heads`) that start as a network's and learn from one tile."""
 
     unsigned_offset = signed_offset = 0
-    watches = False
     kernel: Callable[..., None] | None
 
     def __init__(self, network: Network, lanes: int) -> None:
@@ -270,39 +269,57 @@ class LearningHeads:
 
     def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
         """Make the call of `learning` with all that is given."""
-        self.seen(channel, counts, centres, symbols)
         self.learning(channel, counts, centres, symbols)(min(len(symbols), TEACHERS))
 
-    def seen(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
-        """See `heads.Heads`."""
+    def watching(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
+        """Nothing."""
+
+
+def _compare(  # type: ignore[no-untyped-def]
+    step, number, head, own_head, width, counts, centres, symbols, classes, own_counts, bits
+):
+    """Add what a step's pixels cost by heads that learn and by others to `bits`, float64[2]."""
+    if step % COMPARED:
+        return
+    source, products = head
+    a, b, outputs = own_head
+    run_head(source, number, products[0], products[1], products[2], a, b, outputs)  # type: ignore[name-defined] # noqa: F821
+    make_rows(outputs[:number, :width], centres[:number], classes, SYMBOLS, own_counts[:number])  # type: ignore[name-defined] # noqa: F821
+    bits[0] += code_length(counts[:number], centres[:number], classes, symbols[:number])
+    bits[1] += code_length(own_counts[:number], centres[:number], classes, symbols[:number])
+
+
+@lru_cache
+def _comparison(head: Any, make_rows: Any) -> Any:
+    return specialise(_compare, f"compare_{head.name}_{make_rows.name}", run_head=head, make_rows=make_rows)
 
 
 class ComparedHeads(LearningHeads):
     """Heads that learn, and how the model's own, which do not, would have done: a report, nothing is coded by it.
 
     Attributes:
-        learned, fixed: bits by either of the samples of every `COMPARED`th step, by the network's frequencies alone.
+        bits: float64[2] by either, those that learn first, of the samples of every `COMPARED`th step, by the network's
+            frequencies alone.
     """
-
-    watches = True
 
     def __init__(self, network: Network, lanes: int) -> None:
         """See `LearningHeads`."""
         super().__init__(network, lanes)
-        self.learned = self.fixed = 0.0
-        self._begin = [[(weight.copy(), *others) for weight, *others in products] for products in self._products]
-        self._own_hidden = tuple(aligned(hidden.shape, np.int16) for hidden in self._hidden[0])
-        self._own_outputs = aligned(self._outputs[0].shape, np.int16)
+        self.bits = np.zeros(2)
+        self._begin = [tuple((weight.copy(), *others) for weight, *others in products) for products in self._products]
+        self._own = *(aligned(hidden.shape, np.int16) for hidden in self._hidden[0]), np.zeros_like(self._outputs[0])
         self._own_counts = aligned((lanes, row_size(self._classes.number)), np.int32)
         self._steps = [0] * len(network.heads)
 
-    def seen(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
-        """Compare, while the inputs are the step's."""
-        if self._steps[channel] % COMPARED == 0:
-            rows = len(symbols)
-            self._run(self.inputs[channel], rows, *self._begin[channel], *self._own_hidden, self._own_outputs)
-            own = self._own_counts[:rows]
-            self._make_rows(self._own_outputs[:rows, : self._number], centres, self._classes, SYMBOLS, own)
-            self.fixed += code_length(own, centres, self._classes, symbols)
-            self.learned += code_length(counts, centres, self._classes, symbols)
+    def watching(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated:
+        """See `heads.Heads`; the inputs must be the step's."""
+        return Repeated(
+            _comparison(self.kernel, self._make_rows), 2, (self.inputs[channel], self._begin[channel]), self._own,
+            self._number, counts, centres, symbols, self._classes, self._own_counts, self.bits,
+        )  # fmt: skip
+
+    def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
+        """Compare, too."""
+        self.watching(channel, counts, centres, symbols)(self._steps[channel], len(symbols))
         self._steps[channel] += 1
+        super().learn(channel, counts, centres, symbols)

@@ -36,8 +36,6 @@ from pixcodec.exact.steps import active_lanes, number_of_steps
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pixcodec.exact.ring import Call
-
 UNIT = 16  # predictions count sixteenths of a level
 LIMIT = 255 * UNIT
 OUTSIDE = 128  # the value of what lies left of the first row
@@ -482,6 +480,7 @@ class Predictors:
         kernels: compiled functions.
         arrays: what they work on.
         statistics: of the memories, see `kernels.statistics`.
+        learning: `learn` as a call with a step, its lanes and those of the next one.
     """
 
     def __init__(self, parameters: Parameters, height: int, width: int, known: np.ndarray | None = None) -> None:
@@ -517,7 +516,7 @@ class Predictors:
             ring, slots, self.values, np.zeros(LANES, np.float32), self.reference, self.features, out, self._rows,
             self.fixed, parameters.base, stack_features, stack_state, zeros(1, 1), parameters.stack_coefficients,
         )  # fmt: skip
-        self._learn = Repeated(
+        self.learning = Repeated(
             self.kernels.learn, 5, ring, slots, lags, self._known, self.values, self.features, self.reference,
             self.fixed, parameters.base, (stack_state, stack_features, parameters.stack_coefficients),
             (state, out, parameters.coefficients),
@@ -551,15 +550,9 @@ class Predictors:
         known = self.features[self._step & 1, self._unknowns + channel, lanes]
         np.subtract(self.values[channel, lanes], self.reference[channel, lanes], known)
 
-    def learning(self) -> Call:
-        """What takes this step's pixels into the statistics and the ring, and solves the next step's regressions."""
-        following = active_lanes(self._step + 1, self.height, self.width)
-        return self._learn, (self._step, *self._lanes, *following)
-
     def learn(self) -> None:
-        """Do so."""
-        function, numbers = self.learning()
-        function(*numbers)
+        """Take this step's pixels into the statistics and the ring, and solve the next step's regressions."""
+        self.learning(self._step, *self._lanes, *active_lanes(self._step + 1, self.height, self.width))
 
 
 def predictions(planes: np.ndarray, parameters: Parameters) -> np.ndarray:

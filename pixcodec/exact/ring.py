@@ -81,7 +81,7 @@ def _emit_call(block: Value) -> Value:
     return Value(b, b.call(b.inttoptr(function.value, kind), [block.value]))
 
 
-_INSTRUCTIONS = {
+INSTRUCTIONS = {
     "acquire": emitted([INTP], _emit_acquire, INTP),
     "release": emitted([INTP, INTP], _emit_release),
     "pause": emitted([INTP], _emit_pause()),
@@ -102,7 +102,7 @@ def _rest(turn):  # type: ignore[no-untyped-def]
         sleep(NAP)  # type: ignore[name-defined] # noqa: F821
 
 
-rest = specialise(_rest, "rest", **_INSTRUCTIONS)
+rest = specialise(_rest, "rest", **INSTRUCTIONS)
 
 
 def _serve(ring):  # type: ignore[no-untyped-def]
@@ -149,11 +149,11 @@ def _stop(ring):  # type: ignore[no-untyped-def]
     release(ring.ctypes.data + 8 * STOP, 1)  # type: ignore[name-defined] # noqa: F821
 
 
-serve = specialise(_serve, "serve", rest=rest, **_INSTRUCTIONS)
-post = specialise(_post, "post", **_INSTRUCTIONS)
-wait = specialise(_wait, "wait", rest=rest, **_INSTRUCTIONS)
-run = specialise(_run, "run", **_INSTRUCTIONS)
-stop = specialise(_stop, "stop", **_INSTRUCTIONS)
+serve = specialise(_serve, "serve", rest=rest, **INSTRUCTIONS)
+post = specialise(_post, "post", **INSTRUCTIONS)
+wait = specialise(_wait, "wait", rest=rest, **INSTRUCTIONS)
+run = specialise(_run, "run", **INSTRUCTIONS)
+stop = specialise(_stop, "stop", **INSTRUCTIONS)
 
 
 @cache
@@ -173,12 +173,14 @@ class Repeated:
         arguments: that follow them; they are kept.
 
     Attributes:
-        bound: whether there are blocks: the function has an entry.
+        count: of the numbers.
+        blocks: their addresses; none where the function has no entry.
+        bound: whether there are any.
     """
 
     def __init__(self, function: Callable[..., object], count: int, *arguments: Any) -> None:
-        self._function, self._arguments = function, arguments
-        self._blocks: list[int] = []
+        self._function, self.count, self._arguments = function, count, arguments
+        self.blocks: list[int] = []
         self._numbers: list[Any] = []
         self._turn, self._posted = 1, [0] * BLOCKS
         for _ in range(BLOCKS):
@@ -186,9 +188,9 @@ class Repeated:
             if block is None:
                 break
             ctypes.c_int64.from_address(block + KEPT).value = 1
-            self._blocks.append(block)
+            self.blocks.append(block)
             self._numbers.append((ctypes.c_int64 * count).from_address(block + FIRST_NUMBER))
-        self.bound = bool(self._blocks)
+        self.bound = bool(self.blocks)
 
     def __call__(self, *numbers: int) -> None:
         """Make it now."""
@@ -196,7 +198,7 @@ class Repeated:
             self._function(*numbers, *self._arguments)
             return
         self._numbers[0][:] = numbers
-        if run(self._blocks[0]):
+        if run(self.blocks[0]):
             raise RuntimeError("a compiled function has failed; there may be no memory left")
 
     @property
@@ -210,12 +212,9 @@ class Repeated:
         self._turn = turn % (BLOCKS - 1) + 1
         self._numbers[turn][:] = numbers
         self._posted[turn] = posted
-        return self._blocks[turn]
+        return self.blocks[turn]
 
     def __del__(self) -> None:
         """Give the blocks back."""
-        for block in self._blocks:
+        for block in self.blocks:
             _process().free(ctypes.c_void_p(block))
-
-
-Call = tuple[Repeated, tuple[int, ...]]  # and its numbers

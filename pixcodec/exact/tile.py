@@ -13,24 +13,27 @@ import numpy as np
 
 from pixcodec.exact import learn
 from pixcodec.exact.compiled import compiled, specialise
-from pixcodec.exact.emit import LANES, aligned
+from pixcodec.exact.emit import aligned
 from pixcodec.exact.frequencies import row_size
 from pixcodec.exact.predict import Predictors
 from pixcodec.exact.ring import Repeated
-from pixcodec.exact.steps import active_lanes, number_of_steps
+from pixcodec.exact.schedule import ROOMS, Shape
 from pixcodec.exact.tables import SYMBOLS
 from pixcodec.exact.wavefront import Wavefront, head_codes, input_codes, place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pixcodec.exact.heads import Heads
     from pixcodec.exact.matmul import Backend
     from pixcodec.exact.network import Network
-    from pixcodec.exact.ring import Call
 
-Part = tuple[int, int]  # first and last lane
-ROOMS = 2  # steps whose counts are kept
+    # Given (plane, counts, centres), where those of a step's pixels will be: calls with (step, first, at, number) that
+    # write the symbols of so many lanes from `first` on, whose counts begin at `at`, or fill them in.  Those that write
+    # may be made behind.
+    Coding = Callable[[int, np.ndarray, np.ndarray], Sequence[Repeated]]
+
+PARTS = 2  # of a step that is read while a thread makes frequencies
 
 
 @compiled()
@@ -90,16 +93,10 @@ def _seeing(predict: Any, head: Any, make_rows: Any) -> Callable[..., None]:
 
 
 class Tile:
-    """What the steps of a tile do.
-
-    In each step: `begin`, and the calls of `trunk`, which may be made earlier; then for each part `see`, channel by
-    channel, whose calls need that the part's channel before is in `planes`, and `know`; then the calls of `learn` and,
-    for each channel, of `teach`.
+    """A tile's network and predictors, whose calls `schedule` has in their order.
 
     Attributes:
         planes: uint8[H, W, known + C], those that are known and those that are coded.
-        part: lanes of the step.
-        whole: whether steps have one part only, and calls do not go to other threads.
     """
 
     def __init__(self, network: Network, backend: Backend, planes: np.ndarray, heads: Heads | None = None) -> None:
@@ -117,27 +114,41 @@ class Tile:
         self._predictors = Predictors(network.parameters, height, width, known)
         self._wavefront = Wavefront(network, backend, height, width, heads, known)
         self._heads = self._wavefront.heads
-        lanes = min(height, (width + 1) // 2)
-        rooms = ROOMS, network.channels, lanes
+        rooms = ROOMS, network.channels, min(height, (width + 1) // 2)
         self._counts = aligned((*rooms, row_size(network.classes.number)), np.int32)
         self._centres, self._symbols = np.zeros(rooms, np.int32), np.zeros(rooms, np.int32)
-        steps = number_of_steps(height, width) + 1
-        self._active = [active_lanes(step, height, width) for step in range(steps)]
-        self._step, self.part = -1, (0, -1)
-        kernel, last, every = self._heads.kernel, network.channels - 1, range(network.channels)
-        self.whole = kernel is None
-        self._see: list[list[Repeated]] = []
-        if kernel is not None:
-            see = _seeing(self._predictors.kernels.predict, kernel, network.make_rows)
-            self._see = [[self._seeing(see, room, channel) for channel in every] for room in range(ROOMS)]
-        self._know = [self._knowing(room, last) for room in range(ROOMS)]
-        learning, symbols = self._heads.learning, self._symbols
-        self._teach = [[learning(c, *self.room(room, c), symbols[room, c]) for c in every] for room in range(ROOMS)]
 
-    def _seeing(self, see: Callable[..., None], room: int, channel: int) -> Repeated:
-        """`_see` of a channel in every step that has this room."""
+    def calls(self, coding: Coding) -> tuple[list[Repeated], Shape]:
+        """All calls of the tile as `schedule` numbers them, those of `coding` last; and what it knows of the tile.
+
+        Counts and centres of step t are in room t % ROOMS, from the step's first lane on, and kept for one more step.
+        """
+        network, trunk, heads = self.network, self._wavefront.trunk_of, self._heads
+        rooms = [(room, channel) for room in range(ROOMS) for channel in range(network.channels)]
+        taught = [(c, self._counts[room, c], self._centres[room, c], self._symbols[room, c]) for room, c in rooms]
+        teach, watch = [heads.learning(*each) for each in taught], [heads.watching(*each) for each in taught]
+        codes = [coding(network.known + c, counts, centres) for c, counts, centres, _ in taught]
+        learning = self._predictors.learning  # also in the place of calls that there are not
+        calls = [
+            trunk.preparing, learning, trunk.layers,
+            *(self._know(room, network.channels - 1) for room in range(ROOMS)),
+            *(self._see(room, channel) for room, channel in rooms),
+            *(call or learning for call in (*teach, *watch)),
+            *(call for each in codes for call in each),
+        ]  # fmt: skip
+        height, width, _ = self.planes.shape
+        parts, teachers = 1 if heads.kernel is None else PARTS, 0 if teach[0] is None else learn.TEACHERS
+        return calls, Shape(
+            height, width, network.channels, parts, teachers, watch[0] is not None, len(codes[0])
+        )  # fmt: skip
+
+    def _see(self, room: int, channel: int) -> Repeated:
+        """`_see` of a channel in every step that has this room; by steps where heads have no kernel."""
         network, wavefront, trunk = self.network, self._wavefront, self._wavefront.trunk_of
         parameters = network.parameters
+        if self._heads.kernel is None:
+            return Repeated(self._see_by_steps, 4, channel)
+        see = _seeing(self._predictors.kernels.predict, self._heads.kernel, network.make_rows)
         codes = network.features, parameters.centre[channel], network.places, self._heads.signed_offset
         inputs = trunk.inputs[:, :, : network.first.weight.shape[1]]
         return Repeated(
@@ -146,86 +157,22 @@ class Tile:
             self._counts[room, channel], self.planes, wavefront.signed_offset, self._symbols[room],
         )  # fmt: skip
 
-    def _knowing(self, room: int, channel: int) -> Repeated:
+    def _see_by_steps(self, step: int, first: int, _start: int, last: int, channel: int) -> None:
+        room, lanes = step % ROOMS, slice(last - first + 1)
+        if channel > 0:
+            self._know(room, channel - 1)(step, first, first, last)
+        self._wavefront.begin(step, first, last)
+        self._predictors.begin(step)
+        self._predictors.predict(channel)
+        logits, centres = self._wavefront.logits(channel, self._predictors)
+        self._centres[room, channel, lanes] = centres
+        counts = self._counts[room, channel, lanes]
+        self.network.make_rows(logits, centres, self.network.classes, SYMBOLS, counts)
+
+    def _know(self, room: int, channel: int) -> Repeated:
         """`_know` of a channel in every step that has this room."""
         predictors, wavefront = self._predictors, self._wavefront
         return Repeated(
             _know, 4, channel, self.planes, predictors.values, predictors.features, predictors.reference,
             predictors.fixed, wavefront.trunk_of.inputs, wavefront.signed_offset, self._symbols[room],
         )  # fmt: skip
-
-    def begin(self, step: int) -> Part:
-        """Begin a step."""
-        self._step, self.part = step, self._predictors.begin(step)
-        return self.part
-
-    def prepare(self, step: int) -> None:
-        """Make ready for the trunk of a step, when the step before has begun."""
-        self._wavefront.trunk_of.prepare(step, *self._active[step])
-
-    def trunk(self, step: int, start: int = 0, stop: int | None = None) -> Call | None:
-        """What makes features of a step's lanes, from `start` to before `stop`; of the step before they are known."""
-        first, last = self._active[step]
-        part = max(first, start), last if stop is None else min(last, stop - 1)
-        return self._wavefront.trunk_of.layers(step, first, part) if part[1] >= part[0] else None
-
-    def parts(self, number: int) -> list[Part]:
-        """The step in at most so many parts."""
-        first, last = self.part
-        block = first // LANES
-        blocks = last // LANES + 1 - block
-        if self.whole or blocks < 2 * number:
-            return [self.part] if last >= first else []
-        starts = [first, *[LANES * (block + blocks * k // number) for k in range(1, number)], last + 1]
-        return [(starts[k], starts[k + 1] - 1) for k in range(number)]
-
-    @property
-    def lanes(self) -> int:
-        """How many pixels the step has."""
-        return self.part[1] - self.part[0] + 1
-
-    def room(self, room: int, channel: int) -> tuple[np.ndarray, np.ndarray]:
-        """Counts int32[lanes, row_size] (`frequencies`) and centres int32[lanes] of a channel.
-
-        Those of step t are in room t % ROOMS, from the step's first lane on, and kept for one more step.
-        """
-        return self._counts[room, channel], self._centres[room, channel]
-
-    def coding(self, part: Part) -> tuple[int, int, int, int]:
-        """Step and first lane of a part, where it begins in the room, and its number of lanes."""
-        return self._step, part[0], part[0] - self.part[0], part[1] - part[0] + 1
-
-    def see(self, channel: int, part: Part) -> Call:
-        """What fills the room of a part."""
-        if self.whole:
-            return Repeated(self._see_by_steps, 1), (channel,)
-        return self._see[self._step % ROOMS][channel], (self._step, self.part[0], *part)
-
-    def _see_by_steps(self, channel: int) -> None:
-        counts, around = (each[: self.lanes] for each in self.room(self._step % ROOMS, channel))
-        if channel > 0:
-            self._knowing(self._step % ROOMS, channel - 1)(self._step, self.part[0], *self.part)
-        self._wavefront.begin(self._step, *self.part)
-        self._predictors.predict(channel)
-        logits, around[:] = self._wavefront.logits(channel, self._predictors)
-        self.network.make_rows(logits, around, self.network.classes, SYMBOLS, counts)
-
-    def know(self, part: Part) -> None:
-        """All channels of a part are in `planes` now."""
-        self._know[self._step % ROOMS](self._step, self.part[0], *part)
-
-    def learn(self) -> Call:
-        """What the predictors learn from the step, and do for the next."""
-        return self._predictors.learning()
-
-    def teach(self, channel: int) -> Call | None:
-        """What a channel's head learns from the step, if it learns; it must be done before the next `see` of it.
-
-        The channel is known: by `see` of the next one, or `know`.
-        """
-        room, lanes = self._step % ROOMS, self.lanes
-        if self._heads.watches:
-            own = *self.room(room, channel), self._symbols[room, channel]
-            self._heads.seen(channel, *(each[:lanes] for each in own))
-        call = self._teach[room][channel]
-        return None if call is None else (call, (min(lanes, learn.TEACHERS),))

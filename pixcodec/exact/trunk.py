@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from pixcodec.exact.matmul import Backend
     from pixcodec.exact.network import Network, Product
-    from pixcodec.exact.ring import Call
 
 _compiled = compiled()
 _ZERO, _BYTE = np.float32(0), np.float32(255)
@@ -51,8 +50,9 @@ def _stream_to_bytes(stream, alpha, rows, target, start, offset):  # type: ignor
 
 
 @_compiled
-def _prepare(step, first, last, inputs, slot, signed, rings, own_slot, unsigned, phases, known, column):  # type: ignore[no-untyped-def]
+def _prepare(step, first, last, inputs, signed, rings, unsigned, phases, known, column):  # type: ignore[no-untyped-def]
     """Pad values around the active lanes of all rings; as the trunk's last inputs bits of y and x, and known codes."""
+    slot, own_slot = step % inputs.shape[0], step % rings.shape[1]
     for side in range(2):
         start, stop = (max(first - REACH, -TOP), first) if side == 0 else (last + 1, last + 1 + REACH)
         for y in range(start + TOP, stop + TOP):
@@ -92,6 +92,7 @@ class Trunk:
         inputs: [depth, lanes, inputs or more], stored signed codes of the known pixels, channel by channel.
         depth: of `inputs`; step t lies in slot t % depth.
         output: stored codes [lanes, features or more], of the active lanes of the last step.
+        preparing: `prepare` as a call.
     """
 
     def __init__(
@@ -112,6 +113,9 @@ class Trunk:
         self._hidden = aligned((1, lanes, features), backend.stored)
         self._stream = aligned((lanes, features), np.int16)
         self.output = aligned((lanes, features), backend.stored)
+        self.preparing = Repeated(
+            _prepare, 3, self.inputs, self._signed, self._rings, self._unsigned, self._phases, self._known, self._column
+        )
         self._start(network)
 
     def _start(self, network: Network) -> None:
@@ -126,28 +130,21 @@ class Trunk:
 
     def prepare(self, step: int, first: int, last: int) -> None:
         """Make ready for a step with the active lanes first..last; all earlier steps but the last one are over."""
-        _prepare(
-            step, first, last, self.inputs, step % self.depth, self._signed, self._rings, step % self._taps.depth,
-            self._unsigned, self._phases, self._known, self._column,
-        )  # fmt: skip
-
-    def layers(self, step: int, first: int, part: tuple[int, int]) -> Call:
-        """A call that fills rows of `output` for lanes of a step which begins at lane `first`, once it is prepared.
-
-        Of the step before, these lanes and those above them are known.
-        """
-        return self._repeated, (step, part[0], part[1] - part[0] + 1, part[0] - first)
+        self.preparing(step, first, last)
 
     @property
-    def _repeated(self) -> Repeated:
+    def layers(self) -> Repeated:
+        """A call with (step, lane, rows, at) that fills so many rows of `output`, those from `at` on, of a step.
+
+        The step is prepared; of the one before, these lanes, which begin at `lane`, and those above them are known.
+        """
         return Repeated(self._layers, 4)
 
     def features(self, step: int, first: int, last: int) -> np.ndarray:
         """Stored codes [active lanes, features or more] of the lanes first..last from all earlier steps."""
         self.prepare(step, first, last)
         if last >= first:
-            function, numbers = self.layers(step, first, (first, last))
-            function(*numbers)
+            self.layers(step, first, last - first + 1, 0)
         return self.output[: max(last - first + 1, 0)]
 
     def _layers(self, step: int, first: int, rows: int, at: int) -> None:
@@ -241,7 +238,8 @@ class VectorTrunk(Trunk):
         )  # fmt: skip
 
     @property
-    def _repeated(self) -> Repeated:
+    def layers(self) -> Repeated:
+        """See `Trunk`."""
         return self._run
 
     def _pack(self, products: list[Product], *, signed: bool = False) -> tuple[np.ndarray, ...]:
