@@ -59,9 +59,10 @@ class Behind:
         return self._stages.setdefault(name, len(self._stages))
 
     def posted_by(self, kept: object) -> None:
-        """A compiled function has put calls into the ring, which need what is `kept`."""
-        self.posted = int(self.ring[ring.POSTED])
-        self._waiting.append((self.posted, kept))
+        """A compiled function has put calls into the ring, if there is a thread, which need what is `kept`."""
+        if self._thread is not None:
+            self.posted = int(self.ring[ring.POSTED])
+            self._waiting.append((self.posted, kept))
 
     @property
     def seconds(self) -> dict[str, float]:
