@@ -276,10 +276,10 @@ class LearningHeads:
 
 
 def _compare(  # type: ignore[no-untyped-def]
-    step, number, head, own_head, width, counts, centres, symbols, classes, own_counts, bits
+    step, number, every, head, own_head, width, counts, centres, symbols, classes, own_counts, bits
 ):
-    """Add what a step's pixels cost by heads that learn and by others to `bits`, float64[2]."""
-    if step % COMPARED:
+    """Add what the pixels of one step in `every` cost by heads that learn and by others to `bits`, float64[2]."""
+    if step % every:
         return
     source, products = head
     a, b, outputs = own_head
@@ -314,8 +314,8 @@ class ComparedHeads(LearningHeads):
     def watching(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated:
         """See `heads.Heads`; the inputs must be the step's."""
         return Repeated(
-            _comparison(self.kernel, self._make_rows), 2, (self.inputs[channel], self._begin[channel]), self._own,
-            self._number, counts, centres, symbols, self._classes, self._own_counts, self.bits,
+            _comparison(self.kernel, self._make_rows), 2, COMPARED, (self.inputs[channel], self._begin[channel]),
+            self._own, self._number, counts, centres, symbols, self._classes, self._own_counts, self.bits,
         )  # fmt: skip
 
     def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
