@@ -26,7 +26,8 @@ class Behind:
         thread: whether there is one; where compiled functions have no entries (`store.USABLE`), there never is.
 
     Attributes:
-        posted: how many calls the thread was given.
+        ring: the calls (`exact.ring`).
+        posted: how many the thread was given.
     """
 
     def __init__(self, *, thread: bool) -> None:

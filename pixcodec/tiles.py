@@ -152,11 +152,8 @@ def _run_tile(
         order.run(start, stop)
         check()
         run.step(stop - start)
-    clock = _Clock()
-    behind.catch_up()
-    clock.stop("wait")
-    for seconds in (order.seconds, clock.seconds, behind.seconds):
-        run.spend(seconds)
+    run.spend(order.seconds)
+    _finish(run, _Clock(), behind)
 
 
 def _write_tile(run: _Run, planes: NDArray[np.uint8], write: Coding, behind: Behind = HERE) -> None:
@@ -173,6 +170,14 @@ def _read_tile(
 ) -> None:
     """Run the steps of a tile, uint8[H, W, known + C] with its known planes; calls of `read` fill in the others."""
     _run_tile(run, planes, schedule.read, read, behind, check)
+
+
+def _finish(run: _Run, clock: _Clock, behind: Behind) -> None:
+    """Wait for the thread behind, and note the time of both."""
+    behind.catch_up()
+    clock.stop("wait")
+    for seconds in (clock.seconds, behind.seconds):
+        run.spend(seconds)
 
 
 def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: Coding, behind: Behind = HERE) -> None:
@@ -212,10 +217,7 @@ def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: 
                 heads.learn(channel, counts, around, symbols.astype(np.int32))
                 clock.stop("learn")
         run.step(1)
-    behind.catch_up()
-    clock.stop("wait")
-    for seconds in (clock.seconds, behind.seconds):
-        run.spend(seconds)
+    _finish(run, clock, behind)
 
 
 class _KnownLogits:

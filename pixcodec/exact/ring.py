@@ -9,7 +9,6 @@ others run, then sleeps: nobody is woken, which takes longer than most calls.
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from llvmlite import ir
 
 from pixcodec.exact.compiled import Kernel, specialise
 from pixcodec.exact.emit import I32, I64, INTP, Value, aligned, emitted, vector_function
-from pixcodec.exact.store import processor
+from pixcodec.exact.store import process, processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,11 +155,6 @@ run = specialise(_run, "run", **INSTRUCTIONS)
 stop = specialise(_stop, "stop", **INSTRUCTIONS)
 
 
-@cache
-def _process() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
-
-
 class Repeated:
     """A call that is made many times: its first arguments are numbers that differ, all others stay.
 
@@ -217,4 +211,4 @@ class Repeated:
     def __del__(self) -> None:
         """Give the blocks back."""
         for block in self.blocks:
-            _process().free(ctypes.c_void_p(block))
+            process().free(ctypes.c_void_p(block))

@@ -327,7 +327,7 @@ class Schedule:
     def __init__(self, kind: tuple[Any, Any], behind: Behind, calls: Sequence[ring.Repeated], shape: Shape) -> None:
         self._behind, self._calls, self._shape = behind, calls, shape
         self._state = np.zeros(_WRITTEN + ROOMS, np.int64)
-        self._play: Bound | _ByPython = _ByPython(behind, calls)
+        self._play: Bound | _ByPython
         if behind.compiled and all(call.bound for call in calls):
             size = len(calls)
             self._play = Bound(
@@ -335,6 +335,8 @@ class Schedule:
                 np.array([call.blocks for call in calls], np.int64), np.array([call.count for call in calls], np.int64),
                 np.ones(size, np.int64), np.zeros((size, BLOCKS), np.int64), np.zeros(FAILURES + 1, np.int64),
             )  # fmt: skip
+        else:
+            self._play = _ByPython(behind, calls)
         self._run = kind[isinstance(self._play, _ByPython)]
 
     def run(self, start: int, stop: int) -> None:

@@ -253,12 +253,13 @@ def _tidy(folder: Path) -> None:
 def _address(name: str) -> int | None:
     """Of what the process itself has by a name: Python's, the C library's."""
     with suppress(AttributeError):
-        return ctypes.cast(getattr(_process(), name), ctypes.c_void_p).value
+        return ctypes.cast(getattr(process(), name), ctypes.c_void_p).value
     return None
 
 
 @cache
-def _process() -> ctypes.CDLL:
+def process() -> ctypes.CDLL:
+    """All that the process itself has."""
     return ctypes.CDLL(None)
 
 
