@@ -26,6 +26,7 @@ import pictures
 import vs_png
 
 from pixcodec import codec, origins
+from pixcodec.origins import search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -94,10 +95,10 @@ def cost(planes: NDArray[np.uint8], _known: NDArray[np.uint8]) -> int:
     return len(codec.encode(planes, MODES[planes.shape[2]], threads=1).data)
 
 
-def seconds_to_find(planes: NDArray[np.uint8], own_cost: origins.Cost) -> float:
+def seconds_to_find(planes: NDArray[np.uint8], own_cost: search.Cost) -> float:
     """How long it takes to look for all origins, of the processor's time: what else runs does not count."""
     start = time.process_time()
-    origins.find(planes, 256, b"", origins.AUTO, own_cost)
+    search.find(planes, 256, b"", origins.AUTO, own_cost)
     return time.process_time() - start
 
 

@@ -39,7 +39,7 @@ def encode(
             the network's heads learn it too; 9 keeps the smallest of several files.
         experts: "all", "none", or names of `pixcodec.expert_names` with commas; by default the effort says.
         origin: what the picture may have been made from and is stored as: "auto" for whatever is found, "none", or one
-            of `pixcodec.origins.NAMES`.
+            of `pixcodec.origins.search.NAMES`.
 
     Raises:
         PixcodecError: see `pixcodec.errors`; `UnsupportedImageError` for other modes.

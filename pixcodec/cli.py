@@ -113,11 +113,11 @@ _memory = click.option(
 
 def _known_origin(context: click.Context, parameter: click.Parameter, name: str) -> str:
     del context, parameter
-    if name not in {"auto", "none"}:  # without a look at the others, which bring numba
-        from pixcodec import origins
+    if name not in {"auto", "none"}:  # without a look at the others, which bring NumPy
+        from pixcodec.origins import search
 
-        if name not in origins.NAMES:
-            message = f"expected one of {', '.join(origins.NAMES)}, found {name}"
+        if name not in search.NAMES:
+            message = f"expected one of {', '.join(search.NAMES)}, found {name}"
             raise click.BadParameter(message)
     return name
 

@@ -234,7 +234,7 @@ def encode(
             image while it is coded, and from 7 on the network's heads, which learn it too; 9 is the smallest file of
             several, see `_choices`.
         experts: the mask of those that take part (`expert_names`), 0 for none; by default the effort says.
-        origin: what the picture may have been made from: "auto", "none" or a name, of `origins.NAMES`.
+        origin: what the picture may have been made from: "auto", "none" or a name, of `origins.search.NAMES`.
         colours: palette and transparency.
         jpeg: the JPEG file that the planes were decoded from, if they were; what it holds need not be looked for.
         then: how many passes over all planes will follow the encoding, for its progress.
@@ -251,9 +251,12 @@ def encode(
     options: dict[str, Any] = {"threads": threads, "backend": backend, "device": device}
     coder = _Groups(model, (effort, experts), tile, options)
     tree: origins.Node | origins.Leaf = origins.Leaf(planes.shape, container.LEVELS[mode], planes)
+    trees = [tree]
     if origin != origins.NONE or mode not in container.PLAIN_MODES or colours:
-        tree = origins.find(planes, container.LEVELS[mode], colours.palette, origin, coder.cost, jpeg)
-    trees = origins.turns(tree, planes) if effort == MOST_EFFORT and origin == origins.AUTO else [tree]
+        from pixcodec.origins import search
+
+        tree = search.find(planes, container.LEVELS[mode], colours.palette, origin, coder.cost, jpeg)
+        trees = search.turns(tree, planes) if effort == MOST_EFFORT and origin == origins.AUTO else [tree]
     ways: list[tuple[int, Callable[[Progress], Encoded]]] = []
     for each in trees:
         if isinstance(each, origins.Node) or mode not in container.PLAIN_MODES or colours:
@@ -583,8 +586,10 @@ def decode(
 
 def read_record(header: container.Header) -> tuple[Colours, origins.Node | origins.Leaf]:
     """Palette, transparency and tree of a file with a record; `ContainerError` where it has none that we know."""
+    from pixcodec.origins import search
+
     shape = header.height, header.width, header.channels
-    found, tree = origins.read(header.record, header.mode, shape, container.LEVELS[header.mode])
+    found, tree = search.read(header.record, header.mode, shape, container.LEVELS[header.mode])
     colours = Colours(*found)
     if not colours.fits(header.mode):
         raise ContainerError(f"the file has colours that mode {header.mode} cannot have; fetch the file anew")

@@ -186,7 +186,7 @@ def test_every_past_that_is_made_is_one(benchmark: ModuleType) -> None:
     for picture in made:
         assert picture.planes.shape[:2] == (24, 32)
         if picture.past.startswith(("enlarged", "constant", "gray")):
-            tree = benchmark.origins.find(picture.planes, 256, b"", "auto", lambda planes, _: planes.size)
+            tree = benchmark.search.find(picture.planes, 256, b"", "auto", lambda planes, _: planes.size)
             assert benchmark.origins.words(tree), picture.past
 
 

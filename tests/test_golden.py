@@ -15,9 +15,10 @@ import reference_origins
 from click.testing import CliRunner
 from PIL import Image
 
-from pixcodec import archive, archive_codec, cli, codec, container, errors, image, models, origins
+from pixcodec import archive, archive_codec, cli, codec, container, errors, image, models
 from pixcodec.exact.network import Network
 from pixcodec.exact.program import Program
+from pixcodec.origins import search
 from pixcodec.origins import tree as trees
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -214,7 +215,7 @@ def test_a_golden_file_with_a_record_is_written_the_same_again(path: Path) -> No
     data, picture = path.read_bytes(), image.read(path.with_suffix(".png"))
     _, tree = codec.read_record(container.read_header(data))
     # What is below is found again by "auto" wherever one origin's name would not do.
-    names = [origin.name for origin in trees.nodes(tree) if origin.name in origins.NAMES]
+    names = [origin.name for origin in trees.nodes(tree) if origin.name in search.NAMES]
     choice = "none" if not names else names[0] if len(names) == 1 else "auto"
     file = reference_origins.parse(data)
     model = name_of(file.models[0]) if file.models else "model_tiny_gray"
@@ -264,7 +265,7 @@ def test_the_golden_files_with_a_record_have_every_mode_and_origin() -> None:
     headers = [container.read_header(path.read_bytes()) for path in (GOLDEN / "origins").glob("*.pxc")]
     assert {header.mode for header in headers} == {*container.MODES}
     found = {type(each) for header in headers for each in trees.nodes(codec.read_record(header)[1])}
-    assert found == {*origins.NUMBERS.values()}
+    assert found == {*search.NUMBERS.values()}
 
 
 def test_every_bad_file_has_an_expectation() -> None:

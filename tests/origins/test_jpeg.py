@@ -13,7 +13,7 @@ from PIL import Image
 from pixcodec import jpeg_file, origins
 from pixcodec.errors import ContainerError, DamagedTileError
 from pixcodec.exact import coefficients
-from pixcodec.origins import jpeg_decoder, jpeg_kernels, jpeg_recovery, jpeg_tables
+from pixcodec.origins import jpeg_decoder, jpeg_kernels, jpeg_recovery, jpeg_tables, search
 from pixcodec.origins.jpeg import Jpeg
 from pixcodec.origins.jpeg_decoder import LAYOUTS, Source, shapes, size, standard
 from pixcodec.varint import Reader, varint
@@ -83,12 +83,12 @@ def test_what_is_found_costs_what_the_jpeg_cost(layout: int, cut: tuple[int, int
     shape = (128, 144, 3)
     source = made(layout, 80, shape, cut, 7)
     pixels = source.render(shape)
-    tree = origins.find(pixels, 256, b"", "jpeg", no_cost)
+    tree = search.find(pixels, 256, b"", "jpeg", no_cost)
     record = origins.write(tree, "RGB", (b"", b""), iter(()))
     bytes_of_source = len(coefficients.encode(source.components, source.tables))
     # Where a crop cuts blocks the levels are others, and there are exceptions: much of so small a picture.
     assert len(record) < bytes_of_source * (1.02 if cut == (0, 0, 0, 0) else 1.4) + 20
-    _, again = origins.read(record, "RGB", shape, 256)
+    _, again = search.read(record, "RGB", shape, 256)
     np.testing.assert_array_equal(origins.render(again, no_groups, shape), pixels)
     assert "JPEG, quality 80" in origins.words(again)
 
@@ -112,11 +112,11 @@ def test_tables_that_are_no_qualitys_are_found() -> None:
     Image.fromarray(texture(160, 176, 3)).save(stream, "JPEG", qtables=[steps, steps], subsampling=0)
     with Image.open(stream) as opened:
         pixels = np.asarray(opened).copy()
-    tree = origins.find(pixels, 256, b"", "jpeg", no_cost)
+    tree = search.find(pixels, 256, b"", "jpeg", no_cost)
     assert "JPEG, tables of its own, 4:4:4" in origins.words(tree)
     record = origins.write(tree, "RGB", (b"", b""), iter(()))
     assert len(record) < stream.getbuffer().nbytes
-    again = origins.read(record, "RGB", pixels.shape, 256)[1]
+    again = search.read(record, "RGB", pixels.shape, 256)[1]
     np.testing.assert_array_equal(origins.render(again, no_groups, pixels.shape), pixels)
 
 
@@ -245,7 +245,7 @@ def test_a_file_that_is_not_worth_it_is_not_looked_for_again(monkeypatch: pytest
 
     data, pixels = saved(texture(64, 80, 3), 100)
     monkeypatch.setattr(Jpeg, "recover", recover)
-    found = origins.find(pixels, 256, b"", "auto", lambda planes, _: planes.size, jpeg=data)
+    found = search.find(pixels, 256, b"", "auto", lambda planes, _: planes.size, jpeg=data)
     assert isinstance(found.origin, Jpeg)
-    found = origins.find(pixels, 256, b"", "auto", lambda *_: 0, jpeg=data)
+    found = search.find(pixels, 256, b"", "auto", lambda *_: 0, jpeg=data)
     assert not isinstance(getattr(found, "origin", None), Jpeg)

@@ -9,7 +9,7 @@ from test_jpeg import no_cost, saved, texture
 
 from pixcodec import origins
 from pixcodec.errors import ContainerError, DamagedTileError
-from pixcodec.origins import jpeg_tables, numbers
+from pixcodec.origins import jpeg_tables, numbers, search
 from pixcodec.origins.jpeg import Jpeg, JpegPart
 from pixcodec.origins.tree import Node, leaves, nodes
 from pixcodec.varint import Reader, varint
@@ -28,10 +28,10 @@ def drawn(height: int, width: int, seed: int = 5) -> np.ndarray:
 
 def parts(planes: np.ndarray) -> list[JpegPart | Jpeg]:
     """The JPEGs that are found, proved to come back through the bytes of a record."""
-    tree = origins.find(planes, 256, b"", "auto", lambda pixels, _: 8 * pixels.size)
+    tree = search.find(planes, 256, b"", "auto", lambda pixels, _: 8 * pixels.size)
     coded = [leaf.planes for leaf in leaves(tree)]
     record = origins.write(tree, "RGB", (b"", b""), iter([b""] * len(coded)))
-    _, again = origins.read(record, "RGB", planes.shape, 256)
+    _, again = search.read(record, "RGB", planes.shape, 256)
     np.testing.assert_array_equal(origins.render(again, reference_origins.in_turn(coded), planes.shape), planes)
     assert origins.words(again) == origins.words(tree)
     return [each for each in nodes(tree) if isinstance(each, (JpegPart, Jpeg))]
@@ -54,7 +54,7 @@ def test_the_reference_renders_a_jpeg_in_part() -> None:
     _, photo = saved(texture(45, 51, 3), 60, "4:2:0")
     planes = drawn(60, 80)
     planes[9:54, 17:68] = photo
-    tree = origins.find(planes, 256, b"", "jpeg", no_cost)
+    tree = search.find(planes, 256, b"", "jpeg", no_cost)
     assert any(isinstance(each, JpegPart) for each in nodes(tree))
     coded = [leaf.planes for leaf in leaves(tree)]
     _, _, own = reference_origins.read(origins.write(tree, "RGB", (b"", b""), iter([b""])), 1, planes.shape)
@@ -108,7 +108,7 @@ def test_part_of_a_part_ends_where_a_reader_would_not_go() -> None:
 def part() -> tuple[bytes, tuple[int, int, int]]:
     """The parameters of a JPEG in part, of a picture of this shape."""
     _, photo = saved(texture(64, 64, 3), 80)
-    tree = origins.find(np.concatenate([photo, drawn(30, 64)]), 256, b"", "jpeg", no_cost)
+    tree = search.find(np.concatenate([photo, drawn(30, 64)]), 256, b"", "jpeg", no_cost)
     own = [each for each in nodes(tree) if isinstance(each, JpegPart)]
     return own[0].pack(), (94, 64, 3)
 
@@ -165,6 +165,6 @@ def test_groups_of_other_sizes_than_the_picture_are_compared_by_their_own_middle
 
     _, photo = saved(texture(64, 64, 3), 100)
     planes = np.concatenate([photo, drawn(30, 64)])
-    tree = origins.find(planes, 256, b"", "auto", cost)
+    tree = search.find(planes, 256, b"", "auto", cost)
     assert asked[:2] == [(30, 64, 3), planes.shape] or asked[:2] == [planes.shape, (30, 64, 3)]
     assert isinstance(tree, Node)

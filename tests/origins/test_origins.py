@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pixcodec import container, origins
 from pixcodec.errors import ContainerError, DamagedTileError
-from pixcodec.origins import NUMBERS, ORIGINS, Leaf, Node, numbers
+from pixcodec.origins import Leaf, Node, numbers, search
 from pixcodec.origins.constant import Constant
 from pixcodec.origins.enlarged import Enlarged
 from pixcodec.origins.exceptions import Exceptions
@@ -24,6 +24,7 @@ from pixcodec.origins.jpeg_decoder import Source, shapes, size, standard
 from pixcodec.origins.palette import Palette
 from pixcodec.origins.photo_cd import PhotoCD
 from pixcodec.origins.ranks import Ranks
+from pixcodec.origins.search import NUMBERS, ORIGINS
 from pixcodec.origins.tree import MAX_DEPTH, leaves, nodes
 from pixcodec.origins.turned import Turned
 from pixcodec.origins.ycbcr import YCbCr
@@ -114,14 +115,14 @@ MADE = {
 
 def found(planes: np.ndarray, choice: str = "auto", levels: int = 256, palette: bytes = b"") -> Node | Leaf:
     """What is found, proved to come back, also through the bytes of a record."""
-    tree = origins.find(planes, levels, palette, choice, cost)
+    tree = search.find(planes, levels, palette, choice, cost)
     coded = [leaf.found() for leaf in leaves(tree)]
     assert all(leaf.found().shape == leaf.shape for leaf in leaves(tree))
     np.testing.assert_array_equal(origins.render(tree, reference_origins.in_turn(coded), planes.shape), planes)
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[planes.shape[2]]
     ids = [IDENTITY if number % 2 else b"" for number in range(len(coded))]
     record = origins.write(tree, mode, (b"", b""), iter(ids))
-    colours, again = origins.read(record, mode, planes.shape, levels)
+    colours, again = search.read(record, mode, planes.shape, levels)
     assert colours == (b"", b"")
     assert [leaf.model_id for leaf in leaves(again)] == ids
     assert [(leaf.shape, leaf.levels) for leaf in leaves(again)] == [(leaf.shape, leaf.levels) for leaf in leaves(tree)]
@@ -172,9 +173,9 @@ def stripes(height: int, width: int) -> np.ndarray:
 def test_a_flat_page_in_gray_is_coded_as_what_needs_fewer_bytes(bytes_of: tuple[int, int], gray: bool) -> None:  # noqa: FBT001
     page = stripes(80, 90)
     page[3, 4] = 77
-    tree = origins.find(page, 256, b"", "auto", by_channels(*bytes_of))
+    tree = search.find(page, 256, b"", "auto", by_channels(*bytes_of))
     assert isinstance(tree, Node) == gray
-    assert isinstance(origins.find(page, 256, b"", "gray", by_channels(120, 100)), Node)  # where it is asked for
+    assert isinstance(search.find(page, 256, b"", "gray", by_channels(120, 100)), Node)  # where it is asked for
 
 
 def test_large_or_busy_pictures_in_gray_are_taken_as_such_without_a_trial() -> None:
@@ -184,7 +185,7 @@ def test_large_or_busy_pictures_in_gray_are_taken_as_such_without_a_trial() -> N
     large = stripes(600, 500)
     large[3, 4] = 77
     for planes in (large, smooth((80, 90, 1)).repeat(3, axis=2)):
-        assert isinstance(origins.find(planes, 256, b"", "gray", never), Node)
+        assert isinstance(search.find(planes, 256, b"", "gray", never), Node)
         assert Gray.recover(planes)[0].unsure is False  # type: ignore[index]
     assert Gray.recover(smooth((8, 9, 1)).repeat(3, axis=2))[0].unsure  # type: ignore[index]
 
@@ -198,13 +199,13 @@ def test_what_was_coded_to_compare_is_not_coded_again() -> None:
 
     page = (stripes(80, 90) * 40)[:, :, :3].copy()
     page[:, :, 0] ^= 1
-    origins.find(page, 256, b"", "auto", counting)  # a palette and ranks, each beside the picture as it is
+    search.find(page, 256, b"", "auto", counting)  # a palette and ranks, each beside the picture as it is
     assert len(asked) == len({*asked}) == 3
 
 
 def test_an_unknown_choice_is_the_callers_mistake() -> None:
     with pytest.raises(ValueError, match="found photoshop"):
-        origins.find(noise((2, 2, 3)), 256, b"", "photoshop", cost)
+        search.find(noise((2, 2, 3)), 256, b"", "photoshop", cost)
 
 
 @given(
@@ -231,7 +232,7 @@ def test_random_pictures_come_back(data: st.DataObject) -> None:
     most = data.draw(st.sampled_from([1, 2, 7, 255]))
     samples = data.draw(st.lists(st.integers(0, most), min_size=int(np.prod(shape)), max_size=int(np.prod(shape))))
     planes = np.array(samples, np.uint8).reshape(shape)
-    for choice in origins.NAMES:
+    for choice in search.NAMES:
         found(planes, choice)
     if most == 1 and shape[2] == 1:
         assert all(leaf.levels == 2 for leaf in leaves(found(planes, levels=2)))
@@ -413,8 +414,8 @@ class Nearly(Gray):
 def test_what_a_rendering_misses_is_kept_as_exceptions_unless_it_is_much(
     wrong: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(origins, "ORIGINS", (Nearly,))
-    monkeypatch.setattr(origins, "NUMBERS", NUMBERS | {99: Nearly})
+    monkeypatch.setattr(search, "ORIGINS", (Nearly,))
+    monkeypatch.setattr(search, "NUMBERS", NUMBERS | {99: Nearly})
     planes = smooth((30, 40, 1)).repeat(3, axis=2)
     places = np.random.default_rng(7).permutation(1200)[:wrong]
     planes.reshape(-1, 3)[places, 1:] ^= noise((wrong, 2, 1), 8)[:, :, 0] | 1
@@ -437,9 +438,9 @@ def test_a_damaged_record_is_an_error_or_another_record(planes: np.ndarray) -> N
         checked(bytes(damaged), mode, planes.shape)
     for length in range(len(record)):
         with pytest.raises(ContainerError):
-            origins.read(record[:length], mode, planes.shape, 256)
+            search.read(record[:length], mode, planes.shape, 256)
     with pytest.raises(ContainerError, match="too many"):
-        origins.read(record + b"\0", mode, planes.shape, 256)
+        search.read(record + b"\0", mode, planes.shape, 256)
     for _ in range(200):
         checked(
             b"\0" + bytes(random.choice([*NUMBERS], 1)) + random.bytes(int(random.integers(0, 30))), mode, planes.shape
@@ -449,7 +450,7 @@ def test_a_damaged_record_is_an_error_or_another_record(planes: np.ndarray) -> N
 def checked(record: bytes, mode: str, shape: tuple[int, int, int]) -> None:
     """A record is refused, or renders something of the right shape, unless its coefficients are damaged."""
     try:
-        _, tree = origins.read(record, mode, shape, 256)
+        _, tree = search.read(record, mode, shape, 256)
     except ContainerError:
         return
     coded = [noise(leaf.shape) for leaf in leaves(tree)]
@@ -487,15 +488,15 @@ def checked(record: bytes, mode: str, shape: tuple[int, int, int]) -> None:
 def test_a_record_that_no_writer_writes_is_refused(record: bytes, mode: str, message: str) -> None:
     channels = {"L": 1, "P": 1, "RGB": 3, "RGBA": 4}[mode]
     with pytest.raises(ContainerError, match=message):
-        origins.read(record, mode, (5, 7, channels), 256)
+        search.read(record, mode, (5, 7, channels), 256)
 
 
 def test_a_few_bytes_cannot_ask_for_the_memory_of_a_huge_picture() -> None:
     for record in (b"\0\4\1", b"\0\5\xf0\xf0\0"):
         with pytest.raises(ContainerError, match="32768x32768"):
-            origins.read(record, "L", (1 << 15, 1 << 15, 1), 256)
+            search.read(record, "L", (1 << 15, 1 << 15, 1), 256)
     with pytest.raises(ContainerError, match="cannot hold"):
-        origins.read(b"\0\1" + varint(1 << 29) + b"\0\0", "L", (1 << 15, 1 << 15, 1), 256)
+        search.read(b"\0\1" + varint(1 << 29) + b"\0\0", "L", (1 << 15, 1 << 15, 1), 256)
 
 
 @given(st.integers(0, 6), st.integers(1, 5), st.sampled_from([1, 3, 300, 2**29]), st.randoms(use_true_random=False))

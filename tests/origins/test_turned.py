@@ -15,7 +15,7 @@ from test_origins import found, noise, smooth, streaks
 
 from pixcodec import codec, container, explain, models, origins
 from pixcodec.errors import ContainerError
-from pixcodec.origins import Leaf, Node
+from pixcodec.origins import Leaf, Node, search
 from pixcodec.origins.turned import ALL, BLOCK, LEAST_BITS, TRANSPOSED, Turned, estimates, likeliest, residual
 from pixcodec.origins.ycbcr import YCbCr
 
@@ -32,7 +32,7 @@ def test_every_turn_comes_back_as_the_format_has_it(turn: int) -> None:
     record = origins.write(Node(origin, (Leaf(group.shape, 256, group),)), "RGB", (b"", b""), iter([b""]))
     _, _, own = reference_origins.read(record, container.MODES["RGB"], SHAPE)
     np.testing.assert_array_equal(reference_origins.render(own, reference_origins.in_turn([group])), planes)
-    assert origins.words(origins.read(record, "RGB", SHAPE, 256)[1]).startswith("turned: ")
+    assert origins.words(search.read(record, "RGB", SHAPE, 256)[1]).startswith("turned: ")
     np.testing.assert_array_equal(origin.back(group[..., 0].astype(np.float32)), planes[..., 0])
 
 
@@ -44,7 +44,7 @@ def test_the_turns_are_the_eight_of_a_square() -> None:
 @pytest.mark.parametrize("turn", [0, 8, 255])
 def test_other_turns_are_refused(turn: int) -> None:
     with pytest.raises(ContainerError, match=f"turn {turn} cannot be"):
-        origins.read(bytes([0, Turned.number, turn, 0]), "RGB", SHAPE, 256)
+        search.read(bytes([0, Turned.number, turn, 0]), "RGB", SHAPE, 256)
 
 
 @pytest.mark.parametrize("turn", ALL)
@@ -119,7 +119,7 @@ def test_the_highest_effort_keeps_the_smallest_of_the_turns(monkeypatch: pytest.
     assert len(most.data) <= min(len(each.data) for each in others)
     assert told[-1][0] == told[-1][1]
     np.testing.assert_array_equal(codec.decode(most.data).planes, planes)
-    assert [type(each) for each in origins.turns(Leaf(planes.shape, 256, planes), planes)] == [Leaf, Node, Node]
+    assert [type(each) for each in search.turns(Leaf(planes.shape, 256, planes), planes)] == [Leaf, Node, Node]
 
 
 @pytest.mark.usefixtures("tiny")
