@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pixcodec import container, models, origins, regions, tiles
+from pixcodec import container, models, origins, tiles
 from pixcodec.container import NO_COLOURS, Colours
 from pixcodec.errors import ContainerError, DamagedTileError, DigestError, ModelError, UnsupportedImageError
 from pixcodec.expert_names import ALL
@@ -131,6 +131,8 @@ def encode_images(
     `settings` and `mask` are the container's; `options` are threads, backend, device and progress, see `encode`.
     """
     if is_stacked(network):
+        from pixcodec import regions
+
         return regions.encode(images, network, sides, **options)
     return tiles.encode(images, network, sides, **_learners(settings, mask), **options)
 
@@ -146,6 +148,8 @@ def decode_images(
 ) -> tuple[NDArray[np.uint8], Effort]:
     """Streams to images uint8[N, H, W, C] of this shape, and how it went; `DamagedTileError` if they are of others."""
     if is_stacked(network):
+        from pixcodec import regions
+
         return regions.decode(streams, shape, network, sides, **options)
     return tiles.decode(streams, shape, network, sides, **_learners(settings, mask), **options)
 
@@ -158,6 +162,8 @@ def _learners(settings: int, mask: int) -> dict[str, Any]:
 def stream_count(network: Network | Program, shape: tuple[int, int, int], sides: tuple[int, int]) -> int:
     """Streams of an image [H, W, C] in tiles of `sides`."""
     if is_stacked(network):
+        from pixcodec import regions
+
         return regions.stream_count((1, *shape), sides)
     return -(-shape[0] // sides[0]) * -(-shape[1] // sides[1])
 
@@ -386,6 +392,8 @@ def _code_each(
             alike = [choice for choice in choices if choice[0] & container.LEARNING == learning]
             part = {"progress": tally.part(_samples([(images, network)])), **options}
             if is_stacked(network):
+                from pixcodec import regions
+
                 streams, bits, spent = regions.encode(images, network, sides, **part)
                 trials = [tiles.Trial(0, streams, bits, bits, bits)]
             else:

@@ -14,14 +14,10 @@ import numpy as np
 from pixcodec.errors import DamagedTileError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 _MODEL = constriction.stream.model.Categorical(perfect=False)
 WORD_BYTES = 4
-# A frequency is at most 2^24 - (levels - 1) of 2^24, which is 2.19e-5 bits with 256 levels and 8.60e-8 with two.
-MAX_SAMPLES_PER_BYTE = {256: 365_000, 2: 94_000_000}
 
 
 class Encoder:
@@ -64,10 +60,3 @@ class Decoder:
         """`DamagedTileError` if words are left over."""
         if not self._coder.maybe_exhausted():
             raise DamagedTileError("the tile holds more words than its pixels need; fetch the file anew")
-
-
-def check_room(streams: Sequence[bytes], samples: int, levels: int) -> None:
-    """`DamagedTileError` where streams cannot hold so many samples, before memory is reserved for them."""
-    size = sum(len(stream) + WORD_BYTES for stream in streams)
-    if samples > MAX_SAMPLES_PER_BYTE[levels] * size:
-        raise DamagedTileError(f"{size} bytes cannot hold {samples} samples; fetch the file anew")

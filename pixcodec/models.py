@@ -19,10 +19,11 @@ from safetensors.numpy import load_file
 from pixcodec.errors import BackendError, ModelError, PixcodecError
 from pixcodec.exact import matmul
 from pixcodec.exact.network import Network
-from pixcodec.exact.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pixcodec.exact.program import Program
 
 CARD, WEIGHTS = "card.json", "model.safetensors"
 ID_BYTES = 8  # of the id, in a file's header
@@ -108,7 +109,13 @@ def _load(folder: Path) -> Network | Program:
         tensors = load_file(path)
     except (OSError, SafetensorError) as problem:
         raise ModelError(f"{path} must hold the model's integers, found {problem}; fetch the model anew") from None
-    network = Program.build(card, tensors) if "program" in card else Network.build(card, tensors)
+    network: Network | Program
+    if "program" in card:
+        from pixcodec.exact.program import Program
+
+        network = Program.build(card, tensors)
+    else:
+        network = Network.build(card, tensors)
     if card.get("id") != network.identity.hex():
         raise ModelError(
             f"{folder} must hold model {str(card.get('id'))[:16]}, found integers of {network.identity.hex()[:16]}; "
@@ -142,13 +149,6 @@ def load_by_id(prefix: bytes) -> Network | Program:
     )
 
 
-def shapes(network: Network | Program) -> tuple[tuple[int, int, int], ...]:
-    """(taps, inputs, outputs) of every product, each once."""
-    if isinstance(network, Program):
-        return network.shapes
-    return tuple(sorted({product.weight.shape for product in network.products().values()}))
-
-
 def verify(name: str | None = None) -> Iterator[str]:
     """Load every model (or one), prove its bound, run every back end's known-answer test; a line for each finding.
 
@@ -167,7 +167,7 @@ def verify(name: str | None = None) -> Iterator[str]:
             except PixcodecError as problem:  # a missing package is a finding here, not a failure
                 yield f"  {candidate}: not available ({problem})"
                 continue
-            good = all(matmul.known_answer(backend, *shape) for shape in shapes(network))
+            good = all(matmul.known_answer(backend, *shape) for shape in network.shapes)
             exact |= good
             yield f"  {candidate}: {'exact' if good else 'NOT exact on this machine, never used'}"
     if names and not exact:

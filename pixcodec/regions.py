@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pixcodec import stacks
-from pixcodec.coding import check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import arrays as array_libraries
+from pixcodec.exact.range_coder import check_room
 from pixcodec.progress import Effort, Tally, side_by_side
 
 if TYPE_CHECKING:

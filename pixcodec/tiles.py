@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from pixcodec import models
 from pixcodec.behind import Behind
-from pixcodec.coding import check_room
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder, schedule
 from pixcodec.exact.experts import Experts
@@ -384,7 +382,7 @@ def _prepare(
 ) -> _Run:
     if device is not None:
         backend = matmul.on_device(backend, device)
-    chosen, note = matmul.choose(backend, models.shapes(network))
+    chosen, note = matmul.choose(backend, network.shapes)
     steps = sum(number_of_steps(*part.shape[:2]) for part in parts)
     spare = (threads or cores()) // max(len(parts), 1) - 1
     return _Run(network, chosen, note, progress, learning, spare, steps)
@@ -529,7 +527,7 @@ def decode(
     for index, ((rows, columns), stream) in enumerate(zip(boxes, streams, strict=True)):
         with _naming_tile(index, len(boxes)):
             samples = (rows.stop - rows.start) * (columns.stop - columns.start) * channels
-            check_room([stream], samples, SYMBOLS)
+            range_coder.check_room([stream], samples, SYMBOLS)
     images = np.zeros((*shape[:3], network.known + channels), np.uint8)
     if known is not None:
         images[..., : network.known] = known

@@ -240,6 +240,11 @@ class Network:
             identity(card, tensors), _expert_maps(tensors, channels),
         )  # fmt: skip
 
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """(taps, inputs, outputs) of every product, each once: what back ends must prove."""
+        return tuple(sorted({product.weight.shape for product in self.products().values()}))
+
     def products(self) -> dict[str, Product]:
         """All products by name."""
         named = {"first": self.first}

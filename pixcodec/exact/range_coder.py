@@ -6,14 +6,21 @@ int64 and uint64.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact.compiled import compiled
 from pixcodec.exact.frequencies import MOST_CLASSES, begin, below, count_of
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 PRECISION = 24
 WORD_BYTES = 4
+# A frequency is at most 2^24 - (levels - 1) of 2^24, which is 2.19e-5 bits with 256 levels and 8.60e-8 with two.
+MAX_SAMPLES_PER_BYTE = {256: 365_000, 2: 94_000_000}
 _LOW, _RANGE, _NEXT, _WRONG = range(4)  # of a decoder `_LOW` is the point that the words say, minus low
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _HALF = np.uint64(32)
@@ -192,3 +199,10 @@ class Decoder:
         begun = size != int(_FULL)
         if following < self.words.size or (begun and ahead >= 2 * (1 << 32) - 1):
             raise DamagedTileError("the tile holds more words than its pixels need; fetch the file anew")
+
+
+def check_room(streams: Sequence[bytes], samples: int, levels: int) -> None:
+    """`DamagedTileError` where streams cannot hold so many samples, before memory is reserved for them."""
+    size = sum(len(stream) + WORD_BYTES for stream in streams)
+    if samples > MAX_SAMPLES_PER_BYTE[levels] * size:
+        raise DamagedTileError(f"{size} bytes cannot hold {samples} samples; fetch the file anew")
