@@ -20,7 +20,7 @@ from pixcodec.exact import mixture
 from pixcodec.exact.evaluation import Evaluation, steps
 from pixcodec.exact.frequencies import EXP2, class_table, counts_of_logits
 from pixcodec.exact.program import FACTOR
-from pixcodec.exact.tables import SYMBOLS, TANH
+from pixcodec.exact.tables import SYMBOLS, tanh_gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ class Counts:
         rows, levels = self._rows, self.program.levels
         counts = np.empty((len(rows), levels), np.float32)
         if self.kind == "mixture":
-            mixture.counts_of_mixture(*self._mixture(channel), EXP2, TANH, mixture.table(), counts)
+            mixture.counts_of_mixture(*self._mixture(channel), EXP2, tanh_gate(), mixture.table(), counts)
             return counts
         if levels == 2:
             logits = np.zeros((len(rows), 2), np.int16)
@@ -101,7 +101,7 @@ class Counts:
         """The symbols of a channel."""
         if self.kind == "mixture":
             self._errors[:, channel] = symbols - self._centres[:, channel]
-            mixture.learn(*self._mixture(channel), EXP2, TANH, mixture.table())
+            mixture.learn(*self._mixture(channel), EXP2, tanh_gate(), mixture.table())
 
     def _mixture(self, channel: int) -> tuple[Any, ...]:
         form = self._rows, self._weights.shape[1], self.program.channels, channel

@@ -19,7 +19,7 @@ from pixcodec.exact.arrays import NumpyArrays
 from pixcodec.exact.network import STREAM_LIMIT, Product
 from pixcodec.exact.operations import GATES, HALVES, IMAGE, KNOWN, SIGNED, Add, Convolve, Gate, Recur, Rescale
 from pixcodec.exact.program import FACTOR, Program
-from pixcodec.exact.tables import CELL_LIMIT, GATE_LIMIT, SIGMOID, TANH, tanh_cell
+from pixcodec.exact.tables import CELL_LIMIT, GATE_LIMIT, sigmoid_gate, tanh_cell, tanh_gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ class Evaluation:
             for group in self._groups
         }
         self._scales = {op.target: self.arrays.array(op.scale) for op in program.operations if isinstance(op, Rescale)}
-        self._tables = [self.arrays.array(table) for table in (SIGMOID, TANH, tanh_cell())]
+        self._tables = [self.arrays.array(table) for table in (sigmoid_gate(), tanh_gate(), tanh_cell())]
         self._kept = {name: self._map(program.widths[name], 0) for name in self._names_to_keep()}
         for op in program.operations:
             if isinstance(op, Recur):

@@ -15,6 +15,7 @@ more, if it is not alone in its class (alone, its count has it already).  `begin
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -42,12 +43,10 @@ SHORTS, LONGS = ir.VectorType(I16, LANES), ir.VectorType(I64, LANES)
 
 def _exp2_table() -> np.ndarray:
     """int64[256]: 2^(24 - f / 256), rounded, by integer arithmetic only: the root by eight integer square roots."""
-    from math import isqrt
-
     precision = 160
-    root = 1 << (precision << 8) - 1  # 2^(256 precision - 1): its 256th root is 2^precision 2^(-1/256)
-    for _ in range(8):
-        root = isqrt(root)
+    root = 1 << precision - 1
+    for _ in range(8):  # 2^-1 to 2^(-1/256), in 2^-160
+        root = isqrt(root << precision)
     table, power = np.empty(LOGIT_UNIT, np.int64), 1 << precision
     drop = precision - EXP2_BITS
     for f in range(LOGIT_UNIT):

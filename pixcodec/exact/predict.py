@@ -52,13 +52,10 @@ def _compand_table() -> np.ndarray:
 
     With m = |d| + 16 and s = floor(log2 m) - 4 the code is 16 s + (m >> s) - 16, with the sign of d, at most 127.
     """
-    codes = np.empty(2 * LIMIT + 1, np.int8)
-    for d in range(LIMIT + 1):
-        m = d + 16
-        s = m.bit_length() - 5
-        code = min(16 * s + (m >> s) - 16, 127)
-        codes[LIMIT + d], codes[LIMIT - d] = code, -code
-    return codes
+    m = np.arange(LIMIT + 1) + 16
+    s = np.frexp(m)[1] - 5  # an exponent is floor(log2 m) + 1
+    codes = np.minimum(16 * s + (m >> s) - 16, 127)
+    return np.concatenate([-codes[:0:-1], codes]).astype(np.int8)
 
 
 COMPAND = _compand_table()

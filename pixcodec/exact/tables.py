@@ -1,7 +1,7 @@
 """Sigmoid, tanh and logarithm as integers, made by integer arithmetic alone, so that they are the same everywhere.
 
-SIGMOID and TANH take a gate's input, in 1/256, clamped to -8..8: entry x + 2048.  `tanh_cell` takes an LSTM's cell, in
-1/2048, clamped to -8..8: entry c + 16384.  All give 1/4096.
+`sigmoid_gate` and `tanh_gate` take a gate's input, in 1/256, clamped to -8..8: entry x + 2048.  `tanh_cell` takes an
+LSTM's cell, in 1/2048, clamped to -8..8: entry c + 16384.  All give 1/4096; only the paper's networks want them.
 
 LOG2 is the logarithm to base 2 of 1 + i/2048, in 1/1024.  SQUASH[k] is 2^24 / (1 + 2^-x) for x = k/32 - 24, from 1 to
 2^24 - 1: the probability, in 2^-24, whose odds have the logarithm x.
@@ -57,13 +57,21 @@ def logistic(limit: int, unit: int, top: int) -> np.ndarray:
     return np.array([top - value for value in upper[:0:-1]] + upper, np.int32)
 
 
-SIGMOID = logistic(GATE_LIMIT, GATE_UNIT, OPEN)
-TANH = _tanh(GATE_LIMIT, GATE_UNIT)
+@cache
+def sigmoid_gate() -> np.ndarray:
+    """int32[2 GATE_LIMIT + 1]: SIGMOID."""
+    return logistic(GATE_LIMIT, GATE_UNIT, OPEN)
+
+
+@cache
+def tanh_gate() -> np.ndarray:
+    """int32[2 GATE_LIMIT + 1]: TANH."""
+    return _tanh(GATE_LIMIT, GATE_UNIT)
 
 
 @cache
 def tanh_cell() -> np.ndarray:
-    """int32[2 CELL_LIMIT + 1]; only recurrent networks want it, and it takes 10 ms."""
+    """int32[2 CELL_LIMIT + 1]: TANH_CELL; it takes 10 ms."""
     return _tanh(CELL_LIMIT, CELL_UNIT)
 
 

@@ -8,9 +8,9 @@ import pytest
 from pixcodec.exact import mixture
 from pixcodec.exact.frequencies import EXP2
 from pixcodec.exact.reference import mixture as reference
-from pixcodec.exact.tables import TANH
+from pixcodec.exact.tables import tanh_gate
 
-TABLES = EXP2, TANH
+TABLES = EXP2, tanh_gate()
 LARGEST = 32767
 
 

@@ -17,14 +17,15 @@ from pixcodec.exact.tables import (
     LOG2,
     LOG_UNIT,
     OPEN,
-    SIGMOID,
     SQUASH,
     SQUASH_OCTAVES,
     SQUASH_STEPS,
-    TANH,
+    sigmoid_gate,
     tanh_cell,
+    tanh_gate,
 )
 
+SIGMOID, TANH = sigmoid_gate(), tanh_gate()
 LOGISTIC, TANH_CELL = mixture.table(), tanh_cell()
 TABLES = {"SIGMOID": SIGMOID, "TANH": TANH, "TANH_CELL": TANH_CELL, "LOGISTIC": LOGISTIC}
 DIGESTS = {

@@ -27,11 +27,12 @@ import numpy as np
 
 from pixcodec.exact.frequencies import EXP2
 from pixcodec.exact.mixture import table
-from pixcodec.exact.tables import TANH
+from pixcodec.exact.tables import tanh_gate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+TANH = tanh_gate()
 SYMBOLS = 256
 TOTAL = (1 << 24) - SYMBOLS
 ONE = 1 << 24

@@ -24,13 +24,14 @@ import numpy as np
 
 from pixcodec.exact import operations as form
 from pixcodec.exact.reference.network import rescale
-from pixcodec.exact.tables import CELL_LIMIT, GATE_LIMIT, SIGMOID, TANH, tanh_cell
+from pixcodec.exact.tables import CELL_LIMIT, GATE_LIMIT, sigmoid_gate, tanh_cell, tanh_gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pixcodec.exact.program import Program
 
+SIGMOID, TANH = sigmoid_gate(), tanh_gate()
 STREAM = 32767
 SIGNED = 127
 
