@@ -1,13 +1,14 @@
-"""The command line: names, options and words; the work is done by the modules it calls."""
+"""The command line: names, options and words; the work is done by the modules it calls.
+
+Each command imports those that it needs, and only when it is run.
+"""
 
 from __future__ import annotations
 
 import atexit
 import gc
 import io
-import json
 import sys
-import traceback
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,16 +16,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pixcodec import __version__, container, expert_names, files, network_commands
+from pixcodec import __version__, files, network_commands
 from pixcodec.errors import (
     ContainerError,
     MissingDependencyError,
     PixcodecError,
 )
-from pixcodec.progress import Passes, Talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pixcodec import container
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,6 +59,8 @@ class _Commands(click.Group):
             code = INTERNAL_ERROR
         except Exception as error:  # noqa: BLE001  the last resort: a mistake of ours must not look like a crash
             if "-v" in sys.argv or "--verbose" in sys.argv:
+                import traceback
+
                 traceback.print_exc()
             reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
             click.echo(f"pixcodec: internal error ({reason}); please report it, with the output of -v", err=True)
@@ -124,6 +128,8 @@ def _known_origin(context: click.Context, parameter: click.Parameter, name: str)
 
 def _mask(_context: click.Context, _parameter: click.Parameter, names: str | None) -> int | None:
     """Experts by name, as their mask."""
+    from pixcodec import expert_names
+
     try:
         return None if names is None else expert_names.mask_of(names)
     except ValueError as problem:
@@ -196,6 +202,7 @@ def encode(
     Many images, or those of a folder, become a file each, beside them or in the folder -o; or one archive.
     """
     from pixcodec import image_commands
+    from pixcodec.progress import Passes, Talk
 
     talk, given = Talk(quiet=quiet, verbose=verbose), _given(computing)
     many = archive or image_commands.is_many(sources, output)
@@ -248,7 +255,8 @@ def decode(
     Many files are decoded to PNG beside them or in the folder -o, an archive to a folder: the output, or the input's
     name without .pxc.
     """
-    from pixcodec import image_commands
+    from pixcodec import container, image_commands
+    from pixcodec.progress import Talk
 
     talk, given = Talk(quiet=quiet, verbose=verbose), _given(computing)
     if image_commands.is_many(sources, output):
@@ -274,7 +282,8 @@ def decode(
 @_talking
 def verify(sources: tuple[str, ...], *, quiet: bool, verbose: bool, **computing: Any) -> None:  # noqa: ANN401
     """Decode each .pxc FILE and compare it with the digest of the pixels that were encoded; write nothing."""
-    from pixcodec import codec
+    from pixcodec import codec, container
+    from pixcodec.progress import Talk
 
     talk = Talk(quiet=quiet, verbose=verbose)
     code = 0
@@ -309,6 +318,8 @@ def verify(sources: tuple[str, ...], *, quiet: bool, verbose: bool, **computing:
 @click.option("--names", is_flag=True, help="The names of an archive's images, one a line.")
 def info(source: str, *, as_json: bool, names: bool) -> None:
     """Say what a .pxc FILE (- is stdin) holds without decoding it, also when its tiles are damaged."""
+    from pixcodec import container, expert_names
+
     with files.named(source):
         data = files.read_container(source)
         if container.is_archive(data):
@@ -341,6 +352,8 @@ def info(source: str, *, as_json: bool, names: bool) -> None:
         "digest": header.digest.hex(),
     }
     if as_json:
+        import json
+
         click.echo(json.dumps(facts))
         return
     for name, value in facts.items():
@@ -406,6 +419,7 @@ def train(recipe: str, data: tuple[str, ...], out: str, *, quiet: bool, **option
     if find_spec("torch") is None:
         message = "training needs torch, which is not installed: pip install 'pixcodec[train]'"
         raise MissingDependencyError(message)
+    from pixcodec.progress import Talk
     from pixcodec.training import loop
 
     shipped = Path(loop.__file__).parent / "recipes" / f"{recipe}.json"

@@ -27,7 +27,6 @@ before it believes a number in it, and MUST NOT reserve memory by a number it ha
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zlib
 from dataclasses import dataclass, replace
@@ -214,8 +213,10 @@ def digest(planes: NDArray[np.uint8], mode: str, colours: Colours = NO_COLOURS) 
         mode: theirs.
         colours: theirs.
     """
+    from hashlib import blake2b
+
     height, width, _ = planes.shape[-3:]
-    state = hashlib.blake2b(struct.pack("<BII", MODES[mode], width, height), digest_size=DIGEST_BYTES)
+    state = blake2b(struct.pack("<BII", MODES[mode], width, height), digest_size=DIGEST_BYTES)
     state.update((planes if planes.flags.c_contiguous else planes.copy(order="C")).data)
     if mode == "P":  # where the palette ends must not be in doubt
         state.update(varint(len(colours.palette) // 3))

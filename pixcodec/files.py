@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import uuid
 from contextlib import contextmanager, suppress
@@ -235,7 +234,9 @@ def write_folder(target: str, contents: Iterable[tuple[str, bytes]]) -> None:
             else:
                 temporary.rename(path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        from shutil import rmtree
+
+        rmtree(temporary, ignore_errors=True)
 
 
 def _move_into(temporary: Path, path: Path, names: Iterable[str]) -> None:

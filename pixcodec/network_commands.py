@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import sys
 from importlib.util import find_spec
@@ -14,7 +13,6 @@ import click
 
 from pixcodec import files
 from pixcodec.errors import MissingDependencyError, ModelError, UnsupportedImageError
-from pixcodec.progress import Talk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,6 +119,7 @@ def sample(
 ) -> None:
     """Draw images from MODEL, one of the paper's networks."""
     from pixcodec import stacks
+    from pixcodec.progress import Talk
 
     target = f"{Path(model).resolve().name}-samples.png" if output is None else output
     _check(target, force=force)
@@ -169,6 +168,7 @@ def complete(
     import numpy as np
 
     from pixcodec import stacks
+    from pixcodec.progress import Talk
 
     target = _completed(sources[0]) if output is None else output
     for source in sources:
@@ -255,6 +255,8 @@ def evaluate(
 
     The frozen figures are of real streams; nothing of their cost is left out.
     """
+    from pixcodec.progress import Talk
+
     talk = Talk(quiet=quiet, verbose=False)
     if output is not None:
         _check(output, force=force)
@@ -277,6 +279,8 @@ def evaluate(
     if output is not None:
         _save(evaluate_set.picture(frozen.bits), output, force=force)
     if as_json:
+        import json
+
         click.echo(json.dumps(facts))
         return
     for key, value in facts.items():

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pixcodec import archive_codec, cli, image_commands
+from pixcodec.progress import Talk
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -152,7 +153,7 @@ def test_as_many_are_worked_on_at_a_time_as_threads_and_memory_allow(
         with together:
             beside[0] -= 1
 
-    todo, talk = jobs(*[1000] * 12), cli.Talk(quiet=True, verbose=False)
+    todo, talk = jobs(*[1000] * 12), Talk(quiet=True, verbose=False)
     assert image_commands.each(todo, work, "doing", talk, memory=memory, computing=computing) == 0
     assert beside == [0, most]
     assert threads == ({4} if "device" in computing else {4 // min(4, computing["threads"])})
@@ -164,7 +165,7 @@ def test_a_single_job_has_all_threads() -> None:
     def work(*_: object, computing: dict[str, Any]) -> None:
         found.append(computing["threads"])
 
-    talk = cli.Talk(quiet=True, verbose=False)
+    talk = Talk(quiet=True, verbose=False)
     image_commands.each(jobs(1), work, "doing", talk, memory=None, computing={"threads": 6})
     image_commands.each(jobs(1, 1), work, "doing", talk, memory=None, computing={"threads": 6})
     assert found == [6, 3, 3]
