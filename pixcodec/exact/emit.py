@@ -41,10 +41,11 @@ def processor_features() -> set[str]:
 def aligned(shape: tuple[int, ...], dtype: Any, value: float = 0) -> np.ndarray:
     """An array of one value that begins at a cache line: vectors of 64 bytes lie in one line each."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    room = np.empty(size + ALIGNMENT, np.uint8)
+    room = np.zeros(size + ALIGNMENT, np.uint8)  # pages of zeros take no time before they are written to
     start = -room.ctypes.data % ALIGNMENT
     result = room[start : start + size].view(dtype).reshape(shape)
-    result[...] = value
+    if value:
+        result[...] = value
     return result
 
 
