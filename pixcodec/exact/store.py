@@ -25,6 +25,7 @@ from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from importlib.machinery import PathFinder
+from itertools import count
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -47,6 +48,7 @@ NUMBERS = {np.dtype(name).type for name in ("?", "i1", "i2", "i4", "i8", "u1", "
 WITHOUT_AVX = {"corei7-avx", "core-avx-i", "sandybridge", "ivybridge", "nocona"}  # numba does not trust them with it
 OWN_SETTINGS = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}  # those of numba that do not change code
 _METH_FASTCALL = 0x80
+_LIBRARIES = count()  # no two may have one name
 
 # Where entries look into Python's and NumPy's objects: bytes from the start of an object of 64 bits.
 TYPE, SIZE, SCALAR, ITEMS = 8, 16, 16, tuple.__basicsize__
@@ -278,6 +280,12 @@ def machine() -> Any:  # noqa: ANN401  llvmlite's
     return llvm.Target.from_triple(triple).create_target_machine(**options, jit=True)
 
 
+@cache
+def linker() -> Any:  # noqa: ANN401  llvmlite's
+    """LLVM's linker, one for all objects: each is a library of its own, which the others do not see."""
+    return llvm.create_lljit_compiler(machine(), suppress_errors=True)
+
+
 class _MethodDefinition(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -303,23 +311,22 @@ def load(
         others: what is called instead of each with arguments that it does not take.
         classes: of the arguments, see `describe`.
     """
+    library = llvm.JITLibraryBuilder().add_object_img(code.elf)
     for each in code.symbols:
-        llvm.add_symbol(each, _address(each))
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code.elf))
-    engine.finalize_object()
+        library.import_symbol(each, _address(each))
+    library.export_symbol(symbol).export_symbol(of_bound(symbol))
+    linked = library.link(linker(), f"{symbol}_{next(_LIBRARIES)}")
+    linked.detach()  # it is never given back: threads may be in it until the process ends
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.argtypes, make.restype = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p], ctypes.py_object
 
     def function(name: str, other: Callable[..., Any]) -> Callable[..., Any]:
-        method = _MethodDefinition(name.encode(), engine.get_function_address(name), _METH_FASTCALL, None)
+        method = _MethodDefinition(name.encode(), linked[name], _METH_FASTCALL, None)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(method))  # for ever: Python reads it when the function goes
         made: Callable[..., Any] = make(ctypes.addressof(method), (other, fail, *classes), None)
         return made
 
-    entries = function(symbol, others[0]), function(of_bound(symbol), others[1])
-    engine.detach()  # it is never given back: threads may be in it until the process ends
-    return entries
+    return function(symbol, others[0]), function(of_bound(symbol), others[1])
 
 
 def fail(pickled: bytes) -> None:
