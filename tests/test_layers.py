@@ -59,6 +59,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 TORCH = ("nets/", "training/", "exact/torch_backend.py", "exact/torch_arrays.py")
 CONSTRICTION = ("coding.py",)
+RARE = ("torch", "constriction", "pixcodec.origins.search", "pixcodec.stacks", "pixcodec.exact.program")
+CODE = "planes = numpy.zeros((4, 4, 3), numpy.uint8); codec.decode(codec.encode(planes, 'RGB').data)"
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 
@@ -139,9 +141,16 @@ def test_the_reader_of_imports_sees_every_form(tmp_path: Path, source: str, expe
         ("pixcodec.container, pixcodec.archive, pixcodec.image", ("torch", "numba", "constriction")),
         ("pixcodec.cli", ("torch", "numba", "constriction", "numpy", "PIL")),
         ("pixcodec.codec, pixcodec.models, pixcodec.coding, pixcodec.archive_codec", ("torch", "numba")),
+        ("pixcodec.cli", ("pixcodec.container", "pixcodec.progress", "pixcodec.image_commands")),
     ],
 )
 def test_imports_stay_light(modules: str, absent: tuple[str, ...]) -> None:
     script = f"import sys, {modules}; print([name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_photograph_is_coded_without_what_only_others_need() -> None:
+    script = f"import sys, numpy; from pixcodec import codec; {CODE}; print([n for n in {RARE!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

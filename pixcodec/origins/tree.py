@@ -13,7 +13,7 @@ import numpy as np
 
 from pixcodec.errors import ContainerError
 from pixcodec.exact.predict import no_planes
-from pixcodec.origins import base, palette
+from pixcodec.origins import base
 from pixcodec.varint import Reader, varint
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def write(tree: Node | Leaf, mode: str, colours: tuple[bytes, bytes], ids: Itera
     listed, transparency = colours
     parts = []
     if mode == "P":
+        from pixcodec.origins import palette
+
         table = np.frombuffer(listed, np.uint8).reshape(-1, 3)
         parts = [varint(len(table)), palette.pack_colours(table)]
     return b"".join([*parts, varint(len(transparency)), transparency, _write(tree, ids)])
@@ -156,6 +158,8 @@ def read(
     reader = Reader(record, ContainerError, "the record of the picture's origin")
     listed = b""
     if mode == "P":
+        from pixcodec.origins import palette
+
         count = reader.number()
         base.require(count <= palette.MOST, reader, f"a palette of {count} colours")
         listed = palette.read_colours(reader, count).tobytes()
