@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pixcodec import jpeg_file
 from pixcodec.exact import coefficients
-from pixcodec.origins import jpeg_decoder, jpeg_recovery, numbers
+from pixcodec.origins import jpeg_decoder, numbers
 from pixcodec.origins.base import MAX_SAMPLES, Origin, Planes, Shape, require
 from pixcodec.origins.exceptions import Exceptions
-from pixcodec.origins.jpeg_decoder import LAYOUTS, Source
-from pixcodec.origins.jpeg_recovery import cells, spread
+from pixcodec.origins.jpeg_decoder import LAYOUTS, Source, cells, spread
 from pixcodec.varint import varint
 
 if TYPE_CHECKING:
@@ -65,6 +63,8 @@ class Jpeg(Origin):
     @classmethod
     def recover(cls, planes: Planes) -> tuple[Origin, list[Planes]] | None:
         """See `Origin`."""
+        from pixcodec.origins import jpeg_recovery  # brings tables that only the search wants
+
         found = jpeg_recovery.recover(planes) if planes.shape[2] in {1, 3} else None
         if found is None:
             return None
@@ -73,6 +73,8 @@ class Jpeg(Origin):
     @classmethod
     def of_file(cls, data: bytes, shape: Shape) -> tuple[Jpeg, list[Planes]] | None:
         """What a JPEG file holds whose picture has this shape; None where it is of a kind that is not read."""
+        from pixcodec import jpeg_file
+
         file = jpeg_file.read(data)
         if file is None or (file.height, file.width) != shape[:2] or file.transform != TRANSFORMS.get(shape[2]):
             return None

@@ -248,3 +248,16 @@ def size(shape: tuple[int, ...], cut: Cut) -> tuple[int, int]:
 def shapes(factors: Factors, height: int, width: int) -> list[tuple[int, int]]:
     """Rows and columns of blocks of each component of a JPEG: those that its samples need."""
     return [(-(-rows // 8), -(-columns // 8)) for rows, columns in sizes(factors, height, width)]
+
+
+def cells(wrong: NDArray[np.bool_], phase: tuple[int, ...]) -> NDArray[np.int64]:
+    """How many of bool[H, W] are in each cell of 8x8, of which the first ones lack so many rows and columns."""
+    padded = np.pad(wrong, [(cut, -(side + cut) % 8) for side, cut in zip(wrong.shape, phase[:2], strict=True)])
+    rows, columns = (side // 8 for side in padded.shape)
+    return np.asarray(padded.reshape(rows, 8, columns, 8).sum(axis=(1, 3)))
+
+
+def spread(marked: NDArray[np.bool_], phase: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The pixels [H, W] of marked `cells`."""
+    whole = marked.repeat(8, axis=0).repeat(8, axis=1)
+    return whole[phase[0] : phase[0] + shape[0], phase[1] : phase[1] + shape[1]]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pixcodec.origins import jpeg_decoder, jpeg_kernels, jpeg_levels, jpeg_tables
-from pixcodec.origins.jpeg_decoder import GRAY
+from pixcodec.origins.jpeg_decoder import GRAY, cells, spread
 from pixcodec.origins.jpeg_kernels import UNKNOWN
 from pixcodec.origins.jpeg_tables import BASIS, RELAXED, SWEEPS, blocks
 
@@ -76,19 +76,6 @@ def recover(planes: NDArray[np.uint8]) -> Found | None:
     own[:, hidden] = UNKNOWN
     inner = _recover(part, own, grid, hidden)
     return Found(box, inner) if inner else found
-
-
-def cells(wrong: NDArray[np.bool_], phase: tuple[int, ...]) -> NDArray[np.int64]:
-    """How many of bool[H, W] are in each cell of 8x8, of which the first ones lack so many rows and columns."""
-    padded = np.pad(wrong, [(cut, -(side + cut) % 8) for side, cut in zip(wrong.shape, phase[:2], strict=True)])
-    rows, columns = (side // 8 for side in padded.shape)
-    return np.asarray(padded.reshape(rows, 8, columns, 8).sum(axis=(1, 3)))
-
-
-def spread(marked: NDArray[np.bool_], phase: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The pixels [H, W] of marked `cells`."""
-    whole = marked.repeat(8, axis=0).repeat(8, axis=1)
-    return whole[phase[0] : phase[0] + shape[0], phase[1] : phase[1] + shape[1]]
 
 
 def _missed(source: Source, planes: NDArray[np.uint8]) -> float:
