@@ -1,8 +1,9 @@
 """Where the time goes: python benchmarks/profile_stages.py [FILE].
 
 Seconds by stage of encoding and decoding one picture with each photo model on one thread, what learns included, in this
-process; multiply-adds a second of each trunk beside the most that this core does; and a process's start-up.  Without a
-file it takes 768x512 of scikit-image's photographs.  Prints tables, writes JSON.
+process; multiply-adds a second of each trunk beside the most that this core does; and a process's start-up, with
+bytecode (`speed.environment`).  Without a file it takes 768x512 of scikit-image's photographs.  Prints tables, writes
+JSON.
 """
 
 from __future__ import annotations
@@ -103,11 +104,13 @@ def starts() -> dict[str, float]:
         source, packed = Path(folder) / "a.png", str(Path(folder) / "a.pxc")
         with source.open("wb") as stream:
             image.write(np.zeros((16, 16, 3), np.uint8), "RGB", stream, "PNG")
-        speed.process("encode", str(source), "-o", packed, "--origin", "none", "--quiet", "--force")
+        encode = ["encode", str(source), "-o", packed, "--origin", "none", "--quiet", "--force"]
+        speed.process(*encode)
         commands = {
             "--version": ["--version"],
             "info": ["info", packed],
             "decode of 16x16": ["decode", packed, "-o", str(Path(folder) / "b.png"), "--quiet", "--force"],
+            "encode of 16x16": encode,
         }
         for name, command in commands.items():
             found[name] = statistics.median(speed.process(*command)[0] for _ in range(7))

@@ -4,6 +4,8 @@ Each picture is encoded and decoded by the command line in fresh processes (the 
 start-up included; peak memory as the system counts it) and as often inside this process, warm, beside PNG, WebP and
 JPEG XL; at the default effort with one thread, too.  With --growth, mosaics of scikit-image's photographs of so many
 megapixels say how time and memory grow.  Without files it takes a photograph of scikit-image's.
+
+Processes start as they do for whoever has installed pixcodec: with bytecode (`environment`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,15 +55,51 @@ def mosaic(shape: tuple[int, int]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(whole[: shape[0], : shape[1]])
 
 
+@cache
+def _bytecode() -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes when this process ends."""
+    return tempfile.TemporaryDirectory()
+
+
+def environment() -> dict[str, str]:
+    """Return that of processes that are timed: Python keeps bytecode, which whoever installs pixcodec has.
+
+    Where this process is told to write none, it goes to a folder that does not stay, not beside the sources.
+    """
+    own = dict(os.environ)
+    if own.pop("PYTHONDONTWRITEBYTECODE", ""):
+        own["PYTHONPYCACHEPREFIX"] = _bytecode().name
+    return own
+
+
+@cache
+def _start() -> None:
+    """Code a picture untimed, so that there is bytecode of all that is imported."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, packed = Path(folder) / "a.png", str(Path(folder) / "a.pxc")
+        with source.open("wb") as stream:
+            image.write(np.zeros((16, 16, 3), np.uint8), "RGB", stream, "PNG")
+        for origin in ("auto", "none"):
+            _run("encode", str(source), "-o", packed, "--origin", origin, "--quiet", "--force")
+            _run("decode", packed, "-o", str(source), "--quiet", "--force")
+        _run("info", packed)
+
+
 def process(*arguments: str) -> tuple[float, float]:
-    """Run the command line, its output thrown away; return its seconds and its peak memory in MB.
+    """Run the command line, its output thrown away; return its seconds and its peak memory in MB."""
+    _start()
+    return _run(*arguments)
+
+
+def _run(*arguments: str) -> tuple[float, float]:
+    """See `process`.
 
     Of Linux's own count, which goes on from what this process had when it made the other, nothing is taken.
     """
     command = [sys.executable, "-m", "pixcodec", *arguments]
     silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
     began = time.perf_counter()
-    child = os.posix_spawn(sys.executable, command, os.environ, file_actions=silent)
+    child = os.posix_spawn(sys.executable, command, environment(), file_actions=silent)
     seen = 0.0
     while True:
         done, status, usage = os.wait4(child, os.WNOHANG)

@@ -254,6 +254,17 @@ def test_what_a_saved_kilobyte_takes_is_of_both_ways(monkeypatch: pytest.MonkeyP
     assert speed.mosaic((50, 70)).shape == (50, 70, 3)
 
 
+@pytest.mark.parametrize("refused", ["", "1"])
+def test_processes_are_timed_with_bytecode(refused: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    speed = importlib.import_module("speed")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", refused)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "own")
+    found = speed.environment()
+    assert "PYTHONDONTWRITEBYTECODE" not in found
+    assert (found["PYTHONPYCACHEPREFIX"] == "own") == (not refused)
+
+
 def test_training_is_measured_against_a_product(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
