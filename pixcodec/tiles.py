@@ -19,7 +19,7 @@ import numpy as np
 from pixcodec.behind import Behind
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder, schedule
-from pixcodec.exact.experts import Experts
+from pixcodec.exact.experts import WORDS, Experts
 from pixcodec.exact.frequencies import row_size, spend, symbol_counts
 from pixcodec.exact.learn import ComparedHeads, LearningHeads
 from pixcodec.exact.predict import predictions, rounded_centres
@@ -287,7 +287,7 @@ class _Writer(_Coder):
         super().__init__(planes, classes, experts)
         self._costs, self._spent = costs, np.zeros(len(planes) + 1)
         self._words, self._by_network = range_coder.Encoder(), np.zeros(1)
-        self._words.room(planes.size)
+        self._words.room(WORDS * planes.size)
 
     @property
     def ideal_bits(self) -> float:

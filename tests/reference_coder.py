@@ -12,13 +12,14 @@ import json
 import struct
 import zlib
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import reference_stacks
 
 from pixcodec.exact.program import Program
 from pixcodec.exact.reference import codec, range_coder
+from pixcodec.exact.reference.decisions import Reader, Writer
 from pixcodec.exact.reference.experts import Experts
 
 if TYPE_CHECKING:
@@ -138,37 +139,13 @@ def _steps(shape: tuple[int, ...]) -> Iterator[tuple[int, int, np.ndarray, np.nd
         yield step, channel, rows, step - 2 * rows
 
 
-class _Writing(NamedTuple):
-    """Samples' intervals to words."""
-
-    encoder: range_coder.Encoder
-
-    def point(self) -> None:
-        return None
-
-    def done(self, below: int, size: int) -> None:
-        self.encoder.put_interval(below, size)
-
-
-class _Reading(NamedTuple):
-    """Words to samples' intervals."""
-
-    decoder: range_coder.Decoder
-
-    def point(self) -> int:
-        return self.decoder.point()
-
-    def done(self, below: int, size: int) -> None:
-        self.decoder.take(below, size)
-
-
 def _words_by_experts(planes: np.ndarray, network: Network, settings: int, mask: int) -> list[int]:
     (counts, centres), encoder = _counts(planes, network, settings), range_coder.Encoder()
     experts = Experts(*planes.shape, *network.experts, mask=mask, known=network.known)
     target = planes.copy()
     for step, channel, y, x in _steps(centres.shape):
         own = counts[y, x, channel], centres[y, x, channel]
-        experts.code(network.known + channel, step, int(y[0]), *own, target, _Writing(encoder))
+        experts.code(network.known + channel, step, int(y[0]), *own, target, Writer(encoder))
     assert (target == planes).all()
     return encoder.words()
 
@@ -223,7 +200,7 @@ def tile(
     for step, channel, y, x in _steps(shape):
         counts, centres = (each[y, x, channel] for each in _counts(planes, network, settings))
         if settings & EXPERTS:
-            experts.code(network.known + channel, step, int(y[0]), counts, centres, planes, _Reading(decoder))
+            experts.code(network.known + channel, step, int(y[0]), counts, centres, planes, Reader(decoder))
         else:
             planes[y, x, network.known + channel] = [decoder.get(row) for row in counts.tolist()]
     decoder.finish()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pixcodec import archive_codec, cli, codec, container, models
 from pixcodec.errors import ContainerError, ModelError
-from pixcodec.exact import experts
+from pixcodec.exact import expert_memory, experts
 from pixcodec.expert_names import ALL, EXPERTS, mask_of
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -55,6 +55,22 @@ def test_a_mask_stands_behind_the_digest_and_is_what_the_reference_reads_and_wri
     small = codec.encode(part, "RGB", model=model, experts=mask).data
     assert reference_coder.encode(part, network, 1, 1, settings, mask) == small
     np.testing.assert_array_equal(reference_coder.decode(small, network), part)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"), [("model_tiny_gray", 2), ("model_tiny_rgb", 2), ("model_tiny_learning", 6)]
+)
+def test_a_picture_with_more_lanes_than_go_together_is_what_the_reference_writes(model: str, settings: int) -> None:
+    network = models.load(model)
+    planes = np.tile(PIXELS, (16, 1, 1))[: expert_memory.TOGETHER * 2 + 5, :6, : network.channels]
+    mode = "RGB" if network.channels == 3 else "L"
+    made = [
+        codec.encode(planes, mode, model=model, origin="none", tile=144, threads=threads, effort=7).data
+        for threads in (1, 2)
+    ]
+    assert made[0] == made[1] == reference_coder.encode(planes, network, 9, 1, settings)
+    for threads in (1, 2):
+        np.testing.assert_array_equal(codec.decode(made[0], threads=threads).planes, planes)
 
 
 @pytest.mark.parametrize(("model", "settings"), [("model_tiny_rgb", 26), ("model_tiny_learning", 30)])

@@ -12,7 +12,8 @@ import pytest
 import reference_coder
 
 from pixcodec import archive, archive_codec, codec, container, models, names, regions
-from pixcodec.exact import experts, logistics, reference
+from pixcodec.exact import contexts, expert_memory, experts, logistics, mixing, reference
+from pixcodec.exact.emit import LANES
 from pixcodec.exact.frequencies import EXP2
 from pixcodec.exact.predict import COMPAND
 from pixcodec.exact.reference import codec as reference_codec
@@ -260,24 +261,35 @@ def test_the_constants_of_experts_are_those_on_the_page() -> None:
             first, last, number = int(row[1]), int(row[2] or row[1]), int(row[3])
             assert first == len(states)
             states += [number] * (last - first + 1)
-    assert tuple(states) == reference_experts.STATES == tuple(experts.STATES.tolist())
-    assert [line.split()[0] for line in block("contexts")[1:]] == [str(n) for n in range(experts.LISTS)]
+    assert tuple(states) == reference_experts.STATES == tuple(expert_memory.STATES.tolist())
+    assert [line.split()[0] for line in block("contexts")[1:]] == [str(n) for n in range(expert_memory.LISTS)]
     says(
         EXPERTS,
-        f"uint32[C, {experts.MAP_SIZE}]",
-        f"uint32[C, {experts.NODES * experts.BUCKETS}]",
-        f"clamp(x, -{experts.LIMIT}, {experts.LIMIT})",
-        f"is {experts.SURE << 5} at first",
-        f"trust = max(trust - {experts.TRUST_BACK}, {experts.SURE << 5})",
-        f"trust + {experts.FALSE_TRUST}, {24 * 1024 << 5})",
-        f"of {experts.EXPERTS + 1} weights, ({experts.EXPERT_WEIGHT}, .., {experts.EXPERT_WEIGHT}, 65536)",
-        f"{experts.NETWORK_WEIGHT // experts.SETS} at first",
-        f"bit, {experts.COUNTER_LIMIT})",
-        f"bit, {experts.MAP_LIMIT})",
-        f"k = min(k + 1, {experts.LONGEST})",
-        f"2^{experts.LIST_BITS} slots",
-        f"of 2^{experts.MATCH_BITS} entries",
+        f"decisions of up to {expert_memory.TOGETHER} samples",
+        f"same y div {expert_memory.TOGETHER} are",
+        f"learns from {LANES} samples of the group",
+        f"uint32[C, {expert_memory.MAP_SIZE}]",
+        f"uint32[C, {expert_memory.NODES * expert_memory.BUCKETS}]",
+        f"clamp(x, -{expert_memory.LIMIT}, {expert_memory.LIMIT})",
+        f"is {expert_memory.SURE << 5} at first",
+        f"trust = max(trust - {mixing.TRUST_BACK} R, {expert_memory.SURE << 5})",
+        f"trust + {mixing.FALSE_TRUST}, {mixing.MOST_TRUST})",
+        f"(Z - 13312), -{mixing.INPUT_LIMIT}, {mixing.INPUT_LIMIT})",
+        f"of {experts.EXPERTS + 1} weights, ({expert_memory.EXPERT_WEIGHT}, .., {expert_memory.EXPERT_WEIGHT}, "
+        f"{expert_memory.WEIGHT_UNIT})",
+        f"all {expert_memory.WEIGHT_UNIT // expert_memory.SETS} at first",
+        f"clamp(I >> {mixing.MIX_BITS}, -{expert_memory.LIMIT}, {expert_memory.LIMIT})",
+        f"((y_k e) >> {mixing.SECOND_RATE}), -2^30, 2^30), e = (2^24 bit - squash(m)) >> {24 - mixing.ERROR_BITS}",
+        f"((i_i e_k) >> {mixing.RATE}), -2^30, 2^30) of row k, e_k = (2^24 bit - squash(y_k)) >> "
+        f"{24 - mixing.ERROR_BITS}",
+        f"squash(m) if |m| >= {mixing.SURE_OF_LAST}",
+        f"bit, {mixing.COUNTER_LIMIT})",
+        f"bit, {mixing.MAP_LIMIT})",
+        f"k = min(k + 1, {contexts.LONGEST})",
+        f"2^{expert_memory.LIST_BITS} slots",
+        f"of 2^{expert_memory.MATCH_BITS} entries",
     )
+    assert mixing.WEIGHT_LIMIT == 1 << 30
 
 
 def test_the_decisions_of_the_example_with_experts_are_those_on_the_page(
@@ -285,45 +297,45 @@ def test_the_decisions_of_the_example_with_experts_are_those_on_the_page(
 ) -> None:
     path = GOLDEN / "rgb_5x3_experts.pxc"
     planes, place = codec.decode(path.read_bytes()).planes, (1, 2)
-    contexts: list[list[int]] = []
-    decisions: list[tuple[int, ...]] = []
-    look, decide = reference_experts.Experts._look, reference_experts.Interval.decide
-    value = reference_experts.Experts._value
+    hashes: list[list[int]] = []
+    ours: list[reference_experts.Lane] = []
+    said: list[list[int]] = []
+    look, prepared = reference_experts.Experts._look, reference_experts.Experts._prepared
+    contexts_of = reference_experts.Experts._contexts
 
-    def looked(self: reference_experts.Experts, *arguments: object) -> tuple:
-        seen, own = look(self, *arguments)
+    def hashed(self: reference_experts.Experts, *arguments: object) -> list[int]:
+        own = contexts_of(self, *arguments)
         if arguments[1:3] == place:
-            contexts.append(own)
-        return seen, own
+            hashes.append(own)
+        return own
 
-    def coded(self: reference_experts.Experts, *arguments: object) -> int:
-        decisions.clear()
-        result = value(self, *arguments)
-        if len(contexts) > len(said):
-            said.append([*decisions])
-        return result
+    def looked(self: reference_experts.Experts, *arguments: object) -> reference_experts.Lane:
+        lane = look(self, *arguments)
+        if arguments[1:3] == place:
+            ours.append(lane)
+        return lane
 
-    def decided(self: reference_experts.Interval, bit: int, p: int, leaves: int) -> int:
-        assert decide(self, bit, p, leaves) == bit
-        decisions.append((p, bit, self.below, self.size))
-        return bit
+    def decided(
+        self: reference_experts.Experts, lane: reference_experts.Lane, channel: int, depth: int
+    ) -> reference_experts.Decision:
+        decision = prepared(self, lane, channel, depth)
+        if ours and lane is ours[-1]:
+            said.append([channel, lane.node, decision.odds, decision.p, lane.value >> (7 - depth) & 1])
+        return decision
 
-    said: list[list[tuple[int, ...]]] = []
-    monkeypatch.setattr(reference_experts.Interval, "decide", decided)
+    monkeypatch.setattr(reference_experts.Experts, "_contexts", hashed)
     monkeypatch.setattr(reference_experts.Experts, "_look", looked)
-    monkeypatch.setattr(reference_experts.Experts, "_value", coded)
+    monkeypatch.setattr(reference_experts.Experts, "_prepared", decided)
     assert reference_coder.encode(planes, network, 1, 1, container.EXPERTS) == path.read_bytes()
-    assert [line.split()[1:] for line in block("hashes")] == [[f"{n:08x}" for n in own] for own in contexts]
-    counts, expected = reference_codec.counts(network, planes)[place], []
-    for channel, own in enumerate(said):
-        node = 1
-        for depth, (p, bit, *left) in enumerate(own):
-            size = 128 >> depth
-            n0, n1 = (int(counts[channel].reshape(-1, size)[2 * node - (2 << depth) + k].sum()) + size for k in (0, 1))
-            odds = reference_experts.logarithm(n1) - reference_experts.logarithm(n0)
-            expected.append([channel, node, odds, p, bit, *left])
-            node = 2 * node + bit
-    assert [[int(n) for n in line.split()] for line in block("decisions")[1:]] == expected
+    assert [line.split()[1:] for line in block("hashes")] == [[f"{n:08x}" for n in own] for own in hashes]
+    assert [[int(n) for n in line.split()] for line in block("decisions")[1:]] == said
+    counts = reference_codec.counts(network, planes)[place]
+    for number, (channel, node, odds, _, bit) in enumerate(said):
+        depth, value = number % 8, int(planes[place][channel])
+        size = 128 >> depth
+        n0, n1 = (int(counts[channel].reshape(-1, size)[2 * node - (2 << depth) + k].sum()) + size for k in (0, 1))
+        assert odds == reference_experts.logarithm(n1) - reference_experts.logarithm(n0)
+        assert (channel, node, bit) == (number // 8, (256 | value) >> (8 - depth), value >> (7 - depth) & 1)
 
 
 def test_the_reference_says_where_it_is_specified() -> None:

@@ -19,9 +19,9 @@ import numpy as np
 from pixcodec.exact.compiled import compiled
 from pixcodec.exact.decision_weights import STAGES, START
 from pixcodec.exact.emit import LANES
-from pixcodec.exact.experts import LIMIT, learned, logarithm, squash
+from pixcodec.exact.expert_memory import LIMIT
 from pixcodec.exact.range_coder import advance, put, quantile
-from pixcodec.exact.tables import LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
+from pixcodec.exact.tables import LOG2, LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
 from pixcodec.exact.vectors import dot, limited, load_int32x16, store
 
 CONTEXTS, DISTRIBUTIONS, SETS, MAPS = 8, 4, 3, 2
@@ -49,9 +49,33 @@ _RECIPROCAL = np.array([int(65536 / (n + 1.5)) for n in range(1024)], np.int64)
 _SURE = np.array([1024 * n // (n + YOUNG) for n in range(1024)], np.int32)
 _BEND = np.int32(359)  # log2(1 + f) is f + 0.35 f (1 - f), within 0.009
 _ALL = 1 << PROBABILITY_BITS
+_FULL = np.int32((1 << 22) - 1)  # of probabilities in maps and counters, in 2^-22; below them are 10 bits of count
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _compiled = compiled(_nrt=False)
 _inlined = compiled(_nrt=False, inline="always")
+
+
+@_compiled
+def logarithm(n):  # type: ignore[no-untyped-def]
+    """log2 of an int32 1..2^24 in 1/1024: the exponent of its binary32, and a table by 11 bits of the fraction."""
+    bits = np.float32(n).view(np.int32)
+    return np.int32(((bits >> 23) - 127) * LOG_UNIT + LOG2[(bits >> 12) & 2047])
+
+
+@_compiled
+def squash(x):  # type: ignore[no-untyped-def]
+    """Probability in 2^-24 of odds with the logarithm x."""
+    x = min(max(x, -LIMIT), LIMIT) + SQUASH_OCTAVES * LOG_UNIT
+    i, part = x >> 5, x & 31
+    return (np.int64(SQUASH[i]) * (32 - part) + np.int64(SQUASH[i + 1]) * part) >> 5
+
+
+@_compiled
+def learned(cell, bit, limit):  # type: ignore[no-untyped-def]
+    """A cell, 22 bits of probability and 10 of count, after a decision."""
+    count, p = np.int32(cell & np.uint32(1023)), np.int32(cell >> np.uint32(10))
+    p += np.int32((np.int64(np.int32(-bit & _FULL) - p) * _RECIPROCAL[count]) >> 16)
+    return (np.uint32(p) << np.uint32(10)) | np.uint32(min(count + np.int32(1), np.int32(limit)))
 
 
 class Memory(NamedTuple):

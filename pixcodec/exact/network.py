@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixcodec.errors import ModelError
-from pixcodec.exact.experts import BUCKETS, MAP_SIZE, NODES
+from pixcodec.exact.expert_memory import BUCKETS, MAP_SIZE, NODES
 from pixcodec.exact.frequencies import Classes, class_counts, class_table
 from pixcodec.exact.logistics import OUTPUTS, logistic_counts
 from pixcodec.exact.predict import COMPAND, LIMIT, REACH, UNIT, Parameters

@@ -29,9 +29,9 @@ from llvmlite import ir
 
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import ALIGNMENT, F32, FLOATS, I16, I32, INTP, LANES, Value, emitted, loop
-from pixcodec.exact.kernels import accumulation, regression, statistics, triangle, working
+from pixcodec.exact.kernels import accumulation, regression, statistics, working
 from pixcodec.exact.ring import Repeated
-from pixcodec.exact.steps import active_lanes, number_of_steps
+from pixcodec.exact.steps import ALL_LANES, active_lanes, number_of_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -321,25 +321,28 @@ def _predict(  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _blocks(lanes, next_lanes):  # type: ignore[no-untyped-def]
-    """First lanes of the blocks of two steps' lanes, ascending: a range."""
+def _blocks(lanes, next_lanes, begin, end):  # type: ignore[no-untyped-def]
+    """First lanes of the blocks of two steps' lanes from `begin` to before `end`, ascending: a range."""
     (first, last), (next_first, next_last) = lanes, next_lanes
-    return range(min(first, next_first) // LANES * LANES, max(last, next_last) + 1, LANES)
+    start = max(min(first, next_first) // LANES * LANES, begin)
+    return range(start, min(max(last, next_last) + 1, end), LANES)
 
 
-def _learn_stack(states, features, values, fixed, base, coefficients, lanes, next_lanes):  # type: ignore[no-untyped-def]
-    """The stacks' statistics take in a step: the errors of the base, and what the predictions made of them."""
+def _learn_stack(states, kepts, features, values, fixed, base, coefficients, lanes, next_lanes, begin, end):  # type: ignore[no-untyped-def]
+    """The stacks' statistics take in a step: the errors of the base, and what the predictions made of them.
+
+    What the last block was goes to `kepts`, for the one below it.
+    """
     a, b, _ = coefficients[0]
     (first, last), (next_first, next_last) = lanes, next_lanes
-    stride, inputs, blocks = features.strides[1], features.shape[1] - 1, _blocks(lanes, next_lanes)
-    room = np.empty((STATISTICS + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
+    stride, inputs, blocks = features.strides[1], features.shape[1] - 1, _blocks(lanes, next_lanes, begin, end)
     for c in range(features.shape[0]):
-        f, above = features[c].ctypes.data, states[c, 0, blocks.start // LANES].ctypes.data
+        f, kept = features[c].ctypes.data, kepts[c].ctypes.data
+        above = kept if begin == blocks.start and begin > 0 else states[c, 0, blocks.start // LANES].ctypes.data
         for y in blocks:
             value = values.ctypes.data + c * values.strides[0] + 4 * (y + 1)
             centre = fixed.ctypes.data + c * fixed.strides[0] + base * fixed.strides[1] + 2 * (y + 1)
             stack_error(value, centre, f + inputs * stride + 4 * (y + 1))  # type: ignore[name-defined] # noqa: F821
-            kept = _aligned(room)
             accumulate(  # type: ignore[name-defined] # noqa: F821
                 states[c, 0, y // LANES + 1].ctypes.data, above, kept, f, features.shape[2], y, a, b, first, last,
                 next_first, next_last,
@@ -347,19 +350,19 @@ def _learn_stack(states, features, values, fixed, base, coefficients, lanes, nex
             above = kept
 
 
-def _learn_and_solve(states, f, lanes, next_lanes, features, out, coefficients):  # type: ignore[no-untyped-def]
+def _learn_and_solve(states, kepts, f, lanes, next_lanes, features, out, coefficients, begin, end):  # type: ignore[no-untyped-def]
     """Statistics of a step's lanes take in f; then the regressions of the next step's lanes are solved.
 
-    Each block of lanes is solved as soon as it has learned, while its statistics are near.
+    Each block of lanes is solved as soon as it has learned, while its statistics are near; `kepts` see `_learn_stack`.
     """
-    (first, last), (next_first, next_last), blocks = lanes, next_lanes, _blocks(lanes, next_lanes)
-    room = np.empty((STATISTICS + WORK + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
+    (first, last), (next_first, next_last), blocks = lanes, next_lanes, _blocks(lanes, next_lanes, begin, end)
+    room = np.empty((WORK + 1) * LANES, np.float32)  # type: ignore[name-defined] # noqa: F821
     for m in range(states.shape[0]):
         a, b, ridge = coefficients[m]
-        above = states[m, blocks.start // LANES].ctypes.data
+        kept, work = kepts[m].ctypes.data, _aligned(room)
+        above = kept if begin == blocks.start and begin > 0 else states[m, blocks.start // LANES].ctypes.data
         for y in blocks:
-            here, kept = states[m, y // LANES + 1].ctypes.data, _aligned(room)
-            work = kept + STATISTICS * 4 * LANES  # type: ignore[name-defined] # noqa: F821
+            here = states[m, y // LANES + 1].ctypes.data
             accumulate(  # type: ignore[name-defined] # noqa: F821
                 here, above, kept, f.ctypes.data, f.shape[1], y, a, b, first, last, next_first, next_last
             )
@@ -369,39 +372,54 @@ def _learn_and_solve(states, f, lanes, next_lanes, features, out, coefficients):
 
 
 @_compiled
-def _push(ring, slot, before, values, height, first, last):  # type: ignore[no-untyped-def]
-    """This step's values into the ring, and those that positions outside the image take.
+def _push(ring, slot, before, values, height, first, last, begin, end):  # type: ignore[no-untyped-def]
+    """This step's values from lane `begin` to before `end` into the ring, and those that positions outside take.
 
     Right of the image a row's last value is kept; left of it lane y takes what lane y - 1 has in this step (128 in lane
     0); lanes above the image take what lane 0 has.
     """
     for c in range(ring.shape[1]):
         lane = ring[slot, c]
-        for y in range(max(0, first - REACH), first):
+        for y in range(max(first - REACH, begin), min(first, end)):
             lane[y + TOP] = ring[before, c, y + TOP]
-        for y in range(first, last + 1):
+        for y in range(max(first, begin), min(last + 1, end)):
             lane[y + TOP] = values[c, y + 1]
-        for y in range(max(last + 1, 0), min(height, last + 1 + REACH)):
+        for y in range(max(last + 1, begin), min(height, last + 1 + REACH, end)):
             lane[y + TOP] = lane[y + TOP - 1] if y > 0 else np.float32(OUTSIDE)
-        lane[:TOP] = lane[TOP]
+        if begin == 0:
+            lane[:TOP] = lane[TOP]
 
 
 def _learn_step(  # type: ignore[no-untyped-def]
-    step, first, last, next_first, next_last, ring, slots, lags, planes, values, features, reference, fixed, base,
-    stacks, solver,
-):  # fmt: skip
-    """All that follows once a step's pixels are known; see `Predictors`."""
-    lanes, next_lanes = (first, last), (next_first, next_last)
-    stack_states, stack_features, stack_coefficients = stacks
-    state, out, coefficients = solver
-    learn_stack(stack_states, stack_features, values, fixed, base, stack_coefficients, lanes, next_lanes)  # type: ignore[name-defined] # noqa: F821
+    step, begin, end, ring, slots, lags, planes, values, features, reference, fixed, base, stacks, solver
+):
+    """All that follows once a step's pixels from lane `begin` to before `end` are known; see `Predictors`."""
+    lanes = active_lanes(step, planes.shape[0], planes.shape[1])
+    next_lanes = active_lanes(step + 1, planes.shape[0], planes.shape[1])
+    stack_states, stack_kepts, stack_features, stack_coefficients = stacks
+    state, kepts, out, coefficients = solver
+    learn_stack(  # type: ignore[name-defined] # noqa: F821
+        stack_states,
+        stack_kepts,
+        stack_features,
+        values,
+        fixed,
+        base,
+        stack_coefficients,
+        lanes,
+        next_lanes,
+        begin,
+        end,
+    )
     depth, known = ring.shape[0], planes.shape[2]
-    _push(ring, step % depth, (step - 1) % depth, values, planes.shape[0], first, last)
-    following = features[(step + 1) & 1]
+    _push(ring, step % depth, (step - 1) % depth, values, planes.shape[0], lanes[0], lanes[1], begin, end)
+    following, first, last = features[(step + 1) & 1], max(next_lanes[0], begin), min(next_lanes[1], end - 1)
     if known:
-        _gather_known(planes, step + 1, following, next_first, next_last)
-    gather(ring, slots[(step + 1) % depth], lags, following[known:], reference, next_first, next_last)  # type: ignore[name-defined] # noqa: F821
-    learn_and_solve(state, features[step & 1], lanes, next_lanes, following, out, coefficients)  # type: ignore[name-defined] # noqa: F821
+        _gather_known(planes, step + 1, following, first, last)
+    gather(ring, slots[(step + 1) % depth], lags, following[known:], reference, first, last)  # type: ignore[name-defined] # noqa: F821
+    learn_and_solve(  # type: ignore[name-defined] # noqa: F821
+        state, kepts, features[step & 1], lanes, next_lanes, following, out, coefficients, begin, end
+    )
 
 
 class _Kernels(NamedTuple):
@@ -422,7 +440,6 @@ def _kernels(unknowns: int, channels: int, orders: tuple[int, ...], inputs: int)
     learn_stack = specialise(
         _learn_stack,
         f"learn_stack_{inputs}",
-        STATISTICS=triangle(inputs + 1, 0),
         stack_error=lanes(_emit_stack_error),
         accumulate=accumulation(inputs + 1),
     )
@@ -430,7 +447,6 @@ def _kernels(unknowns: int, channels: int, orders: tuple[int, ...], inputs: int)
     learn_and_solve = specialise(
         _learn_and_solve,
         f"learn_and_solve_{name}",
-        STATISTICS=triangle(size, 0),
         WORK=working(unknowns, channels),
         regress=regression(unknowns, channels, orders),
         accumulate=accumulation(size),
@@ -451,6 +467,7 @@ def _kernels(unknowns: int, channels: int, orders: tuple[int, ...], inputs: int)
         specialise(
             _learn_step,
             f"learn_step_{name}_{inputs}",
+            active_lanes=compiled()(active_lanes),
             gather=specialise(_gather, "gather", mean=lanes(_emit_mean), difference=lanes(_emit_difference)),
             learn_stack=learn_stack,
             learn_and_solve=learn_and_solve,
@@ -477,7 +494,8 @@ class Predictors:
         kernels: compiled functions.
         arrays: what they work on.
         statistics: of the memories, see `kernels.statistics`.
-        learning: `learn` as a call with a step, its lanes and those of the next one.
+        learning: `learn` as a call with a step and the lanes that are learned from, from one to before another, both of
+            whole blocks; those before are done.
     """
 
     def __init__(self, parameters: Parameters, height: int, width: int, known: np.ndarray | None = None) -> None:
@@ -499,6 +517,7 @@ class Predictors:
 
         self.statistics = state = statistics(memories, unknowns + channels, height)
         stack_state = np.stack([statistics(1, inputs + 1, height) for _ in range(channels)])
+        kept, stack_kept = (np.empty_like(each[..., 0, :, :]) for each in (state, stack_state[:, 0]))
         stack_features = zeros(channels, inputs + 1)
         self.features, self.reference, self.values = zeros(2, unknowns + channels), zeros(channels), zeros(channels)
         out = zeros(memories, self._rows * orders)
@@ -514,9 +533,9 @@ class Predictors:
             self.fixed, parameters.base, stack_features, stack_state, zeros(1, 1), parameters.stack_coefficients,
         )  # fmt: skip
         self.learning = Repeated(
-            self.kernels.learn, 5, ring, slots, lags, self._known, self.values, self.features, self.reference,
-            self.fixed, parameters.base, (stack_state, stack_features, parameters.stack_coefficients),
-            (state, out, parameters.coefficients),
+            self.kernels.learn, 3, ring, slots, lags, self._known, self.values, self.features, self.reference,
+            self.fixed, parameters.base, (stack_state, stack_kept, stack_features, parameters.stack_coefficients),
+            (state, kept, out, parameters.coefficients),
         )  # fmt: skip
         self._step, self._lanes = -1, (0, -1)
         self.learn()
@@ -549,7 +568,7 @@ class Predictors:
 
     def learn(self) -> None:
         """Take this step's pixels into the statistics and the ring, and solve the next step's regressions."""
-        self.learning(self._step, *self._lanes, *active_lanes(self._step + 1, self.height, self.width))
+        self.learning(self._step, 0, ALL_LANES)
 
 
 def predictions(planes: np.ndarray, parameters: Parameters) -> np.ndarray:

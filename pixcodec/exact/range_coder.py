@@ -31,17 +31,23 @@ _ZERO = np.uint64(0)
 _inlined = compiled(_nrt=False, inline="always")
 
 
+@compiled(_nrt=False)
+def carry(words, at):  # type: ignore[no-untyped-def]
+    """Add 1 to the words before the place `at`."""
+    last = np.int64(at) - 1
+    while words[last] == np.uint32(0xFFFFFFFF):
+        words[last] = np.uint32(0)
+        last -= 1
+    words[last] += np.uint32(1)
+
+
 @_inlined
 def put(state, words, below, frequency):  # type: ignore[no-untyped-def]
     """Append an interval, int64 `below` and `frequency` of 2^24; `words` must have room for one more."""
     scale = state[_RANGE] >> _BITS
     low = state[_LOW] + scale * np.uint64(below)
-    if low < state[_LOW]:  # a carry goes into the words already written
-        at = np.int64(state[_NEXT]) - 1
-        while words[at] == np.uint32(0xFFFFFFFF):
-            words[at] = np.uint32(0)
-            at -= 1
-        words[at] += np.uint32(1)
+    if low < state[_LOW]:
+        carry(words, state[_NEXT])
     size = scale * np.uint64(frequency)
     if size >> _HALF == _ZERO:
         words[np.int64(state[_NEXT])] = np.uint32(low >> _HALF)
@@ -75,6 +81,44 @@ def advance(state, words, below, frequency):  # type: ignore[no-untyped-def]
         size <<= _HALF
     state[_LOW] = ahead
     state[_RANGE] = size
+
+
+@_inlined
+def put_decision(low, size, at, words, p, bit):  # type: ignore[no-untyped-def]
+    """Append a decision, uint64 0 or 1, by the probability p of 1 in 2^-24: 1 has the upper end of the interval.
+
+    All but `words` are uint64: a coder's state, which is given back.
+    """
+    scale = size >> _BITS
+    zero, one = scale * (np.uint64(1 << PRECISION) - p), _ZERO - bit
+    before = low
+    low += zero & one
+    if low < before:
+        carry(words, at)
+    size = zero ^ ((zero ^ (scale * p)) & one)
+    if size >> _HALF == _ZERO:
+        words[np.int64(at)] = np.uint32(low >> _HALF)
+        at += _ONE
+        low <<= _HALF
+        size <<= _HALF
+    return low, size, at
+
+
+@_inlined
+def take_decision(low, size, at, words, p):  # type: ignore[no-untyped-def]
+    """The next decision, see `put_decision`, the state after it, and 1 where no encoder writes such words, else 0."""
+    scale = size >> _BITS
+    zero = scale * (np.uint64(1 << PRECISION) - p)
+    bit = np.uint64(low >= zero)
+    one = _ZERO - bit
+    low -= zero & one
+    size = zero ^ ((zero ^ (scale * p)) & one)
+    wrong = np.uint64(low >= size)
+    if size >> _HALF == _ZERO:
+        low = (low << _HALF) | (np.uint64(words[np.int64(at)]) if np.int64(at) < words.size else _ZERO)
+        at += _ONE
+        size <<= _HALF
+    return bit, low, size, at, wrong
 
 
 @compiled()
@@ -146,7 +190,7 @@ class Encoder:
         """Make room for the words of `count` intervals: one each at most."""
         needed = int(self.state[_NEXT]) + count
         if needed > self.words.size:
-            words = np.zeros(2 * needed, np.uint32)  # memory is used where words are written
+            words = np.zeros(max(needed, 2 * self.words.size), np.uint32)  # memory is used where words are written
             words[: self.words.size] = self.words
             self.words = words
 

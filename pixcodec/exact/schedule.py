@@ -18,9 +18,10 @@ import numpy as np
 
 from pixcodec.exact import ring
 from pixcodec.exact.compiled import compiled, specialise
-from pixcodec.exact.emit import INTP, LANES, emitted
+from pixcodec.exact.emit import INTP, emitted
+from pixcodec.exact.expert_memory import TOGETHER
 from pixcodec.exact.ring import BLOCKS, DONE, FIRST_NUMBER, MONOTONIC, POSTED, SIZE
-from pixcodec.exact.steps import active_lanes
+from pixcodec.exact.steps import ALL_LANES, active_lanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ SEE = KNOW + ROOMS
 STAGES = ("trunk", "heads", "learn", "predict", "code", "wait")
 _TRUNK, _HEADS, _LEARN, _PREDICT, _CODE, _WAIT = range(len(STAGES))
 NUMBERS = 5  # of a call, at most
-_DONE, _MADE, _LATE, _LEARNED, _WRITTEN = range(5)  # of `state`, between steps
+_DONE, _MADE, _LATE, _EARLY, _SEEN, _TAUGHT, _LEARNED, _WRITTEN = range(8)  # of `state`, between steps
 FAILURES = len(STAGES)  # behind the seconds
 
 
@@ -94,12 +95,24 @@ class Shape(NamedTuple):
     coders: int
 
 
+def _parts_of(first, last, most):  # type: ignore[no-untyped-def]
+    """In how many parts a step is read, 1 or `most`, 0 without lanes; the second one's first lane, in whole groups."""
+    blocks = last // TOGETHER + 1 - first // TOGETHER
+    if last < first:
+        return 0, last + 1
+    if most == 1 or blocks == 1:
+        return 1, last + 1
+    return 2, TOGETHER * (first // TOGETHER + blocks // 2)
+
+
 def _read(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
     """Read a tile's steps from `start` to before `stop`.
 
     Behind what is read, frequencies of one part of a step are made while the other part is read, and heads and
-    predictors learn.  Of the next step, lanes below `state[_DONE]` have their features when call `state[_MADE]` is
-    done.
+    predictors learn.  When all channels of the first part are read, the next step is begun with what it leads to, while
+    the second part is read: of the next step, lanes below `state[_DONE]` have their features when call `state[_MADE]`
+    is done, and where `state[_EARLY]` is set, frequencies of its first part and channel are there when
+    `state[_SEEN]` is.
     """
     channels, rooms = shape.channels, ROOMS * shape.channels
     for step in range(start, stop):
@@ -107,18 +120,14 @@ def _read(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
             active_lanes(step, shape.height, shape.width),
             active_lanes(step + 1, shape.height, shape.width),
         )
-        room, number, blocks = step % ROOMS, last - first + 1, last // LANES + 1 - first // LANES
-        see = SEE + room * channels
-        parts = 0 if number <= 0 else 2 if shape.parts == 2 and blocks >= 4 else 1
-        second = LANES * (first // LANES + blocks // 2) if parts == 2 else last + 1  # its first lane
-        seen0, seen1 = 0, 0
-        # A head that is first and last at once learns before it is seen again.
-        early = parts > 0 and second - 1 < state[_DONE] and channels > 1
-        if early:
-            seen0 = post(play, _HEADS, see, step, first, first, second - 1, 0)  # type: ignore[name-defined] # noqa: F821
-        if state[_LATE]:  # what the last channel's head learns: it is seen last, too
-            post(play, _LEARN, SEE + rooms + (2 - room) * channels - 1, state[_LATE], 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
-        wait(play, state[_MADE])  # type: ignore[name-defined] # noqa: F821
+        room, number = step % ROOMS, last - first + 1
+        see, next_see = SEE + room * channels, SEE + (1 - room) * channels
+        parts, second = parts_of(first, last, shape.parts)  # type: ignore[name-defined] # noqa: F821
+        seen0, seen1, early = state[_SEEN], 0, state[_EARLY]
+        state[_EARLY] = 0
+        wait(play, max(state[_MADE], state[_TAUGHT]))  # type: ignore[name-defined] # noqa: F821
+        if state[_LATE]:  # what the last channel's head learns; all heads do it in the same room
+            now(play, _LEARN, SEE + rooms + (2 - room) * channels - 1, state[_LATE], 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
         if step == 0:
             now(play, _TRUNK, PREPARE, step, first, last, 0, 0)  # type: ignore[name-defined] # noqa: F821
         begin = max(first, state[_DONE])
@@ -149,9 +158,19 @@ def _read(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
                                 play, _TRUNK, TRUNK, step + 1, next_first, end - next_first + 1, 0, 0
                             )
                         state[_DONE] = high + 1
+                        post(play, _PREDICT, PREDICT, step, 0, second, 0, 0)  # type: ignore[name-defined] # noqa: F821
+                        next_parts, next_second = parts_of(next_first, next_last, shape.parts)  # type: ignore[name-defined] # noqa: F821
+                        # A head that is first and last at once learns before it is seen again.
+                        if next_parts > 0 and next_second <= second and channels > 1:
+                            state[_EARLY], state[_SEEN] = (
+                                1,
+                                post(  # type: ignore[name-defined] # noqa: F821
+                                    play, _HEADS, next_see, step + 1, next_first, next_first, next_second - 1, 0
+                                ),
+                            )
             if c + 1 < channels and shape.teachers:
-                post(play, _LEARN, see + rooms + c, min(number, shape.teachers), 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
-        post(play, _PREDICT, PREDICT, step, first, last, next_first, next_last)  # type: ignore[name-defined] # noqa: F821
+                state[_TAUGHT] = post(play, _LEARN, see + rooms + c, min(number, shape.teachers), 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
+        post(play, _PREDICT, PREDICT, step, second if parts > 1 else 0, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
         state[_LATE] = min(number, shape.teachers) if parts else 0
 
 
@@ -163,10 +182,7 @@ def _write(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
     """
     channels, rooms = shape.channels, ROOMS * shape.channels
     for step in range(start, stop):
-        (first, last), (next_first, next_last) = (
-            active_lanes(step, shape.height, shape.width),
-            active_lanes(step + 1, shape.height, shape.width),
-        )
+        first, last = active_lanes(step, shape.height, shape.width)
         room, number = step % ROOMS, last - first + 1
         see = SEE + room * channels
         now(play, _TRUNK, PREPARE, step, first, last, 0, 0)  # type: ignore[name-defined] # noqa: F821
@@ -183,9 +199,9 @@ def _write(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
                 if shape.teachers:
                     now(play, _LEARN, see + rooms + c, min(number, shape.teachers), 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
         if busy(play):  # type: ignore[name-defined] # noqa: F821
-            now(play, _PREDICT, PREDICT, step, first, last, next_first, next_last)  # type: ignore[name-defined] # noqa: F821
+            now(play, _PREDICT, PREDICT, step, 0, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
         else:
-            state[_LEARNED] = post(play, _PREDICT, PREDICT, step, first, last, next_first, next_last)  # type: ignore[name-defined] # noqa: F821
+            state[_LEARNED] = post(play, _PREDICT, PREDICT, step, 0, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
         for n in range(channels * shape.coders if number > 0 else 0):
             code = SEE + 3 * rooms + room * channels * shape.coders + n
             state[_WRITTEN + room] = post(play, _CODE, code, step, first, 0, number, 0)  # type: ignore[name-defined] # noqa: F821
@@ -263,7 +279,8 @@ def _kernels() -> dict[str, Any]:
     """What schedules are made of."""
     own = {**ring.INSTRUCTIONS, "put": emitted([INTP, INTP], _emit_put)}
     own["clock"] = own.pop("now")
-    own |= {"wait_for_ring": ring.wait, "post_to_ring": ring.post, "active_lanes": compiled()(active_lanes)}
+    own |= {"wait_for_ring": ring.wait, "post_to_ring": ring.post}
+    own |= {"active_lanes": compiled()(active_lanes), "parts_of": compiled()(_parts_of)}
     for name, function in (("set_numbers", _set), ("now", _now), ("wait", _wait), ("post", _post), ("busy", _busy)):
         own[name] = specialise(function, name, **own)
     return own
@@ -276,6 +293,7 @@ _BY_PYTHON: dict[str, Any] = {
     "wait": lambda play, count: play.wait(count),
     "busy": lambda play: play.behind.busy,
     "active_lanes": active_lanes,
+    "parts_of": _parts_of,
 }
 
 

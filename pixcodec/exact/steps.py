@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+ALL_LANES = 1 << 30  # beyond the last one
+
 
 def number_of_steps(height: int, width: int) -> int:
     """Steps of a tile: W + 2 (H - 1)."""

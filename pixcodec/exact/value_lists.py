@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from pixcodec.exact.compiled import compiled
-from pixcodec.exact.vectors import as_bytes, as_words, lower_halves, where
+from pixcodec.exact.vectors import as_bytes, byte_sums, where
 
 VALUES = 7  # of a list
 LARGEST_COUNT = 31  # so that seven counts sum to less than a byte holds
@@ -21,38 +21,30 @@ ONES, LOW, HIGH = _u(0x0101010101010101), _u(0x7F7F7F7F7F7F7F7F), _u(0x808080808
 COUNTS = _u(0x00FFFFFFFFFFFFFF)  # all bytes but the last
 _LAST = _u(0x0080000000000000)  # the high bit of the seventh byte
 _ROUND, _FIVE_BITS, _ALL = _u(0x0004040404040404), _u(0x001F1F1F1F1F1F1F), _u(0xFFFFFFFFFFFFFFFF)
-_0, _1, _56 = _u(0), _u(1), _u(56)
+_0, _1, _24, _56, _255 = _u(0), _u(1), _u(24), _u(56), _u(255)
 _compiled = compiled(_nrt=False)
 
 
 @_compiled
-def hashed(a, b):  # type: ignore[no-untyped-def]
-    """32 bits of two numbers, int64."""
-    a = (a * 0x2545F491 + b + 0x1234567) & 0xFFFFFFFF
-    a ^= a >> 15
-    a = (a * 0x9E3779B1) & 0xFFFFFFFF
-    return a ^ (a >> 13)
+def find(table, start, context, mask):  # type: ignore[no-untyped-def]
+    """Where a context's slot is, one of two neighbours: the one with its check byte, or the less used one, emptied.
 
-
-@_compiled
-def find(table, context, mask):  # type: ignore[no-untyped-def]
-    """The slot of a context, one of two neighbours: the one with its check byte, or the less used one, emptied.
-
-    The other one's uses fall by one, so that no slot is kept for ever.
+    The other one's uses fall by one, so that no slot is kept for ever.  A table is uint64[], two words a slot, from
+    `start` on; `mask` is the number of its slots less 1.
     """
-    check = _u((context >> 24) & 255)
-    first = context & mask
-    second = first ^ 1
-    if (table[first, 0] >> _56) == check and table[first, 1] != _0:
+    check = (context >> _24) & _255
+    first = np.int64(start) + 2 * np.int64(context & _u(mask))
+    second = first ^ 2
+    if (table[_u(first)] >> _56) == check and table[_u(first + 1)] != _0:
         return first
-    if (table[second, 0] >> _56) == check and table[second, 1] != _0:
+    if (table[_u(second)] >> _56) == check and table[_u(second + 1)] != _0:
         return second
-    slot = first if table[first, 1] >> _56 <= table[second, 1] >> _56 else second
-    other = slot ^ 1
-    if table[other, 1] >> _56 > _1:
-        table[other, 1] -= _1 << _56
-    table[slot, 0] = check << _56
-    table[slot, 1] = _0
+    slot = first if table[_u(first + 1)] >> _56 <= table[_u(second + 1)] >> _56 else second
+    other = slot ^ 2
+    if table[_u(other + 1)] >> _56 > _1:
+        table[_u(other + 1)] -= _1 << _56
+    table[_u(slot)] = check << _56
+    table[_u(slot + 1)] = _0
     return slot
 
 
@@ -67,16 +59,7 @@ def shifted(values, offsets):  # type: ignore[no-untyped-def]
 def halves(values, counts, prefix, shift):  # type: ignore[no-untyped-def]
     """Counts of the values of eight lists whose upper bits are `prefix` and then 0, or 1; `shift` bits follow."""
     differs, places = (as_bytes(values) ^ (prefix << 1 << shift)) & (255 << shift), as_bytes(counts)
-    below, above = where(differs == 0, places, 0), where(differs == 1 << shift, places, 0)
-    return _sum(as_words(below)), _sum(as_words(above))
-
-
-@_compiled
-def _sum(counts):  # type: ignore[no-untyped-def]
-    """Of the seven counts of eight lists, int32[8]."""
-    counts += counts >> 32
-    counts += counts >> 16
-    return lower_halves((counts + (counts >> 8)) & 255)
+    return byte_sums(where(differs == 0, places, 0)), byte_sums(where(differs == 1 << shift, places, 0))
 
 
 @_compiled

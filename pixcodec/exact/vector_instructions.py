@@ -11,10 +11,10 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-from pixcodec.exact.emit import F32, I8, I32, I64, constant, splat, vector_function
+from pixcodec.exact.emit import F32, I8, I32, I64, constant, processor_features, splat, vector_function
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
 class Vector(types.Type):  # type: ignore[misc]
@@ -32,9 +32,9 @@ class _Model(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, kind.ir)
 
 
-INT32X16, INT32X8 = Vector(32, 16, signed=True), Vector(32, 8, signed=True)
+INT32X16, INT32X8, INT32X4 = (Vector(32, count, signed=True) for count in (16, 8, 4))
 UINT64X8, UINT8X64 = Vector(64, 8, signed=False), Vector(8, 64, signed=False)
-_MASKS = {count: Vector(1, count, signed=False) for count in (8, 16, 64)}
+_MASKS = {count: Vector(1, count, signed=False) for count in (4, 8, 16, 64)}
 
 
 def _fitting(builder: ir.IRBuilder, value: ir.Value, kind: Any, vector: ir.VectorType) -> ir.Value:
@@ -118,7 +118,7 @@ def _loader(kind: Vector, size: int) -> Any:
     return load
 
 
-load_int32x16, load_int32x8, load_uint64x8 = _loader(INT32X16, 4), _loader(INT32X8, 4), _loader(UINT64X8, 8)
+load_int32x16, load_int32x4, load_uint64x8 = _loader(INT32X16, 4), _loader(INT32X4, 4), _loader(UINT64X8, 8)
 
 
 @intrinsic
@@ -148,7 +148,7 @@ def prefetch(_context: Any, address: Any) -> Any:
 @intrinsic
 def where(_context: Any, mask: Any, first: Any, second: Any) -> Any:
     """Elements of `first` where the mask is set, else of `second`; one of them may be a number."""
-    kind = first if isinstance(first, Vector) else second
+    kind = next((each for each in (first, second) if isinstance(each, Vector)), INT32X16)
 
     def emit(_context: Any, builder: ir.IRBuilder, own: Any, args: Any) -> ir.Value:
         a, b = (_fitting(builder, value, each, kind.ir) for value, each in zip(args[1:], own.args[1:], strict=True))
@@ -157,20 +157,14 @@ def where(_context: Any, mask: Any, first: Any, second: Any) -> Any:
     return kind(mask, first, second), emit
 
 
-def _masker(count: int) -> Any:
-    """Intrinsic: the mask whose element i is bit i of an integer."""
+@intrinsic
+def mask16(_context: Any, bits: Any) -> Any:
+    """The mask whose element i is bit i of an integer."""
 
-    @intrinsic
-    def mask(_context: Any, bits: Any) -> Any:
-        def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
-            return builder.bitcast(builder.trunc(args[0], ir.IntType(count)), _MASKS[count].ir)
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        return builder.bitcast(builder.trunc(args[0], ir.IntType(16)), _MASKS[16].ir)
 
-        return _MASKS[count](types.int64), emit
-
-    return mask
-
-
-mask8, mask16 = _masker(8), _masker(16)
+    return _MASKS[16](types.int64), emit
 
 
 @intrinsic
@@ -202,57 +196,24 @@ def _float_bits(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
 
 
 as_bytes = _converter(UINT8X64, UINT64X8, lambda builder, vector: builder.bitcast(vector, UINT8X64.ir))
-as_words = _converter(UINT64X8, UINT8X64, lambda builder, vector: builder.bitcast(vector, UINT64X8.ir))
 lower_halves = _converter(INT32X8, UINT64X8, lambda builder, vector: builder.trunc(vector, INT32X8.ir))
-flags = _converter(INT32X8, _MASKS[8], lambda builder, mask: builder.zext(mask, INT32X8.ir))  # 1 where set, else 0
 float_bits = _converter(INT32X16, INT32X16, _float_bits)  # of the nearest binary32: exact below 2^24
 
 
-def _joined(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
-    return builder.shuffle_vector(first, second, ir.Constant(INT32X16.ir, [I32(i) for i in range(16)]))
+def _spreader(vector: Vector) -> Any:
+    """Intrinsic: a number in every element."""
+
+    @intrinsic
+    def spread(_context: Any, value: Any) -> Any:
+        def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+            return _fitting(builder, args[0], value, vector.ir)
+
+        return vector(value), emit
+
+    return spread
 
 
-@intrinsic
-def joined(_context: Any, first: Any, second: Any) -> Any:
-    """Two vectors of eight as one of sixteen."""
-
-    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
-        return _joined(builder, *args)
-
-    return INT32X16(INT32X8, INT32X8), emit
-
-
-@intrinsic
-def three(_context: Any, a: Any, b: Any, c: Any) -> Any:
-    """Three numbers and five zeros."""
-
-    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
-        vector = constant(INT32X8.ir, 0)
-        for i, value in enumerate(args):
-            vector = builder.insert_element(vector, builder.trunc(value, I32), I32(i))
-        return vector
-
-    return INT32X8(*[types.int64] * 3), emit
-
-
-@intrinsic
-def element(_context: Any, vector: Any, place: Any) -> Any:
-    """An element, int64."""
-
-    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
-        return builder.sext(builder.extract_element(*args), I64)
-
-    return types.int64(vector, types.int64), emit
-
-
-@intrinsic
-def spread(_context: Any, value: Any) -> Any:
-    """A number in sixteen elements."""
-
-    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
-        return _fitting(builder, args[0], value, INT32X16.ir)
-
-    return INT32X16(value), emit
+spread, spread4 = _spreader(INT32X16), _spreader(INT32X4)
 
 
 @intrinsic
@@ -314,60 +275,198 @@ def octaves(_context: Any, larger: Any, smaller: Any) -> Any:
     return larger(larger, smaller), emit
 
 
-def _each(builder: ir.IRBuilder, vector: ir.Value, scratch: ir.Value, count: int) -> Iterator[ir.Value]:
-    """The first elements, by way of memory: the processor takes longer to bring one after the other out of a register.
+def _halves(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+    """The sum of both halves."""
+    half = vector.type.count // 2
+    parts = (ir.Constant(ir.VectorType(I32, half), [I32(i + k) for i in range(half)]) for k in (0, half))
+    return builder.add(*(builder.shuffle_vector(vector, vector, part) for part in parts))
 
-    The loads are volatile, or LLVM would do just that.
+
+def _woven(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, size: int) -> ir.Value:
+    """Of each four elements of two vectors: runs of `size` of both in turn, the first runs plus the second ones."""
+    count = first.type.count
+    places: list[list[int]] = [[], []]
+    for start in range(0, count, 4):
+        for k, part in enumerate(places):
+            for run in range(k * 2, k * 2 + 2, size):
+                part += [start + run + i + where for where in (0, count) for i in range(size)]
+    masks = (ir.Constant(ir.VectorType(I32, count), [I32(i) for i in part]) for part in places)
+    return builder.add(*(builder.shuffle_vector(first, second, mask) for mask in masks))
+
+
+def _cut(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+    """The lower 16 bits of each element with their sign, so that LLVM sees that there are no more."""
+    sixteen = constant(vector.type, 16)
+    return builder.ashr(builder.shl(vector, sixteen), sixteen)
+
+
+@intrinsic
+def three_dots(_context: Any, first: Any, second: Any, third: Any, numbers: Any) -> Any:
+    """Sums of products of the upper halves of three vectors with numbers of 16 bits, modulo 2^32, and 0."""
+
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        sixteen, x = constant(INT32X16.ir, 16), _cut(builder, args[3])
+        a, b, c = (_halves(builder, builder.mul(builder.ashr(each, sixteen), x)) for each in args[:3])
+        both, other = _woven(builder, a, b, 1), _woven(builder, c, constant(c.type, 0), 1)
+        return _halves(builder, _woven(builder, both, other, 2))
+
+    return INT32X4(*[INT32X16] * 4), emit
+
+
+@intrinsic
+def total(_context: Any, numbers: Any) -> Any:
+    """Their sum modulo 2^32, int64."""
+
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        name = f"llvm.vector.reduce.add.v{numbers.ir.count}i32"
+        return builder.sext(builder.call(vector_function(builder, name, I32, [numbers.ir]), args), I64)
+
+    return types.int64(numbers), emit
+
+
+def _has(instructions: str) -> bool:
+    """Whether the processor that code is made for has a set of instructions."""
+    return instructions in processor_features()
+
+
+def _place(builder: ir.IRBuilder, address: ir.Value, places: ir.Value, i: int) -> ir.Value:
+    """A pointer to the int32 at the i-th place, which is not negative."""
+    place = builder.zext(builder.extract_element(places, I32(i)), I64)
+    return _pointer(builder, builder.add(address, builder.shl(place, I64(2))), I32)
+
+
+def _gathered(builder: ir.IRBuilder, address: ir.Value, places: ir.Value) -> ir.Value:
+    """Elements of the int32 array at an address at sixteen places."""
+    if _has("avx512f"):
+        kinds = [INT32X16.ir, I8.as_pointer(), INT32X16.ir, _MASKS[16].ir, I32]
+        gather = vector_function(builder, "llvm.x86.avx512.mask.gather.dpi.512", INT32X16.ir, kinds)
+        zero, every = constant(INT32X16.ir, 0), constant(_MASKS[16].ir, 1)
+        return builder.call(gather, [zero, _pointer(builder, address, I8), places, every, I32(4)])
+    found = constant(INT32X16.ir, 0)
+    for i in range(16):
+        value = builder.load(_place(builder, address, places, i), align=4)
+        found = builder.insert_element(found, value, I32(i))
+    return found
+
+
+@intrinsic
+def gathered(_context: Any, address: Any, places: Any) -> Any:
+    """Elements of the int32 array at an address at sixteen places."""
+
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        return _gathered(builder, *args)
+
+    return INT32X16(types.intp, INT32X16), emit
+
+
+@intrinsic
+def scatter(_context: Any, address: Any, places: Any, values: Any, mask: Any) -> Any:
+    """Set elements of the int32 array at an address where the mask is set; of equal places the last one counts.
+
+    All places must be in the array.
     """
-    builder.store(vector, _pointer(builder, scratch, vector.type), align=4)
-    for i in range(count):
-        load = builder.load(_pointer(builder, builder.add(scratch, I64(4 * i)), I32), align=4)
-        load.volatile = True
-        yield load
 
-
-def _place(builder: ir.IRBuilder, address: ir.Value, place: ir.Value, kind: ir.Type) -> ir.Value:
-    return _pointer(builder, builder.add(address, builder.shl(builder.zext(place, I64), I64(2))), kind)
-
-
-def pairs_of(count: int) -> Any:
-    """Intrinsic: elements of the int32 array at an address, and those behind them, at the first `count` places.
-
-    What is not looked up is 0.  `scratch` is the address of 64 bytes.
-    """
-
-    @intrinsic
-    def look_up(_context: Any, address: Any, places: Any, scratch: Any) -> Any:
-        def emit(context: Any, builder: ir.IRBuilder, own: Any, args: Any) -> ir.Value:
-            halves = [constant(UINT64X8.ir, 0)] * 2
-            for i, place in enumerate(_each(builder, args[1], args[2], count)):
-                pair = builder.load(_place(builder, args[0], place, I64), align=4)
-                halves[i // 8] = builder.insert_element(halves[i // 8], pair, I32(i % 8))
-            right = constant(UINT64X8.ir, 32)
-            both = [
-                _joined(builder, *(builder.trunc(each, INT32X8.ir) for each in parts))
-                for parts in (halves, [builder.lshr(each, right) for each in halves])
-            ]
-            return context.make_tuple(builder, own.return_type, both)
-
-        return types.UniTuple(INT32X16, 2)(types.intp, INT32X16, types.intp), emit
-
-    return look_up
-
-
-def setter_of(count: int) -> Any:
-    """Intrinsic: set elements of the int32 array at an address, at the first `count` places, which must differ."""
-
-    @intrinsic
-    def put(_context: Any, address: Any, places: Any, values: Any, scratch: Any) -> Any:
-        def emit(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
-            address, places, values, scratch = args
-            where_to = _each(builder, places, scratch, count)
-            what = _each(builder, values, builder.add(scratch, I64(64)), count)
-            for place, value in zip(where_to, what, strict=True):
-                builder.store(value, _place(builder, address, place, I32), align=4)
+    def emit(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        address, places, values, mask = args
+        if _has("avx512f"):
+            kinds = [I8.as_pointer(), _MASKS[16].ir, INT32X16.ir, INT32X16.ir, I32]
+            put = vector_function(builder, "llvm.x86.avx512.mask.scatter.dpi.512", ir.VoidType(), kinds)
+            builder.call(put, [_pointer(builder, address, I8), mask, places, values, I32(4)])
             return context.get_dummy_value()
+        for i in range(16):
+            where_to = _place(builder, address, places, i)
+            value, before = builder.extract_element(values, I32(i)), builder.load(where_to, align=4)
+            chosen = builder.select(builder.extract_element(mask, I32(i)), value, before)
+            builder.store(chosen, where_to, align=4)
+        return context.get_dummy_value()
 
-        return types.void(types.intp, INT32X16, INT32X16, types.intp), emit
+    return types.void(types.intp, INT32X16, INT32X16, _MASKS[16]), emit
 
-    return put
+
+@intrinsic
+def chosen(_context: Any, address: Any, places: Any) -> Any:
+    """Of the sixteen int32 at an address those at places 0 to 15."""
+
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        if not _has("avx512f"):
+            return _gathered(builder, *args)
+        table = builder.load(_pointer(builder, args[0], INT32X16.ir), align=4)
+        permute = vector_function(builder, "llvm.x86.avx512.permvar.si.512", INT32X16.ir, [INT32X16.ir] * 2)
+        return builder.call(permute, [table, args[1]])
+
+    return INT32X16(types.intp, INT32X16), emit
+
+
+@intrinsic
+def bits_of(_context: Any, mask: Any) -> Any:
+    """A mask of sixteen as an integer, bit i of element i."""
+
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        return builder.zext(builder.bitcast(args[0], ir.IntType(16)), I64)
+
+    return types.int64(_MASKS[16]), emit
+
+
+@intrinsic
+def lowest(_context: Any, bits: Any) -> Any:
+    """The number of the lowest bit that is set."""
+
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        count = vector_function(builder, "llvm.cttz.i64", I64, [I64, ir.IntType(1)])
+        return builder.call(count, [args[0], ir.Constant(ir.IntType(1), 1)])
+
+    return types.int64(types.int64), emit
+
+
+@intrinsic
+def shares(_context: Any, ones: Any, zeros: Any) -> Any:
+    """2^24 ones div (ones + zeros), of sums up to 2^24."""
+
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        f64 = ir.VectorType(ir.DoubleType(), 16)
+        both = builder.add(*args)
+        number = builder.fmul(builder.sitofp(args[0], f64), constant(f64, float(1 << 24)))
+        return builder.fptosi(builder.fdiv(number, builder.sitofp(both, f64)), INT32X16.ir)
+
+    return INT32X16(INT32X16, INT32X16), emit
+
+
+@intrinsic
+def byte_sums(_context: Any, counts: Any) -> Any:
+    """Of the eight bytes of each element, below 256."""
+
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        if _has("avx512bw"):
+            add = vector_function(builder, "llvm.x86.avx512.psad.bw.512", UINT64X8.ir, [UINT8X64.ir] * 2)
+            return builder.call(add, [args[0], constant(UINT8X64.ir, 0)])
+        total = builder.bitcast(args[0], UINT64X8.ir)
+        for shift in (32, 16, 8):
+            total = builder.add(total, builder.lshr(total, constant(UINT64X8.ir, shift)))
+        return builder.and_(total, constant(UINT64X8.ir, 255))
+
+    return UINT64X8(UINT8X64), emit
+
+
+@intrinsic
+def bytes_at(_context: Any, address: Any, places: Any) -> Any:
+    """Bytes at an address, which 4 divides, and sixteen places behind it."""
+
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        two, three, byte = (constant(INT32X16.ir, n) for n in (2, 3, 255))
+        words = _gathered(builder, args[0], builder.lshr(args[1], two))
+        shift = builder.shl(builder.and_(args[1], three), three)
+        return builder.and_(builder.lshr(words, shift), byte)
+
+    return INT32X16(types.intp, INT32X16), emit
+
+
+@intrinsic
+def ratios(_context: Any, numbers: Any, divisor: Any) -> Any:
+    """Numbers from 0 on div an integer above 0, in binary64, of which none is rounded up to the next integer."""
+
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        floats = ir.VectorType(ir.DoubleType(), 16)
+        divisors = splat(builder, builder.sitofp(args[1], ir.DoubleType()), floats)
+        return builder.fptosi(builder.fdiv(builder.sitofp(args[0], floats), divisors), INT32X16.ir)
+
+    return INT32X16(INT32X16, types.int64), emit

@@ -16,48 +16,39 @@ from typing import Any
 from pixcodec.exact.compiled import Lazy, compiled
 
 
-def _instruction(name: str, *arguments: Any) -> Any:
-    """One of `vector_instructions`, or what a function there makes of arguments."""
-
-    def make() -> Any:
-        found = getattr(import_module("pixcodec.exact.vector_instructions"), name)
-        return found(*arguments) if arguments else found
-
-    return Lazy(make)
+def _instruction(name: str) -> Any:
+    """One of `vector_instructions`."""
+    return Lazy(lambda: getattr(import_module("pixcodec.exact.vector_instructions"), name))
 
 
 as_bytes = _instruction("as_bytes")
-as_words = _instruction("as_words")
+bits_of = _instruction("bits_of")
+byte_sums = _instruction("byte_sums")
+bytes_at = _instruction("bytes_at")
+chosen = _instruction("chosen")
 dot = _instruction("dot")
-element = _instruction("element")
-flags = _instruction("flags")
 float_bits = _instruction("float_bits")
+gathered = _instruction("gathered")
 how_many = _instruction("how_many")
-joined = _instruction("joined")
 load_int32x16 = _instruction("load_int32x16")
-load_int32x8 = _instruction("load_int32x8")
+load_int32x4 = _instruction("load_int32x4")
 load_uint64x8 = _instruction("load_uint64x8")
 lower_halves = _instruction("lower_halves")
+lowest = _instruction("lowest")
 mask16 = _instruction("mask16")
-mask8 = _instruction("mask8")
 octaves = _instruction("octaves")
 prefetch = _instruction("prefetch")
 product = _instruction("product")
+ratios = _instruction("ratios")
 reciprocals = _instruction("reciprocals")
+scatter = _instruction("scatter")
+shares = _instruction("shares")
 spread = _instruction("spread")
+spread4 = _instruction("spread4")
 store = _instruction("store")
-three = _instruction("three")
+three_dots = _instruction("three_dots")
+total = _instruction("total")
 where = _instruction("where")
-
-
-def pairs_of(count: int) -> Lazy:
-    """See `vector_instructions.pairs_of`."""
-    return _instruction("pairs_of", count)
-
-
-def setter_of(count: int) -> Lazy:
-    """See `vector_instructions.setter_of`."""
-    return _instruction("setter_of", count)
 
 
 @compiled(_nrt=False, inline="always")

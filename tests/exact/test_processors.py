@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import random_networks as nets
 
+from pixcodec import codec
 from pixcodec.exact import levels, store, torch_backend
 from pixcodec.exact.frequencies import counts_of_logits
 from pixcodec.exact.predict import predictions
 
+GOLDEN = Path(__file__).parent.parent / "golden"
 TRIPLE, _, FEATURES = store.host()
 HERE = levels.possible(TRIPLE, {each[1:] for each in FEATURES.split(",") if each.startswith("+")})
 # Settings of numba, and the products that are chosen with them.
@@ -43,14 +45,17 @@ def digests() -> list[str]:
             for array in (guesses, logits, counts):
                 digest.update(array.tobytes())
         found.append(digest.hexdigest())
-    return found
+    files = (GOLDEN / f"{name}.pxc" for name in ("rgb_37x21_tiles_experts", "rgb_learning_text_38x25_experts"))
+    decoded = (codec.decode(each.read_bytes()).planes for each in files)  # which says if pixels are wrong
+    return found + [hashlib.sha256(planes.tobytes()).hexdigest() for planes in decoded]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine().lower() not in {"x86_64", "amd64"}, reason="the processors are x86 ones")
 @pytest.mark.parametrize("name", PROCESSORS)
-def test_other_processors_give_the_same_bits(name: str) -> None:
+def test_other_processors_give_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, expected = PROCESSORS[name]
+    monkeypatch.setenv("PIXCODEC_MODELS", str(GOLDEN))
     environment = {
         **os.environ,
         **settings,

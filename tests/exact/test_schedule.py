@@ -10,8 +10,9 @@ import pytest
 from pixcodec.behind import Behind
 from pixcodec.exact import schedule, store
 from pixcodec.exact.compiled import compiled
+from pixcodec.exact.emit import LANES
 from pixcodec.exact.ring import Repeated
-from pixcodec.exact.steps import active_lanes, number_of_steps
+from pixcodec.exact.steps import ALL_LANES, active_lanes, number_of_steps
 
 SHAPES = {
     "wide": schedule.Shape(90, 170, 3, 2, 40, watched=True, coders=1),
@@ -74,7 +75,7 @@ def _fail(step: int, _first: int, _last: int, size: int) -> None:
 def made(shape: schedule.Shape) -> tuple[list[Repeated], schedule.Shape, np.ndarray]:
     """Calls that note in the last one, whose first number is how many there were, their number and their numbers."""
     rooms = schedule.ROOMS * shape.channels
-    counts = [3, 5, 4, *[4] * schedule.ROOMS, *[4] * rooms, *[1] * rooms, *[2] * rooms, *[4] * rooms * shape.coders]
+    counts = [3, 3, 4, *[4] * schedule.ROOMS, *[4] * rooms, *[1] * rooms, *[2] * rooms, *[4] * rooms * shape.coders]
     steps = number_of_steps(shape.height, shape.width)
     log = np.zeros((steps * (20 + 9 * shape.channels * shape.coders), 1 + schedule.NUMBERS), np.int64)
     return [Repeated(NOTES[count - 1], count, call, log) for call, count in enumerate(counts)], shape, log
@@ -109,8 +110,8 @@ class Followed:
 
     def __init__(self, kind: str, shape: schedule.Shape) -> None:
         self.kind, self.shape, self.rooms = kind, shape, schedule.ROOMS * shape.channels
-        self.prepared, self.learned = set[int](), set[int]()
-        self.featured = set[tuple[int, int]]()
+        self.prepared = set[int]()
+        self.featured, self.learned = set[tuple[int, int]](), set[tuple[int, int]]()
         self.seen = set[tuple[int, int, int]]()
         self.coded, self.taught = Counter[tuple[int, int, int]](), Counter[int]()
 
@@ -135,8 +136,7 @@ class Followed:
             self.prepared.add(numbers[0])
             assert numbers[1:3] == self.active(numbers[0])
         elif call == schedule.PREDICT:
-            self.learned.add(numbers[0])
-            assert numbers[1:] == (*self.active(numbers[0]), *self.active(numbers[0] + 1))
+            self.learn(*numbers)
         elif call == schedule.TRUNK:
             self.trunk(*numbers)
 
@@ -151,10 +151,23 @@ class Followed:
             (step - 1, y, self.shape.channels - 1) in self.coded for y in range(start, min(stop + 1, first + rows))
         )
 
+    def learn(self, step: int, begin: int, end: int, *_: int) -> None:
+        lanes = {(step, y) for y in range(begin, min(end, self.shape.height))}
+        assert not self.learned & lanes
+        assert all((step, y) in self.learned for y in range(begin))
+        assert begin % LANES == 0
+        assert end == ALL_LANES or end % LANES == 0
+        self.learned |= lanes
+        start, stop = self.active(step)
+        known = self.coded if self.kind == "read" else self.seen
+        assert all((step, y, self.shape.channels - 1) in known for y in range(max(start, begin), min(stop + 1, end)))
+
     def see(self, room: int, channel: int, step: int, first: int, start: int, stop: int, _: int) -> None:
         assert room == step % schedule.ROOMS
         assert first == self.active(step)[0]
-        assert step == 0 or step - 1 in self.learned
+        assert step == 0 or all((step - 1, y) in self.learned for y in range(stop + 1))
+        before = [step for step in range(step) if self.active(step)[0] <= self.active(step)[1]]
+        assert self.taught[channel] == len(before) * bool(self.shape.teachers)
         for y in range(start, stop + 1):
             assert (step, y) in self.featured
             assert (step, y, channel) not in self.seen
@@ -180,6 +193,7 @@ def test_each_lane_is_seen_when_its_features_are_there_and_coded_when_it_is_seen
     lanes = [range(first, last + 1) for first, last in map(followed.active, steps)]
     pixels = {(step, y) for step in steps for y in lanes[step]}
     assert followed.featured == pixels
+    assert followed.learned == {(step, y) for step in steps for y in range(shape.height)}
     assert followed.seen == followed.coded.keys() == {(*pixel, channel) for pixel in pixels for channel in channels}
     assert set(followed.coded.values()) == {shape.coders}
     taught = [sum(map(bool, lanes)) if shape.teachers else 0] * shape.channels

@@ -107,23 +107,156 @@ def test_products_have_64_bits() -> None:
     np.testing.assert_array_equal(run(a, 20), (a.astype(np.int64) * (a + 5) >> 20).astype(np.int32))
 
 
-def test_look_ups_and_changes_of_single_elements() -> None:
-    look_up, put = vectors.pairs_of(11), vectors.setter_of(11)
+@pytest.fixture(params=["own", "few"])
+def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instructions of this processor, and those of one that has no gathers, scatters and the like."""
+    if request.param == "few":
+        monkeypatch.setattr("pixcodec.exact.vector_instructions._has", lambda _instructions: False)
 
+
+@pytest.mark.usefixtures("processor")
+def test_elements_are_gathered_and_scattered_and_of_equal_places_the_last_counts() -> None:
     @compiled()
-    def run(table: np.ndarray, places: np.ndarray, found: np.ndarray, scratch: np.ndarray) -> None:
+    def run(table: np.ndarray, places: np.ndarray, found: np.ndarray, values: np.ndarray, mask: int) -> None:
         at = vectors.load_int32x16(places.ctypes.data)
-        own, following = look_up(table.ctypes.data, at, scratch.ctypes.data)
-        vectors.store(found.ctypes.data, own)
-        vectors.store(found.ctypes.data + 64, following)
-        put(table.ctypes.data, at, own + 1, scratch.ctypes.data)
+        vectors.store(found.ctypes.data, vectors.gathered(table.ctypes.data, at))
+        vectors.scatter(table.ctypes.data, at, vectors.load_int32x16(values.ctypes.data), vectors.mask16(mask))
 
-    table = numbers(np.int32, 400)
-    before, places = table.copy(), RANDOM.permutation(399)[:16].astype(np.int32)
-    found = np.zeros((2, 16), np.int32)
-    run(table, places, found, np.zeros(32, np.int32))
-    np.testing.assert_array_equal(found[0, :11], before[places[:11]])
-    np.testing.assert_array_equal(found[1, :11], before[places[:11] + 1])
-    assert not found[:, 11:].any()
-    before[places[:11]] += 1
-    np.testing.assert_array_equal(table, before)
+    for room in (1, 3, 16, 100_000):
+        for mask in (0, 1, 0x8000, 0xFFFF, *RANDOM.integers(0, 1 << 16, 40).tolist()):
+            table, places = numbers(np.int32, room), RANDOM.integers(0, room, 16).astype(np.int32)
+            expected, values, found = table.copy(), numbers(np.int32, 16), np.zeros(16, np.int32)
+            run(table, places, found, values, mask)
+            np.testing.assert_array_equal(found, expected[places])
+            for i in range(16):
+                if mask >> i & 1:
+                    expected[places[i]] = values[i]
+            np.testing.assert_array_equal(table, expected)
+
+
+@pytest.mark.usefixtures("processor")
+def test_elements_of_sixteen_are_chosen() -> None:
+    @compiled()
+    def run(table: np.ndarray, places: np.ndarray, found: np.ndarray) -> None:
+        vectors.store(found.ctypes.data, vectors.chosen(table.ctypes.data, vectors.load_int32x16(places.ctypes.data)))
+
+    for _ in range(20):
+        table, places, found = (
+            numbers(np.int32, 16),
+            RANDOM.integers(0, 16, 16).astype(np.int32),
+            np.zeros(16, np.int32),
+        )
+        run(table, places, found)
+        np.testing.assert_array_equal(found, table[places])
+
+
+@pytest.mark.usefixtures("processor")
+def test_bytes_are_taken_out_of_words() -> None:
+    @compiled()
+    def run(table: np.ndarray, places: np.ndarray, found: np.ndarray) -> None:
+        at = vectors.load_int32x16(places.ctypes.data)
+        vectors.store(found.ctypes.data, vectors.bytes_at(table.ctypes.data, at))
+
+    table, found = RANDOM.integers(0, 256, 1000).astype(np.uint8), np.zeros(16, np.int32)
+    for places in (np.arange(16), np.arange(984, 1000), *RANDOM.integers(0, 1000, (20, 16))):
+        run(table, places.astype(np.int32), found)
+        np.testing.assert_array_equal(found, table[places])
+
+
+@pytest.mark.usefixtures("processor")
+def test_bytes_of_words_are_added() -> None:
+    run = _compiled(np.uint64, lambda vector, _number: vectors.byte_sums(vectors.as_bytes(vector)))
+    for most in (1, 3, 31):
+        table = RANDOM.integers(0, most + 1, (8, 8)).astype(np.uint8)
+        np.testing.assert_array_equal(run(table.view(np.uint64)[:, 0], 0), table.sum(axis=1))
+    last = np.zeros((8, 8), np.uint8)
+    last[np.arange(8), np.arange(8)] = 255
+    np.testing.assert_array_equal(run(last.view(np.uint64)[:, 0], 0), np.full(8, 255))
+
+
+def test_masks_are_integers_and_back() -> None:
+    @compiled()
+    def run(a: np.ndarray, number: int) -> int:
+        mask = vectors.mask16(number) & (vectors.load_int32x16(a.ctypes.data) > 0)
+        return vectors.bits_of(mask)
+
+    for _ in range(30):
+        a, mask = numbers(np.int32, 16), int(RANDOM.integers(0, 1 << 16))
+        assert run(a, mask) == mask & sum(1 << i for i in range(16) if a[i] > 0)
+
+
+def test_the_lowest_bit_is_found() -> None:
+    @compiled()
+    def run(bits: int) -> int:
+        return vectors.lowest(bits)
+
+    for place in range(63):
+        for more in (0, 1, 1 << 62, int(RANDOM.integers(1 << 40))):
+            bits = (1 << place | more << place) & (1 << 63) - 1
+            assert run(bits) == place
+
+
+def test_sums_of_products_are_modulo_a_word() -> None:
+    @compiled()
+    def run(rows: np.ndarray, x: np.ndarray, found: np.ndarray) -> int:
+        at = rows.ctypes.data
+        three = (vectors.load_int32x16(at), vectors.load_int32x16(at + 64), vectors.load_int32x16(at + 128))
+        sums = vectors.three_dots(three[0], three[1], three[2], vectors.load_int32x16(x.ctypes.data))
+        vectors.store(found.ctypes.data, sums)
+        return vectors.total(sums) + (vectors.total(vectors.load_int32x16(at)) << 32)
+
+    found = np.zeros(4, np.int32)
+    for n in range(60):
+        rows, x = numbers(np.int32, 48).reshape(3, 16), numbers(np.int16, 16).astype(np.int32)
+        if n < 4:
+            rows[:], x[:] = (-1 << 31, (1 << 31) - 1)[n % 2], (-1 << 15, (1 << 15) - 1)[n // 2]
+        both = run(rows, x, found)
+        expected = ((rows >> 16).astype(np.int64) * x).sum(axis=1)
+        np.testing.assert_array_equal(found, [*expected.astype(np.int32), 0])
+        assert both % (1 << 32) == expected.sum() % (1 << 32)
+        total = int(rows[0].sum(dtype=np.int32))
+        assert both == int(expected.sum().astype(np.int32)) + (total << 32)
+
+
+def _pairs(function: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    @compiled()
+    def run(a: np.ndarray, b: np.ndarray, result: np.ndarray) -> None:
+        both = vectors.load_int32x16(a.ctypes.data), vectors.load_int32x16(b.ctypes.data)
+        vectors.store(result.ctypes.data, function(both[0], both[1]))
+
+    def call(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        result = np.zeros(16, np.int32)
+        run(a.astype(np.int32), b.astype(np.int32), result)
+        return result
+
+    return call
+
+
+def test_shares_are_whole_numbers_rounded_down() -> None:
+    run, full = _pairs(vectors.shares), 1 << 24
+    ends = np.array([1, 2, 3, 127, 128, 255, 256, 257, full // 3, full // 2 - 1, full // 2, full - 257, full - 256])
+    fixed = [(np.resize(ends, 16), np.resize(full - ends, 16)), (np.resize(ends, 16), np.ones(16, np.int64))]
+    fixed[1][0][-1] = full - 1
+    drawn = [np.exp2(RANDOM.uniform(0, 23, (2, 16))).astype(np.int64) for _ in range(400)]
+    for ones, zeros in (*fixed, *drawn):
+        np.testing.assert_array_equal(run(ones, zeros), (ones << 24) // (ones + zeros))
+    for divisor in RANDOM.integers(2, full, 400):  # just at whole numbers, and just below
+        whole = RANDOM.integers(1, full, 16)
+        above = np.clip(-(-whole * divisor >> 24), 1, divisor - 1)
+        for ones in (above, np.maximum(above - 1, 1)):
+            np.testing.assert_array_equal(run(ones, divisor - ones), (ones << 24) // divisor)
+
+
+def test_ratios_are_rounded_down() -> None:
+    def ratio(vector: Any, divisor: int) -> Any:
+        return vectors.ratios(vector, divisor)
+
+    run, most = _compiled(np.int32, ratio), (1 << 31) - 1
+    divisors = [1, 2, 3, 5, 7, 46340, 46341, 65535, 65536, (1 << 30) - 1, 1 << 30, most - 1, most]
+    divisors += np.exp2(RANDOM.uniform(0, 31, 300)).astype(np.int64).clip(1, most).tolist()
+    for divisor in divisors:
+        largest = most // divisor * divisor
+        edges = np.array([0, 1, divisor - 1, divisor, largest - 1, largest, most - 1, most])
+        near = RANDOM.integers(0, most // divisor + 1, 4) * divisor
+        n = np.concatenate([edges, near, np.maximum(near - 1, 0)])
+        np.testing.assert_array_equal(run(n.astype(np.int32), divisor), n // divisor)

@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from pixcodec import archive, archive_codec, codec, container, models
-from pixcodec.exact.experts import BUCKETS, MAP_SIZE, NODES, starting_map
+from pixcodec.exact.expert_memory import BUCKETS, MAP_SIZE, NODES, starting_map
 from pixcodec.exact.network import Network, head_inputs, residual_classes
 from pixcodec.exact.predict import Parameters
 from pixcodec.exact.program import Program

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 from pixcodec import codec, models
 from pixcodec.errors import ModelError, TrainingError
-from pixcodec.exact import experts
+from pixcodec.exact import expert_memory
 from pixcodec.exact.network import Network
 from pixcodec.training import pasts, teach
 
@@ -66,10 +66,10 @@ def test_a_taught_model_codes_by_what_it_was_taught(name: str, photographs: Path
     assert isinstance(after, Network)
     assert after.identity != before.identity
     maps, last = after.experts
-    assert maps.shape == (after.channels, experts.MAP_SIZE)
-    assert last.shape == (after.channels, experts.NODES * experts.BUCKETS)
+    assert maps.shape == (after.channels, expert_memory.MAP_SIZE)
+    assert last.shape == (after.channels, expert_memory.NODES * expert_memory.BUCKETS)
     assert {int((cells & 1023).max()) for cells in (maps, last)} == {teach.MOST}
-    assert (maps.ravel() != experts.starting_map(maps.size)).any()
+    assert (maps.ravel() != expert_memory.starting_map(maps.size)).any()
     planes = np.asarray(Image.open(photographs / "07.png"))[:60, :70, : after.channels]
     mode = "RGB" if after.channels == 3 else "L"
     with pytest.MonkeyPatch.context() as patch:
@@ -96,8 +96,8 @@ def test_starting_values_of_another_form_are_no_model() -> None:
 
     tensors = load_file(GOLDEN / "model_tiny_gray" / models.WEIGHTS)
     good = {
-        "experts.maps": np.zeros((1, experts.MAP_SIZE), np.uint32),
-        "experts.last": np.zeros((1, experts.NODES * experts.BUCKETS), np.uint32),
+        "experts.maps": np.zeros((1, expert_memory.MAP_SIZE), np.uint32),
+        "experts.last": np.zeros((1, expert_memory.NODES * expert_memory.BUCKETS), np.uint32),
     }
     assert len(Network.build(network.card, tensors | good).experts) == 2
     for name, wrong in (("experts.maps", np.zeros((1, 5), np.uint32)), ("experts.last", good["experts.last"][0])):
