@@ -78,6 +78,8 @@ def _code_together(number, decoding, channel, counts, coder, words, memory, work
                 work.asked[asked] = k
                 mixing.see_evidence(k, depth, work)
                 asked += 1
+        for i in range(asked, LANES * ((asked + LANES - 1) // LANES)):
+            work.asked[i] = 0  # a lane that is there
         for v in range((asked + LANES - 1) // LANES):
             mixing.ask(v, min(asked - LANES * v, LANES), depth, channel, memory, work, here, turn)
         _decide(number, depth, decoding, coder, words, work)
