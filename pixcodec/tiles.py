@@ -270,7 +270,8 @@ class _Coder:
     """
 
     def __init__(self, planes: NDArray[np.uint8], classes: Classes, experts: Experts | None) -> None:
-        self.planes = np.require(planes, np.uint8, ["C", "W"])  # compiled loops write into what they read
+        planes = np.require(planes, np.uint8, ["C", "W"])  # compiled loops write into what they read
+        self.planes = planes.copy() if planes.ctypes.data % 4 else planes  # and read whole words of it
         self.classes, self.experts = classes, experts
 
 
