@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from carries import before_a_carry
 
 from pixcodec import coding
 from pixcodec.errors import DamagedTileError
@@ -11,7 +12,6 @@ from pixcodec.exact import range_coder
 from pixcodec.exact.compiled import compiled
 from pixcodec.exact.frequencies import class_counts, class_table, row_size, symbol_counts
 from pixcodec.exact.network import residual_classes
-from pixcodec.exact.reference import range_coder as reference
 
 
 @compiled()
@@ -97,12 +97,7 @@ def test_rows_are_put_and_taken_as_constriction_does(edges: list[int]) -> None:
 
 
 def test_carries_run_through_words_of_ones() -> None:
-    ones = 0xFFFFFFFF
-    encoder, by_definition = range_coder.Encoder(), reference.Encoder()
-    by_definition._words = [7, 5, ones, ones]
-    by_definition._low, by_definition._range = (ones << 32) + 9, 1 << 40
-    encoder.words[:4] = by_definition._words
-    encoder.state[:3] = by_definition._low, by_definition._range, 4
+    encoder, by_definition = before_a_carry()
     counts = np.array([[(1 << 24) - 17, 15]] * 9)
     for row in counts.tolist():
         by_definition.put(row, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from carries import Carries, before_a_carry
 
 from pixcodec import coding
 from pixcodec.errors import DamagedTileError
@@ -84,14 +85,7 @@ def constrictions(shares: np.ndarray, bits: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize("kind", ["random", "unlikely", "extreme", "sure"])
 def test_words_are_constriction_s_and_the_definition_s(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    carries, carried = 0, reference._carried
-
-    def counted(low: int, words: list[int]) -> tuple[int, list[int]]:
-        nonlocal carries
-        carries += low > reference.STATE_MASK
-        return carried(low, words)
-
-    monkeypatch.setattr(reference, "_carried", counted)
+    carries = Carries(monkeypatch)
     random = np.random.default_rng(len(kind))
     for trial in range(150):
         shares, bits = drawn(random, kind, int(random.integers(1, 300)))
@@ -104,16 +98,11 @@ def test_words_are_constriction_s_and_the_definition_s(kind: str, monkeypatch: p
         if trial % 3 == 0:
             assert payload == constrictions(shares, bits)
         assert read(payload, shares) == bits.tolist()
-    assert carries > 3 or kind == "sure"
+    assert carries.count > 3 or kind == "sure"
 
 
 def test_carries_run_through_words_of_ones() -> None:
-    ones = 0xFFFFFFFF
-    encoder, by_definition = range_coder.Encoder(), reference.Encoder()
-    by_definition._words = [7, 5, ones, ones]
-    by_definition._low, by_definition._range = (ones << 32) + 9, 1 << 40
-    encoder.words[:4] = by_definition._words
-    encoder.state[:3] = by_definition._low, by_definition._range, 4
+    encoder, by_definition = before_a_carry()
     shares, writer = [15, 1, ALL - 1, 1, 1 << 23] * 2, Writer(by_definition)
     for p in shares:
         writer.decide(1, p)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from carries import Carries
 
 from pixcodec import coding
 from pixcodec.errors import DamagedTileError
@@ -61,14 +62,7 @@ def read_by_constriction(words: Sequence[int], counts: np.ndarray) -> list[int] 
 
 
 def test_the_words_of_random_symbols_are_constrictions(monkeypatch: pytest.MonkeyPatch) -> None:
-    carries, carried = 0, range_coder._carried
-
-    def counted(low: int, words: list[int]) -> tuple[int, list[int]]:
-        nonlocal carries
-        carries += low > range_coder.STATE_MASK
-        return carried(low, words)
-
-    monkeypatch.setattr(range_coder, "_carried", counted)
+    carries = Carries(monkeypatch)
     random, endings = np.random.default_rng(1), set()
     for trial in range(600):
         counts = rows(random, int(random.integers(1, 9)), trial % 3)
@@ -80,7 +74,7 @@ def test_the_words_of_random_symbols_are_constrictions(monkeypatch: pytest.Monke
         assert read_by_reference(words, counts) == symbols
         assert read_by_constriction(words, counts) == symbols
         endings.add(words[-1] == 0)
-    assert carries > 10
+    assert carries.count > 10
     assert endings == {False, True}
 
 
