@@ -20,7 +20,7 @@ from pixcodec.exact.compiled import compiled
 from pixcodec.exact.decision_weights import STAGES, START
 from pixcodec.exact.emit import LANES
 from pixcodec.exact.expert_memory import LIMIT
-from pixcodec.exact.range_coder import advance, put, quantile
+from pixcodec.exact.range_coder import put_decision, take_decision
 from pixcodec.exact.tables import LOG2, LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
 from pixcodec.exact.vectors import dot, limited, load_int32x16, store
 
@@ -239,10 +239,10 @@ def _learn(memory, work, mix, node, bit):  # type: ignore[no-untyped-def]
 def _code_bit(decoding, bit, p, coder, words):  # type: ignore[no-untyped-def]
     """A decision, with the probability p of 1 in 2^-24."""
     if decoding:
-        bit = np.int64(quantile(coder) >= _ALL - p)
-        advance(coder, words, _ALL - p if bit else np.int64(0), p if bit else _ALL - p)
-    else:
-        put(coder, words, _ALL - p if bit else np.int64(0), p if bit else _ALL - p)
+        taken, coder[0], coder[1], coder[2], wrong = take_decision(coder[0], coder[1], coder[2], words, np.uint64(p))
+        coder[3] |= wrong
+        return np.int64(taken)
+    coder[0], coder[1], coder[2] = put_decision(coder[0], coder[1], coder[2], words, np.uint64(p), np.uint64(bit))
     return bit
 
 

@@ -31,31 +31,39 @@ _ZERO = np.uint64(0)
 _inlined = compiled(_nrt=False, inline="always")
 
 
-@compiled(_nrt=False)
-def carry(words, at):  # type: ignore[no-untyped-def]
-    """Add 1 to the words before the place `at`."""
-    last = np.int64(at) - 1
-    while words[last] == np.uint32(0xFFFFFFFF):
-        words[last] = np.uint32(0)
-        last -= 1
-    words[last] += np.uint32(1)
+@_inlined
+def _written(low, size, at, words, before):  # type: ignore[no-untyped-def]
+    """An encoder's state after an interval, `before` being low in front of it: what is certain goes to words."""
+    if low < before:  # a carry goes into the words already written
+        last = np.int64(at) - 1
+        while words[last] == np.uint32(0xFFFFFFFF):
+            words[last] = np.uint32(0)
+            last -= 1
+        words[last] += np.uint32(1)
+    if size >> _HALF == _ZERO:
+        words[np.int64(at)] = np.uint32(low >> _HALF)
+        at += _ONE
+        low <<= _HALF
+        size <<= _HALF
+    return low, size, at
+
+
+@_inlined
+def _filled(ahead, size, at, words):  # type: ignore[no-untyped-def]
+    """A decoder's state after an interval: words come in as there is room, beyond the last one zeros."""
+    if size >> _HALF == _ZERO:
+        ahead = (ahead << _HALF) | (np.uint64(words[np.int64(at)]) if np.int64(at) < words.size else _ZERO)
+        at += _ONE
+        size <<= _HALF
+    return ahead, size, at
 
 
 @_inlined
 def put(state, words, below, frequency):  # type: ignore[no-untyped-def]
     """Append an interval, int64 `below` and `frequency` of 2^24; `words` must have room for one more."""
-    scale = state[_RANGE] >> _BITS
-    low = state[_LOW] + scale * np.uint64(below)
-    if low < state[_LOW]:
-        carry(words, state[_NEXT])
-    size = scale * np.uint64(frequency)
-    if size >> _HALF == _ZERO:
-        words[np.int64(state[_NEXT])] = np.uint32(low >> _HALF)
-        state[_NEXT] += _ONE
-        low <<= _HALF
-        size <<= _HALF
-    state[_LOW] = low
-    state[_RANGE] = size
+    scale, before = state[_RANGE] >> _BITS, state[_LOW]
+    low, size = before + scale * np.uint64(below), scale * np.uint64(frequency)
+    state[_LOW], state[_RANGE], state[_NEXT] = _written(low, size, state[_NEXT], words, before)
 
 
 @_inlined
@@ -70,17 +78,10 @@ def quantile(state):  # type: ignore[no-untyped-def]
 
 @_inlined
 def advance(state, words, below, frequency):  # type: ignore[no-untyped-def]
-    """The interval that was found; beyond the last word come zeros."""
+    """The interval that was found."""
     scale = state[_RANGE] >> _BITS
-    ahead = state[_LOW] - scale * np.uint64(below)
-    size = scale * np.uint64(frequency)
-    if size >> _HALF == _ZERO:
-        at = np.int64(state[_NEXT])
-        ahead = (ahead << _HALF) | (np.uint64(words[at]) if at < words.size else _ZERO)
-        state[_NEXT] += _ONE
-        size <<= _HALF
-    state[_LOW] = ahead
-    state[_RANGE] = size
+    ahead, size = state[_LOW] - scale * np.uint64(below), scale * np.uint64(frequency)
+    state[_LOW], state[_RANGE], state[_NEXT] = _filled(ahead, size, state[_NEXT], words)
 
 
 @_inlined
@@ -91,17 +92,8 @@ def put_decision(low, size, at, words, p, bit):  # type: ignore[no-untyped-def]
     """
     scale = size >> _BITS
     zero, one = scale * (np.uint64(1 << PRECISION) - p), _ZERO - bit
-    before = low
-    low += zero & one
-    if low < before:
-        carry(words, at)
     size = zero ^ ((zero ^ (scale * p)) & one)
-    if size >> _HALF == _ZERO:
-        words[np.int64(at)] = np.uint32(low >> _HALF)
-        at += _ONE
-        low <<= _HALF
-        size <<= _HALF
-    return low, size, at
+    return _written(low + (zero & one), size, at, words, low)
 
 
 @_inlined
@@ -114,10 +106,7 @@ def take_decision(low, size, at, words, p):  # type: ignore[no-untyped-def]
     low -= zero & one
     size = zero ^ ((zero ^ (scale * p)) & one)
     wrong = np.uint64(low >= size)
-    if size >> _HALF == _ZERO:
-        low = (low << _HALF) | (np.uint64(words[np.int64(at)]) if np.int64(at) < words.size else _ZERO)
-        at += _ONE
-        size <<= _HALF
+    low, size, at = _filled(low, size, at, words)
     return bit, low, size, at, wrong
 
 

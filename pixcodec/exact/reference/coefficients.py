@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pixcodec.exact.reference import range_coder
-from pixcodec.exact.reference.decisions import Coder, Decisions, Reader, Said, Writer
-from pixcodec.exact.reference.experts import clamp
+from pixcodec.exact.reference.decisions import Decisions, Reader, Said, Writer
+from pixcodec.exact.reference.experts import Coder, clamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,28 +5,23 @@ A cell is (probability in 2^-22, count), as the experts'.  >> and // are floors.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from pixcodec.exact.decision_weights import STAGES, START
-from pixcodec.exact.reference.experts import LIMIT, UNIT, WEIGHT_LIMIT, Cell, bent, clamp, learned, logarithm, squash
+from pixcodec.exact.reference.experts import LIMIT, UNIT, Cell, bent, clamp, learned, logarithm, squash
 from pixcodec.exact.tables import SQUASH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pixcodec.exact.reference import range_coder
+    from pixcodec.exact.reference.experts import Coder
 
 ALL = 1 << 24
 COUNTER_LIMIT, MAP_LIMIT, SCALE_LIMIT = 255, 1022, 60
 CONSTANT = 512
+WEIGHT_LIMIT = 1 << 20
 GOLDEN = 0x9E3779B97F4A7C15
-
-
-class Coder(Protocol):
-    """Writes decisions or reads them."""
-
-    def decide(self, bit: int, p: int) -> int:
-        """The decision, `bit` if it is written, by the probability p of 1 in 2^-24."""
 
 
 class Writer:
@@ -36,7 +31,7 @@ class Writer:
         self._words = words
 
     def decide(self, bit: int, p: int) -> int:
-        """See `Coder`: 1 has the upper end of the interval."""
+        """See `experts.Coder`: 1 has the upper end of the interval."""
         self._words.put_interval(*((ALL - p, p) if bit else (0, ALL - p)))
         return bit
 
@@ -48,7 +43,7 @@ class Reader:
         self._words = words
 
     def decide(self, bit: int, p: int) -> int:
-        """See `Coder`; `ValueError` where the words fit none."""
+        """See `experts.Coder`; `ValueError` where the words fit none."""
         bit = int(self._words.point() >= ALL - p)
         self._words.take(*((ALL - p, p) if bit else (0, ALL - p)))
         return bit

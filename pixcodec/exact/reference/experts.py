@@ -28,7 +28,6 @@ UNIT, LIMIT, SURE = 1024, 22 * 1024, 8 * 1024
 STATES = (*[48] * 11, 256, 256)
 NEW = 36
 BUCKETS = 32
-WEIGHT_LIMIT = 1 << 20  # of coefficients (`reference.decisions`)
 EXPERT_WEIGHT, NETWORK_WEIGHT, MOST_WEIGHT = 6000 << 12, 1 << 28, 1 << 30  # in 2^-28
 INPUT_LIMIT = (1 << 15) - 1
 MATCH_COUNTS = ((64, 15), (32, 9), (16, 6), (8, 4), (4, 3), (2, 2), (0, 1))
