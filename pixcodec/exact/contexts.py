@@ -14,13 +14,11 @@ from pixcodec.exact import value_lists
 from pixcodec.exact.compiled import compiled
 from pixcodec.exact.emit import LANES
 from pixcodec.exact.expert_memory import (
-    BIT,
     CENTRE,
     CONTEXT,
     COUNTER,
     COUNTER_NODES,
     KEY,
-    KNOWN,
     LEVEL,
     LISTS,
     LOW,
@@ -34,6 +32,10 @@ from pixcodec.exact.expert_memory import (
     TOGETHER,
     UPPER,
     VALUE,
+    known_at,
+    numbers_from,
+    present,
+    vectors_of,
 )
 from pixcodec.exact.frequencies import begin as begin_counts
 from pixcodec.exact.tables import PROBABILITY_BITS
@@ -66,7 +68,6 @@ def _steps(edges: list[int], size: int) -> np.ndarray:
 
 
 MATCH_COUNT = np.array([1, 2, 3, 4, 6, 9, 15], np.int32)[_steps([2, 4, 8, 16, 32, 64], LONGEST + 1)]
-_LANES = np.arange(LANES, dtype=np.int32)
 
 
 class Near(NamedTuple):
@@ -128,8 +129,7 @@ def _slope(level, other):  # type: ignore[no-untyped-def]
 @_inlined
 def _find_contexts(v, memory, work, samples, width, channels, begins, step, first, last, c, centres, turn):  # type: ignore[no-untyped-def]
     """See `look_ahead`, of sixteen lanes."""
-    row = load_int32x16(_LANES.ctypes.data) + (first + LANES * v)
-    y = limited(row, 0, last)
+    y = limited(numbers_from(first + LANES * v), 0, last)
     x = step - 2 * y
     centre = gathered(centres.ctypes.data, y - first)
     near, own, parity = _near(y, x, width), (y * width + x) * channels, (x & 1) + 2 * (y & 1)
@@ -158,7 +158,7 @@ def _find_contexts(v, memory, work, samples, width, channels, begins, step, firs
         third = upper
     change_left, change_up = where(begun, change_left, 0), where(begun, change_up, 0)
     around = work.around.ctypes.data + 4 * (first + LANES * v)
-    at = work.known.ctypes.data + 4 * (TOGETHER * KNOWN * turn + LANES * v)
+    at = known_at(work, turn, 0, v)
     if begins:
         store(around, _neighbourhood(samples, near, channels, begun))
         far = where(begun, bytes_at(samples, near.second * channels), 0)
@@ -187,46 +187,43 @@ def _find_matches(memory, work, samples, width, channels, step, first, number, t
     All look before any of them is put into the table.
     """
     last = first + number - 1
-    for v in range((number + LANES - 1) // LANES):
-        rows = load_int32x16(_LANES.ctypes.data) + (first + LANES * v)
-        y = limited(rows, 0, last)
+    for v in range(vectors_of(number)):
+        y = limited(numbers_from(first + LANES * v), 0, last)
         x, pointers, lengths = step - 2 * y, memory.pointer.ctypes.data, memory.length.ctypes.data
         before, length = gathered(pointers, y), gathered(lengths, y)
-        there = (x > 0) & (before > -1)
-        before = where(there, before, 0)
-        one, other = before * channels, where(there, y * width + x - 1, 0) * channels
+        repeats = (x > 0) & (before > -1)
+        before = where(repeats, before, 0)
+        one, other, same = before * channels, where(repeats, y * width + x - 1, 0) * channels, repeats
         for k in range(channels):
-            there &= bytes_at(samples, one + k) == bytes_at(samples, other + k)
-        length = where(there, limited(length + 1, 0, LONGEST), length >> 2)
-        goes_on = (
-            (x > 0) & (gathered(pointers, y) > -1) & (length > 0) & (before - ratios(before, width) * width + 1 < width)
-        )
-        key = load_int32x16(work.known.ctypes.data + 4 * (TOGETHER * (KNOWN * turn + KEY) + LANES * v))
+            same &= bytes_at(samples, one + k) == bytes_at(samples, other + k)
+        length = where(same, limited(length + 1, 0, LONGEST), length >> 2)
+        goes_on = repeats & (length > 0) & (before - ratios(before, width) * width + 1 < width)
+        key = load_int32x16(known_at(work, turn, KEY, v))
         found = gathered(memory.matches.ctypes.data, key & (memory.matches.size - 1))
         at, length = where(goes_on, before + 1, found), where(goes_on, length, 1)
         row = ratios(where(at > 0, at, 0), width)
         at = where(at - row * width + 2 * row < step, at, -1)  # only pixels of earlier steps are known
-        present = mask16((1 << min(number - LANES * v, LANES)) - 1)
-        scatter(pointers, y, at, present)
-        scatter(lengths, y, length, present)
-    for v in range((number + LANES - 1) // LANES):
-        y = load_int32x16(_LANES.ctypes.data) + (first + LANES * v)
-        key = load_int32x16(work.known.ctypes.data + 4 * (TOGETHER * (KNOWN * turn + KEY) + LANES * v))
-        present = mask16((1 << min(number - LANES * v, LANES)) - 1)
-        scatter(memory.matches.ctypes.data, key & (memory.matches.size - 1), y * width + (step - 2 * y), present)
+        there = mask16(present(number, v))
+        scatter(pointers, y, at, there)
+        scatter(lengths, y, length, there)
+    for v in range(vectors_of(number)):
+        y = numbers_from(first + LANES * v)
+        key = load_int32x16(known_at(work, turn, KEY, v))
+        there = mask16(present(number, v))
+        scatter(memory.matches.ctypes.data, key & (memory.matches.size - 1), y * width + (step - 2 * y), there)
 
 
 @_inlined
 def _see_matches(v, memory, work, samples, width, channels, step, first, last, c, turn):  # type: ignore[no-untyped-def]
     """The repeated pixels' values, with a count of 0 where their channels before are not those of the lanes."""
-    y = limited(load_int32x16(_LANES.ctypes.data) + (first + LANES * v), 0, last)
+    y = limited(numbers_from(first + LANES * v), 0, last)
     at, own = gathered(memory.pointer.ctypes.data, y), (y * width + (step - 2 * y)) * channels
     same = at > -1
     at = where(same, at, 0) * channels
     for k in range(c):
         same &= bytes_at(samples, at + k) == bytes_at(samples, own + k)
     count = gathered(MATCH_COUNT.ctypes.data, gathered(memory.length.ctypes.data, y))
-    known = work.known.ctypes.data + 4 * (TOGETHER * (KNOWN * turn + REPEATED) + LANES * v)
+    known = known_at(work, turn, REPEATED, v)
     store(known, where(same, bytes_at(samples, at + c), 0))
     store(known + 4 * TOGETHER, where(same, count, 0))
 
@@ -250,14 +247,14 @@ def look_ahead(memory, work, here, samples, width, channels, begins, step, first
         centres: int32[number], predicted values.
         turn: 0 or 1.
     """
-    for v in range((number + LANES - 1) // LANES):
+    for v in range(vectors_of(number)):
         _find_contexts(
             v, memory, work, samples, width, channels, begins, step, first, first + number - 1, c, centres, turn
         )
     if here >> MATCH & 1:
         if begins:
             _find_matches(memory, work, samples, width, channels, step, first, number, turn)
-        for v in range((number + LANES - 1) // LANES):
+        for v in range(vectors_of(number)):
             _see_matches(v, memory, work, samples, width, channels, step, first, first + number - 1, c, turn)
     mask, known = (memory.lists.size // (2 * LISTS)) - 1, work.known[turn]
     lists, counters = memory.lists.ctypes.data, memory.counters.ctypes.data
@@ -295,7 +292,7 @@ def begin(k, memory, work, here, samples, width, channels, step, y, channel, cou
     begin_counts(counts, centre, classes, work.bases[k])
     lanes[LOW, k], lanes[NODE, k], lanes[LOWER, k], lanes[UPPER, k] = 0, 1, 0, _ALL
     lanes[CENTRE, k], lanes[PEAK, k], lanes[MORE, k] = centre, counts[_u(counts.size - 2)], counts[_u(counts.size - 1)]
-    lanes[VALUE, k], lanes[BIT, k] = samples[_u((y * width + x) * channels + channel)], 0
+    lanes[VALUE, k] = samples[_u((y * width + x) * channels + channel)]
     work.spent[k] = 1.0
 
 

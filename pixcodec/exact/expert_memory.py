@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pixcodec.exact.compiled import compiled
 from pixcodec.exact.emit import LANES, aligned
 from pixcodec.exact.frequencies import Classes, row_size
 from pixcodec.exact.tables import LOG_UNIT, SQUASH, SQUASH_OCTAVES
+from pixcodec.exact.vectors import load_int32x16
 
 LISTS, MATCH, COUNTERS, PLAIN, EXPERTS = 7, 7, 8, 11, 13  # numbers of the first expert of each form, and of all
 INPUTS = 16  # of a mixer: the experts', the network's, and two that are 0, for whole vectors
@@ -34,17 +36,13 @@ COUNTER_SIZE = (12 + 6 * 256) * COUNTER_NODES
 CONTEXT, KEY, LEVEL, SLOPE, COUNTER, REPEATED = 0, 7, 8, 10, 12, 15
 KNOWN = 17
 # Rows of `Work.lanes`: the first of the values that are left, which of the tree's nodes they are, frequencies below
-# them and with them, below the cut, odds, predicted value, symbol with more and how much, cells of the counters, their
-# node, probability of 1, decision, value.
-LOW, NODE, LOWER, UPPER, MIDDLE, ODDS, CENTRE, PEAK, MORE, CELL, PLACE, SHARE, BIT, VALUE = (
-    *range(9),
-    9,
-    12,
-    15,
-    16,
-    17,
-)
+# them and with them, below the cut, odds, predicted value, symbol with more and how much, cells of the counters, where
+# these are, probability of 1, decision, value.
+LOW, NODE, LOWER, UPPER, MIDDLE, ODDS, CENTRE, PEAK, MORE = range(9)
+CELL, PLACE, SHARE, BIT, VALUE = 9, 12, 15, 16, 17
 NUMBERS = 18
+_FIRST = np.arange(LANES, dtype=np.int32)
+_inlined = compiled(_nrt=False, inline="always")
 
 
 class Memory(NamedTuple):
@@ -115,6 +113,30 @@ class Work(NamedTuple):
     mixed: np.ndarray
     ends: np.ndarray
     spent: np.ndarray
+
+
+@_inlined
+def vectors_of(number):  # type: ignore[no-untyped-def]
+    """How many vectors so many lanes need."""
+    return (number + LANES - 1) // LANES
+
+
+@_inlined
+def present(number, v):  # type: ignore[no-untyped-def]
+    """Bits of those of the v-th sixteen lanes that are there, of so many."""
+    return (1 << min(number - LANES * v, LANES)) - 1
+
+
+@_inlined
+def numbers_from(first):  # type: ignore[no-untyped-def]
+    """Sixteen numbers from the first one on."""
+    return load_int32x16(_FIRST.ctypes.data) + first
+
+
+@_inlined
+def known_at(work, turn, row, v):  # type: ignore[no-untyped-def]
+    """Address of what the v-th sixteen lanes are known by."""
+    return work.known.ctypes.data + 4 * (TOGETHER * (KNOWN * turn + row) + LANES * v)
 
 
 def work(height: int, mask: int, classes: Classes) -> Work:

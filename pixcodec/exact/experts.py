@@ -23,12 +23,23 @@ import numpy as np
 from pixcodec.exact import contexts, expert_memory, mixing
 from pixcodec.exact.compiled import compiled
 from pixcodec.exact.emit import ALIGNMENT, LANES
-from pixcodec.exact.expert_memory import BIT, CENTRE, EXPERTS, LOW, NODE, NODES, SHARE, TOGETHER, VALUE
+from pixcodec.exact.expert_memory import (
+    BIT,
+    CENTRE,
+    EXPERTS,
+    LOW,
+    NODES,
+    SHARE,
+    TOGETHER,
+    VALUE,
+    present,
+    vectors_of,
+)
 from pixcodec.exact.frequencies import class_table
 from pixcodec.exact.range_coder import Decoder, put_decision, take_decision
 from pixcodec.exact.ring import Repeated
 from pixcodec.exact.tables import PROBABILITY_BITS
-from pixcodec.exact.vectors import lowest, mask16, prefetch
+from pixcodec.exact.vectors import bits_of, lowest, mask16, prefetch
 
 if TYPE_CHECKING:
     from pixcodec.exact import range_coder
@@ -62,33 +73,33 @@ def _decide(number, depth, decoding, coder, words, work):  # type: ignore[no-unt
 @_inlined
 def _code_together(number, decoding, channel, counts, coder, words, memory, work, here, turn):  # type: ignore[no-untyped-def]
     """Eight decisions of each of some lanes; `counts` is the address of their rows."""
-    vectors = (number + LANES - 1) // LANES
+    vectors = vectors_of(number)
     for k in range(number, LANES * vectors):  # what is looked up for lanes that are not there must be somewhere
-        work.lanes[LOW, k] = work.lanes[CENTRE, k] = work.lanes[NODE, k] = work.lanes[BIT, k] = 0
+        work.lanes[LOW, k] = work.lanes[CENTRE, k] = work.lanes[BIT, k] = 0
     for depth in range(8):
         asked = 0
         for v in range(vectors):
-            present = (1 << min(number - LANES * v, LANES)) - 1
-            alone = mixing.bits_of(mixing.weigh(v, depth, channel, memory, work, counts, turn, mask16(present)))
+            there = present(number, v)
+            alone = bits_of(mixing.weigh(v, depth, channel, memory, work, counts, turn, mask16(there)))
             work.alone[v] = alone
-            others = present & ~alone
+            others = there & ~alone
             while others:
                 k = LANES * v + lowest(others)
                 others &= others - 1
                 work.asked[asked] = k
                 mixing.see_evidence(k, depth, work)
                 asked += 1
-        for i in range(asked, LANES * ((asked + LANES - 1) // LANES)):
+        for i in range(asked, LANES * vectors_of(asked)):
             work.asked[i] = 0  # a lane that is there
-        for v in range((asked + LANES - 1) // LANES):
+        for v in range(vectors_of(asked)):
             mixing.ask(v, min(asked - LANES * v, LANES), depth, channel, memory, work, here, turn)
         _decide(number, depth, decoding, coder, words, work)
-        for v in range((asked + LANES - 1) // LANES):
+        for v in range(vectors_of(asked)):
             mixing.learn(v, min(asked - LANES * v, LANES), memory, work, here)
         for v in range(vectors):
             if work.alone[v]:
                 mixing.learn_trust(v, depth, channel, memory, work)
-            mixing.go_on(v, depth, memory, work, here, mask16((1 << min(number - LANES * v, LANES)) - 1))
+            mixing.go_on(v, depth, memory, work, here, mask16(present(number, v)))
 
 
 @_compiled

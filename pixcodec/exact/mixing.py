@@ -28,7 +28,6 @@ from pixcodec.exact.expert_memory import (
     COUNTERS,
     EXPERTS,
     INPUTS,
-    KNOWN,
     LEVEL,
     LIMIT,
     LIST_STATES,
@@ -53,6 +52,9 @@ from pixcodec.exact.expert_memory import (
     SURE,
     TOGETHER,
     UPPER,
+    known_at,
+    numbers_from,
+    present,
 )
 from pixcodec.exact.tables import LOG2, LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
 from pixcodec.exact.vectors import (
@@ -81,10 +83,8 @@ from pixcodec.exact.vectors import (
     where,
 )
 
-FALSE_TRUST, TRUST_BACK = (
-    64 * LOG_UNIT,
-    2,
-)  # of what the network decides alone: less if a sure list was right, else more
+# Of what the network decides alone: less where it was wrong and a list was sure, else more.
+FALSE_TRUST, TRUST_BACK = 64 * LOG_UNIT, 2
 MOST_TRUST = 24 * LOG_UNIT << 5
 MIX_BITS = 12  # of the upper halves of weights below the point
 RATE, SECOND_RATE, ERROR_BITS, WEIGHT_LIMIT = 3, 7, 15, 1 << 30
@@ -97,7 +97,6 @@ _BEND = np.int32(359)  # log2(1 + f) is f + 0.35 f (1 - f), within 0.009
 _ALL = 1 << PROBABILITY_BITS
 _FIRST_BUCKET = np.zeros(INPUTS, np.int32)
 _FIRST_BUCKET[1:EXPERTS] = np.cumsum(STATES)[:-1] * BUCKETS
-_LANES = np.arange(LANES, dtype=np.int32)
 _CLASS = np.array([0, 1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 6, 6, 7], np.int32)  # of a list's count, 15 and more as 15
 _TRIANGLE = np.array([n * (n + 1) // 2 for n in range(LANES)], np.int32)
 _KIND = np.array([0 if n in (0, NEW) else 1 + n // 6 for n in range(LIST_STATES)], np.int32)  # of a list's state
@@ -171,7 +170,7 @@ def weigh(v, depth, channel, memory, work, counts, turn, active):  # type: ignor
     shift, width = 7 - depth, work.bases.shape[1]
     cut = _get(work, LOW, v) + (1 << shift)
     j = gathered(work.residuals.ctypes.data, cut - _get(work, CENTRE, v) + 255)
-    j = where(active, j + (load_int32x16(_LANES.ctypes.data) + LANES * v) * width, 0)
+    j = where(active, j + numbers_from(LANES * v) * width, 0)
     middle = gathered(work.bases.ctypes.data, j) + (gathered(counts, j) + 1) * cut
     middle += where(cut > _get(work, PEAK, v), _get(work, MORE, v), 0)
     n0 = where(active, middle - _get(work, LOWER, v), 1)
@@ -187,8 +186,7 @@ def weigh(v, depth, channel, memory, work, counts, turn, active):  # type: ignor
         late = depth - 4
         node = (((node >> late) - 15) << 4) + (1 << late) + (node & ((1 << late) - 1))
     for i in range(3):
-        known = work.known.ctypes.data + _ROW * (KNOWN * turn + COUNTER + i) + _VECTOR * v
-        place = where(active, node + load_int32x16(known), 0)
+        place = where(active, node + load_int32x16(known_at(work, turn, COUNTER + i, v)), 0)
         store(_at(work, PLACE + i, v), place)
         store(_at(work, CELL + i, v), gathered(memory.counters.ctypes.data, place))
     return alone
@@ -274,9 +272,8 @@ def _ask_others(v, depth, lanes, odds, positive, negative, channel, memory, work
     cut = _of(work, LOW, lanes) + (128 >> depth)
     for i in range(2):
         if here >> (PLAIN + i) & 1:
-            known = work.known.ctypes.data + _ROW * (KNOWN * turn + i)
-            level, slope = gathered(known + _ROW * LEVEL, lanes), gathered(known + _ROW * SLOPE, lanes)
-            state = limited(cut - level, -16, 15) + slope
+            level = gathered(known_at(work, turn, LEVEL + i, 0), lanes)
+            state = limited(cut - level, -16, 15) + gathered(known_at(work, turn, SLOPE + i, 0), lanes)
             _refine(v, PLAIN + i, state, odds & 0, positive, negative, channel, memory, work)
 
 
@@ -306,7 +303,7 @@ def ask(v, number, depth, channel, memory, work, here, turn):  # type: ignore[no
     p = (3 * p_mixed + _between(left, right, part, 10)) >> 2
     p = where((mixed < SURE_OF_LAST) & (mixed > -SURE_OF_LAST), p, p_mixed)
     p = limited(p, 128 >> depth, _ALL - (128 >> depth))  # each half keeps 1 for every value in it
-    scatter(_at(work, SHARE, 0), lanes, p, mask16((1 << number) - 1))
+    scatter(_at(work, SHARE, 0), lanes, p, mask16(present(number, 0)))
     ends = work.ends.ctypes.data + 3 * _VECTOR * v
     store(ends, p_mixed)
     store(ends + _VECTOR, where(part > 511, right, left))
@@ -317,7 +314,7 @@ def ask(v, number, depth, channel, memory, work, here, turn):  # type: ignore[no
 def _mix(k, memory, work):  # type: ignore[no-untyped-def]
     """Three odds by three sets of weights, and one of these, of a lane that asks."""
     v, i = k // LANES, k % LANES
-    x = gathered(work.inputs.ctypes.data + _VECTOR * INPUTS * v + 4 * i, load_int32x16(_LANES.ctypes.data) * LANES)
+    x = gathered(work.inputs.ctypes.data + _VECTOR * INPUTS * v + 4 * i, numbers_from(0) * LANES)
     store(work.rows.ctypes.data + _VECTOR * k, x)
     weights = memory.weights.ctypes.data
     first, between, last = (
@@ -334,7 +331,7 @@ def _mix(k, memory, work):  # type: ignore[no-untyped-def]
 @_inlined
 def learn(v, number, memory, work, here):  # type: ignore[no-untyped-def]
     """What all that was mixed learns from the decisions; see `ask`."""
-    lanes, mask = load_int32x16(work.asked.ctypes.data + _VECTOR * v), mask16((1 << number) - 1)
+    lanes, mask = load_int32x16(work.asked.ctypes.data + _VECTOR * v), mask16(present(number, 0))
     bit = 0 - _of(work, BIT, lanes)
     target = bit & _ALL
     for e in range(EXPERTS):
@@ -346,7 +343,7 @@ def learn(v, number, memory, work, here):  # type: ignore[no-untyped-def]
     ends = work.ends.ctypes.data + 3 * _VECTOR * v
     cells = _learned(load_int32x16(ends + _VECTOR), bit & _FULL, MAP_LIMIT)
     scatter(memory.last.ctypes.data, load_int32x16(ends + 2 * _VECTOR), cells, mask)
-    errors, fours = work.sets.ctypes.data + 4 * _ROW + _VECTOR * v, load_int32x16(_LANES.ctypes.data) * (SETS + 1)
+    errors, fours = work.sets.ctypes.data + 4 * _ROW + _VECTOR * v, numbers_from(0) * (SETS + 1)
     for i in range(SETS):
         p = _squashed(gathered(work.ways.ctypes.data + 4 * (LANES * (SETS + 1) * v + i), fours))
         store(errors + _ROW * i, (target - p) >> (PROBABILITY_BITS - ERROR_BITS))
