@@ -15,6 +15,7 @@ import numpy as np
 from llvmlite import ir
 from llvmlite.binding import llvm_version_info
 
+from pixcodec.exact import matrix_tiles
 from pixcodec.exact.compiled import specialise
 from pixcodec.exact.emit import (
     ALIGNMENT,
@@ -83,6 +84,7 @@ class ProductForm:
 
 
 PRODUCTS = {
+    "amx": ProductForm(16, 4, np.uint8, "llvm.x86.tdpbusd", 16, 4),  # of whole tiles, see `matrix_tiles`
     "vnni512": ProductForm(16, 4, np.uint8, "llvm.x86.avx512.vpdpbusd.512", 6, 4),
     "vnni256": ProductForm(8, 4, np.uint8, "llvm.x86.avx512.vpdpbusd.256", 3, 4),
     "dot512": ProductForm(16, 2, np.int16, "vpdpwssd", 6, 4, "=v,0,v,v"),
@@ -96,8 +98,8 @@ PRODUCTS = {
 FEW, NARROW, WIDE = 16, 64, 80  # outputs are padded to the first, or to a multiple of one of the others
 # Behind an instruction's name: panels of five vectors, or of sixteen outputs.  Rows of their tiles:
 FIVE, SLIM = "x5", "x1"
-_FIVES = {"vnni512": 5, "vnni256": 2, "dot512": 5, "dot256": 2, "madd512": 4, "madd256": 2, "plain": 3}
-_SLIM = {"vnni512": 12, "vnni256": 6, "dot512": 12, "dot256": 6, "madd512": 12, "madd256": 6, "plain": 8}
+_FIVES = {"amx": 16, "vnni512": 5, "vnni256": 2, "dot512": 5, "dot256": 2, "madd512": 4, "madd256": 2, "plain": 3}
+_SLIM = {"amx": 16, "vnni512": 12, "vnni256": 6, "dot512": 12, "dot256": 6, "madd512": 12, "madd256": 6, "plain": 8}
 FORMS = (
     PRODUCTS
     | {f"{kind}{FIVE}": replace(PRODUCTS[kind], rows=r, vectors=5) for kind, r in _FIVES.items()}
@@ -121,7 +123,7 @@ def product_kind() -> str | None:
     """The best instruction that numba compiles for here; "plain" multiplies and adds vectors of int32 anywhere."""
     features = processor_features()
     if "avx512vnni" in features and llvm_version_info >= (22,):
-        return "vnni512"
+        return "amx" if "amx-int8" in features else "vnni512"
     if "avxvnni" in features and llvm_version_info >= (22,):
         return "vnni256"
     if "avx512bw" in features:
@@ -131,7 +133,7 @@ def product_kind() -> str | None:
 
 def wide_product_kind() -> str:
     """The best instruction here for operands of 16 bits."""
-    return {"vnni512": "dot512", "vnni256": "dot256"}.get(kind := product_kind() or "plain", kind)
+    return {"amx": "dot512", "vnni512": "dot512", "vnni256": "dot256"}.get(kind := product_kind() or "plain", kind)
 
 
 Sums = list[list[Variable]]
@@ -289,6 +291,34 @@ def _layer(source, slots, starts, rows, weight, bias, out, first, scale, other, 
                 m += 1
 
 
+def _matrix_layer(source, slots, starts, rows, weight, bias, out, first, scale, other, alpha):  # type: ignore[no-untyped-def]
+    """As `_layer`, by tiles of matrices; the last one of a panel begins earlier, so that it is whole."""
+    panels, taps, steps, width, _ = weight.shape
+    depth = min(steps, ROWS)  # type: ignore[name-defined] # noqa: F821
+    if rows < ROWS or steps % depth:  # type: ignore[name-defined] # noqa: F821
+        few_lanes(source, slots, starts, rows, weight, bias, out, first, scale, other, alpha)  # type: ignore[name-defined] # noqa: F821
+        return
+    row_bytes, out_bytes, other_bytes = source.strides[1], out.strides[0], other.strides[0]
+    places = np.empty(taps, np.int64)
+    for t in range(taps):
+        places[t] = source.ctypes.data + slots[t] * source.strides[0] + starts[t] * row_bytes
+    configure(depth)  # type: ignore[name-defined] # noqa: F821
+    for p in range(panels):
+        w, column, m = weight.ctypes.data + p * weight.strides[0], p * width, 0
+        target = out.ctypes.data + first * out_bytes + column * out.itemsize
+        beside = other.ctypes.data + column * other.itemsize
+        b, factor = bias.ctypes.data + 4 * column, scale.ctypes.data + 4 * column
+        while m < rows:
+            begin = min(m, rows - ROWS)  # type: ignore[name-defined] # noqa: F821
+            matrix_tile(  # type: ignore[name-defined] # noqa: F821
+                places.ctypes.data, taps, begin * row_bytes, row_bytes, steps // depth, depth * weight.strides[2], w, b,
+                m - begin, target + begin * out_bytes, out_bytes, factor, beside + begin * other_bytes, other_bytes,
+                alpha.ctypes.data,
+            )  # fmt: skip
+            m = begin + ROWS  # type: ignore[name-defined] # noqa: F821
+    configure(0)  # type: ignore[name-defined] # noqa: F821
+
+
 @lru_cache
 def layer_kernel(kind: str, finish: str) -> Callable[..., None]:
     """`layer(source, slots, starts, rows, weight, bias, out, first, scale, other, alpha)` by one of `FORMS`.
@@ -304,6 +334,10 @@ def layer_kernel(kind: str, finish: str) -> Callable[..., None]:
         scale float32[outputs], out and other [lanes, outputs or more], alpha float32[1]; outputs are whole panels.
     """
     form, make = FORMS[kind], getattr(_Finish, finish)
+    if kind.startswith("amx"):
+        few = layer_kernel(kind.replace("amx", "vnni512"), finish)
+        tiles = {"configure": matrix_tiles.configure(), "matrix_tile": matrix_tiles.tile(form, make)}
+        return specialise(_matrix_layer, f"{finish}_{kind}", ROWS=matrix_tiles.ROWS, few_lanes=few, **tiles)
     tiles = {"block_tile": _tile(form, form.rows, make), "row_tile": _tile(form, 1, make)}
     return specialise(_layer, f"{finish}_{kind}", BLOCK=form.rows, **tiles)
 

@@ -153,6 +153,8 @@ def host() -> tuple[str, str, str]:
         if asked == "0" or (asked is None and (name or llvm.get_host_cpu_name()) in WITHOUT_AVX):
             known.update({each: False for each in known if each.startswith("avx")})
         features = known.flatten()
+    if f"+{levels.AMX}" in features and not levels.tiles_permitted():
+        features = ",".join(each for each in features.split(",") if not each.startswith("+amx"))
     return llvm.get_process_triple(), name or llvm.get_host_cpu_name(), features
 
 

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 X86 = "x86_64-unknown-linux-gnu"
-V3, V3_VNNI, V4_VNNI = ("x86-64-v3", "x86-64-v3-vnni", "x86-64-v4-vnni")
+V3, V3_VNNI, V4_VNNI, V4_AMX = ("x86-64-v3", "x86-64-v3-vnni", "x86-64-v4-vnni", "x86-64-v4-amx")
 HERE = levels.possible(store.host()[0], {each[1:] for each in store.host()[2].split(",") if each.startswith("+")})
 
 
 @pytest.mark.parametrize(
     ("triple", "features", "there", "expected"),
     [
+        (X86, levels.LEVELS[V4_AMX].needs | {"sha"}, levels.LEVELS, [V4_AMX, V4_VNNI, V3]),
         (X86, levels.LEVELS[V4_VNNI].needs | {"sha"}, levels.LEVELS, [V4_VNNI, V3]),
         (X86, levels.LEVELS[V4_VNNI].needs, [V3, "unknown"], [V3]),
         (X86, levels.LEVELS[V3_VNNI].needs, levels.LEVELS, [V3_VNNI, V3]),
@@ -36,6 +37,17 @@ def test_a_processor_is_of_the_levels_whose_instruction_sets_it_has(
     triple: str, features: set[str], there: list[str], expected: list[str]
 ) -> None:
     assert levels.possible(triple, features, there) == expected
+
+
+def test_tiles_of_matrices_are_left_alone_where_the_system_forbids_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    store.host.cache_clear()
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", levels.LEVELS[V4_AMX].features)
+    monkeypatch.setattr(levels, "tiles_permitted", lambda: False)
+    try:
+        own = {each[1:] for each in store.host()[2].split(",") if each.startswith("+")}
+    finally:
+        store.host.cache_clear()
+    assert levels.possible(X86, own) == [V4_VNNI, V3]
 
 
 SCRIPT = """

@@ -24,6 +24,7 @@ NETWORK = nets.random_network(nets.recipe("photo"), features=64, blocks=1, head=
 SHAPES = tuple(sorted({product.weight.shape for product in NETWORK.products().values()}))
 ODD_SHAPES = ((1, 1, 1), (1, 5, 3), (3, 10, 70), (2, 64, 65), (3, 80, 80), (1, 640, 64), (5, 256, 128), (1, 516, 64))
 KINDS = {
+    "amx": "amx-int8",
     "vnni512": "avx512vnni",
     "vnni256": "avx512vnni" if "avx512vnni" in products.PRODUCTS["vnni256"].name else "avxvnni",
     "dot512": "avx512vnni",

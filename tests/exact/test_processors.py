@@ -24,7 +24,7 @@ HERE = levels.possible(TRIPLE, {each[1:] for each in FEATURES.split(",") if each
 # Settings of numba, and the products that are chosen with them.
 PROCESSORS = {"generic": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, "plain")} | {
     name: ({"NUMBA_CPU_NAME": levels.LEVELS[name].processor, "NUMBA_CPU_FEATURES": levels.LEVELS[name].features}, kind)
-    for name, kind in (("x86-64-v3", "madd256"), ("x86-64-v3-vnni", "vnni256"), ("x86-64-v4-vnni", "vnni512"))
+    for name, kind in zip(levels.LEVELS, ("amx", "vnni512", "vnni256", "madd256"), strict=False)
     if name in HERE
 }
 
