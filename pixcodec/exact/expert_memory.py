@@ -87,6 +87,7 @@ class Work(NamedTuple):
         rows: int32[lanes, INPUTS], the inputs of each. sets: int32[8, lanes], weights of each and their errors.
         ways: int32[lanes, 4], odds by each set. mixed: int32[lanes].
         ends: int32[V, 3, LANES], probability before the last map, its cell that learns, and where that is.
+        joint: int32[LANES], probabilities that decisions of every sixteenth lane are the likely ones.
         spent: float64[lanes], the product of probabilities.
     """
 
@@ -112,6 +113,7 @@ class Work(NamedTuple):
     ways: np.ndarray
     mixed: np.ndarray
     ends: np.ndarray
+    joint: np.ndarray
     spent: np.ndarray
 
 
@@ -131,6 +133,12 @@ def present(number, v):  # type: ignore[no-untyped-def]
 def numbers_from(first):  # type: ignore[no-untyped-def]
     """Sixteen numbers from the first one on."""
     return load_int32x16(_FIRST.ctypes.data) + first
+
+
+@_inlined
+def lanes_at(work, row, v):  # type: ignore[no-untyped-def]
+    """Address of the v-th sixteen lanes' numbers."""
+    return work.lanes.ctypes.data + 4 * (TOGETHER * row + LANES * v)
 
 
 @_inlined
@@ -166,6 +174,7 @@ def work(height: int, mask: int, classes: Classes) -> Work:
         ways=aligned((TOGETHER, SETS + 1), np.int32),
         mixed=aligned((TOGETHER,), np.int32),
         ends=aligned((vectors, 3, LANES), np.int32),
+        joint=aligned((LANES,), np.int32),
         spent=np.zeros(TOGETHER),
     )
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pixcodec.exact import contexts, expert_memory, mixing
+from pixcodec.exact import contexts, expert_memory, joint_decisions, mixing
 from pixcodec.exact.compiled import compiled
 from pixcodec.exact.emit import ALIGNMENT, LANES
 from pixcodec.exact.expert_memory import (
@@ -29,16 +29,13 @@ from pixcodec.exact.expert_memory import (
     EXPERTS,
     LOW,
     NODES,
-    SHARE,
     TOGETHER,
-    VALUE,
     present,
     vectors_of,
 )
 from pixcodec.exact.frequencies import class_table
-from pixcodec.exact.range_coder import Decoder, put_decision, take_decision
+from pixcodec.exact.range_coder import Decoder
 from pixcodec.exact.ring import Repeated
-from pixcodec.exact.tables import PROBABILITY_BITS
 from pixcodec.exact.vectors import bits_of, lowest, mask16, prefetch
 
 if TYPE_CHECKING:
@@ -51,23 +48,6 @@ WORDS = 6
 _u = np.uint64
 _compiled = compiled(_nrt=False)
 _inlined = compiled(_nrt=False, inline="always")
-
-
-@_inlined
-def _decide(number, depth, decoding, coder, words, work):  # type: ignore[no-untyped-def]
-    """Code a decision of each lane, by its probability."""
-    lanes, (low, size, at, wrong) = work.lanes, (coder[0], coder[1], coder[2], coder[3])
-    for k in range(number):
-        p = _u(lanes[SHARE, k])
-        if decoding:
-            bit, low, size, at, misfit = take_decision(low, size, at, words, p)
-            wrong |= misfit
-        else:
-            bit = _u((lanes[VALUE, k] >> (7 - depth)) & 1)
-            low, size, at = put_decision(low, size, at, words, p, bit)
-        lanes[BIT, k] = np.int32(bit)
-        work.spent[k] *= np.float64(np.int64(p if bit else _u(1 << PROBABILITY_BITS) - p))
-    coder[0], coder[1], coder[2], coder[3] = low, size, at, wrong
 
 
 @_inlined
@@ -93,7 +73,7 @@ def _code_together(number, decoding, channel, counts, coder, words, memory, work
             work.asked[i] = 0  # a lane that is there
         for v in range(vectors_of(asked)):
             mixing.ask(v, min(asked - LANES * v, LANES), depth, channel, memory, work, here, turn)
-        _decide(number, depth, decoding, coder, words, work)
+        joint_decisions.decide(number, 7 - depth, decoding, coder, words, work)
         for v in range(vectors_of(asked)):
             mixing.learn(v, min(asked - LANES * v, LANES), memory, work, here)
         for v in range(vectors):
@@ -160,7 +140,7 @@ def code(  # type: ignore[no-untyped-def]
             y, value = first + lane + k, np.int64(work.lanes[LOW, k])
             samples[_u((y * width + step - 2 * y) * channels + channel)] = value
             contexts.teach(k, memory, work, here, value)
-            costs[lane + k] = 8 * PROBABILITY_BITS - np.log2(work.spent[k])
+            costs[lane + k] = -np.log2(work.spent[k])
             costs[spent] += costs[lane + k]
         lane, together, turn = after, following, 1 - turn
 

@@ -53,6 +53,7 @@ from pixcodec.exact.expert_memory import (
     TOGETHER,
     UPPER,
     known_at,
+    lanes_at,
     numbers_from,
     present,
 )
@@ -105,21 +106,15 @@ _inlined = compiled(_nrt=False, inline="always")
 
 
 @_inlined
-def _at(work, row, v):  # type: ignore[no-untyped-def]
-    """Address of sixteen lanes' numbers."""
-    return work.lanes.ctypes.data + _ROW * row + _VECTOR * v
-
-
-@_inlined
 def _get(work, row, v):  # type: ignore[no-untyped-def]
     """Numbers of sixteen lanes."""
-    return load_int32x16(_at(work, row, v))
+    return load_int32x16(lanes_at(work, row, v))
 
 
 @_inlined
 def _of(work, row, lanes):  # type: ignore[no-untyped-def]
     """Numbers of any sixteen lanes."""
-    return gathered(_at(work, row, 0), lanes)
+    return gathered(lanes_at(work, row, 0), lanes)
 
 
 @_inlined
@@ -178,17 +173,17 @@ def weigh(v, depth, channel, memory, work, counts, turn, active):  # type: ignor
     odds = _logarithms(n1) - _logarithms(n0)
     alone = (where(odds < 0, 0 - odds, odds) > memory.trust[channel] >> 5) & active
     if bits_of(alone):
-        store(_at(work, SHARE, v), shares(n1, n0))
-    store(_at(work, MIDDLE, v), middle)
-    store(_at(work, ODDS, v), odds)
+        store(lanes_at(work, SHARE, v), shares(n1, n0))
+    store(lanes_at(work, MIDDLE, v), middle)
+    store(lanes_at(work, ODDS, v), odds)
     node = _get(work, NODE, v)
     if depth >= 4:
         late = depth - 4
         node = (((node >> late) - 15) << 4) + (1 << late) + (node & ((1 << late) - 1))
     for i in range(3):
         place = where(active, node + load_int32x16(known_at(work, turn, COUNTER + i, v)), 0)
-        store(_at(work, PLACE + i, v), place)
-        store(_at(work, CELL + i, v), gathered(memory.counters.ctypes.data, place))
+        store(lanes_at(work, PLACE + i, v), place)
+        store(lanes_at(work, CELL + i, v), gathered(memory.counters.ctypes.data, place))
     return alone
 
 
@@ -303,7 +298,7 @@ def ask(v, number, depth, channel, memory, work, here, turn):  # type: ignore[no
     p = (3 * p_mixed + _between(left, right, part, 10)) >> 2
     p = where((mixed < SURE_OF_LAST) & (mixed > -SURE_OF_LAST), p, p_mixed)
     p = limited(p, 128 >> depth, _ALL - (128 >> depth))  # each half keeps 1 for every value in it
-    scatter(_at(work, SHARE, 0), lanes, p, mask16(present(number, 0)))
+    scatter(lanes_at(work, SHARE, 0), lanes, p, mask16(present(number, 0)))
     ends = work.ends.ctypes.data + 3 * _VECTOR * v
     store(ends, p_mixed)
     store(ends + _VECTOR, where(part > 511, right, left))
@@ -392,10 +387,10 @@ def go_on(v, depth, memory, work, here, active):  # type: ignore[no-untyped-def]
     """Teach sixteen lanes' counters their decisions, and go on to what these leave."""
     bit, low = 0 - _get(work, BIT, v), _get(work, LOW, v)
     lower, middle, upper = _get(work, LOWER, v), _get(work, MIDDLE, v), _get(work, UPPER, v)
-    store(_at(work, LOWER, v), where(bit < 0, middle, lower))
-    store(_at(work, UPPER, v), where(bit < 0, upper, middle))
-    store(_at(work, LOW, v), low + (bit & (128 >> depth)))
-    store(_at(work, NODE, v), 2 * _get(work, NODE, v) - bit)
+    store(lanes_at(work, LOWER, v), where(bit < 0, middle, lower))
+    store(lanes_at(work, UPPER, v), where(bit < 0, upper, middle))
+    store(lanes_at(work, LOW, v), low + (bit & (128 >> depth)))
+    store(lanes_at(work, NODE, v), 2 * _get(work, NODE, v) - bit)
     for i in range(3):
         if here >> (COUNTERS + i) & 1:
             cells = _learned(_get(work, CELL + i, v), bit & _FULL, COUNTER_LIMIT)

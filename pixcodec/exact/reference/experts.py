@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
+from pixcodec.exact.reference import joint_decisions
 from pixcodec.exact.tables import LOG2, SQUASH
 
 if TYPE_CHECKING:
@@ -405,11 +406,11 @@ class Experts:
     def _decide(self, lanes: Sequence[Lane], c: int, depth: int, coder: Coder) -> None:
         """A decision of each lane: all are prepared, then made, then learned."""
         decisions = [self._prepared(lane, c, depth) for lane in lanes]
-        bits = []
-        for lane, decision in zip(lanes, decisions, strict=True):
-            bits.append(coder.decide(lane.value >> (7 - depth) & 1, decision.p))
-            lane.low += bits[-1] << (7 - depth)
-            lane.node = 2 * lane.node + bits[-1]
+        own = [lane.value >> (7 - depth) & 1 for lane in lanes]
+        bits = joint_decisions.decide(own, [decision.p for decision in decisions], coder)
+        for lane, bit in zip(lanes, bits, strict=True):
+            lane.low += bit << (7 - depth)
+            lane.node = 2 * lane.node + bit
         for decision, bit in zip(decisions, bits, strict=True):
             for (at, cell), present in zip(decision.counters, self._present[COUNTERS:PLAIN], strict=True):
                 if present:
