@@ -20,13 +20,13 @@ from pixcodec.behind import Behind
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder, schedule
 from pixcodec.exact.experts import WORDS, Experts
-from pixcodec.exact.frequencies import row_size, spend, symbol_counts
+from pixcodec.exact.frequencies import symbol_counts
 from pixcodec.exact.learn import ComparedHeads, LearningHeads
 from pixcodec.exact.predict import predictions, rounded_centres
 from pixcodec.exact.ring import Repeated
 from pixcodec.exact.steps import active_lanes, number_of_steps
 from pixcodec.exact.tables import SYMBOLS
-from pixcodec.exact.tile import Tile
+from pixcodec.exact.tile import Tile, fill, rows_for
 from pixcodec.expert_names import ALL
 from pixcodec.progress import Effort, cores, side_by_side
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from pixcodec.exact.frequencies import Classes
     from pixcodec.exact.network import Network
-    from pixcodec.exact.tile import Coding
+    from pixcodec.exact.tile import Coding, Rows
     from pixcodec.progress import Progress
 
 
@@ -54,13 +54,15 @@ class _Run:
     """What tiles that are coded side by side share: the model, its products, the clock, the count of steps.
 
     `spare` is the number of threads that each tile may have beside its own; `learning` are the heads that learn, if
-    any do, and `compared` those of all tiles that were asked to compare themselves.
+    any do, and `compared` those of all tiles that were asked to compare themselves; `asked` says which rows coders need
+    (`Tile`).
     """
 
     network: Network
     backend: matmul.Backend
     note: str
     progress: Progress | None
+    asked: dict[str, bool]
     learning: type[LearningHeads] | None = None
     spare: int = 0
     total: int = 0
@@ -86,7 +88,7 @@ class _Run:
     def tile(self, planes: NDArray[np.uint8]) -> Tile:
         """A tile at its start."""
         height, width, _ = planes.shape
-        return Tile(self.network, self.backend, np.ascontiguousarray(planes), self.heads(height, width))
+        return Tile(self.network, self.backend, np.ascontiguousarray(planes), self.heads(height, width), **self.asked)
 
     def step(self, count: int) -> None:
         """`count` more steps are done."""
@@ -123,9 +125,9 @@ class _Clock:
 def by_steps(code: CodeNow) -> Coding:
     """The calls of a function that needs no compiling."""
 
-    def calls(plane: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> list[Repeated]:
+    def calls(plane: int, rows: Rows, centres: NDArray[np.int32]) -> list[Repeated]:
         def each(step: int, first: int, at: int, number: int) -> None:
-            code(plane, step, first, counts[at : at + number], centres[at : at + number])
+            code(plane, step, first, rows.counts[at : at + number], centres[at : at + number])
 
         return [Repeated(each, 4)]
 
@@ -179,7 +181,7 @@ def _finish(run: _Run, clock: _Clock, behind: Behind) -> None:
 
 
 def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: Coding, behind: Behind = HERE) -> None:
-    """Write a tile with the same counts as `_write_tile`: the network by torch over all pixels at once.
+    """Write a tile with the same rows as `_write_tile`: the network by torch over all pixels at once.
 
     The logits of the whole tile are kept, 2 bytes a class and sub-pixel: 342 bytes a pixel with 57 classes; or, where
     heads learn step by step, what they see: some 240.
@@ -204,15 +206,15 @@ def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: 
         for channel in range(network.channels if rows.size else 0):
             around, symbols = centres[rows, columns, channel], planes[rows, columns, network.known + channel]
             logits = known.logits(channel, rows, columns)
-            counts = np.empty((rows.size, row_size(network.classes.number)), np.int32)
             clock.stop("heads")
-            network.make_rows(logits, around, network.classes, SYMBOLS, counts)
+            said = rows_for(network, around.shape, **run.asked)
+            fill(said, network, logits, around)
             clock.stop("frequencies")
-            for call in write(network.known + channel, counts, around):
+            for call in write(network.known + channel, said, around):
                 behind.do("code", call, step, first, 0, rows.size)
             clock.stop("code")
             if heads is not None:
-                heads.learn(channel, counts, around, symbols.astype(np.int32))
+                heads.learn(channel, said.counts, around, symbols.astype(np.int32))
                 clock.stop("learn")
         run.step(1)
     _finish(run, clock, behind)
@@ -287,7 +289,7 @@ class _Writer(_Coder):
     ) -> None:
         super().__init__(planes, classes, experts)
         self._costs, self._spent = costs, np.zeros(len(planes) + 1)
-        self._words, self._by_network = range_coder.Encoder(), np.zeros(1)
+        self._words = range_coder.Encoder()
         self._words.room(WORDS * planes.size)
 
     @property
@@ -298,16 +300,16 @@ class _Writer(_Coder):
     @property
     def network_bits(self) -> float:
         """So far, by the network's frequencies alone."""
-        return self.ideal_bits if self.experts is None else float(self._by_network[0])
+        return self.ideal_bits if self.experts is None else float(self.experts.by_network[0])
 
-    def coding(self, channel: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> list[Repeated]:
+    def coding(self, channel: int, rows: Rows, centres: NDArray[np.int32]) -> list[Repeated]:
         """See `Coding`: append the symbols of some pixels to the words."""
-        own, words = (counts, centres, self.classes, self.planes, channel), self._words
+        words = self._words
         if self.experts is None:
+            own = rows.counts, centres, self.classes, self.planes, channel
             calls = [Repeated(range_coder.put_lanes, 4, *own, words.state, words.words, self._spent)]
         else:
-            spending = Repeated(spend, 4, *own, self._by_network)
-            calls = [spending, self.experts.coding(channel, counts, centres, self.planes, words)]
+            calls = [self.experts.coding(channel, rows.of_experts, centres, self.planes, words)]
         if self._costs is not None:
             spent = self._spent if self.experts is None else self.experts.costs
             calls.append(Repeated(partial(_note, self._costs[..., channel], spent), 4))
@@ -331,12 +333,12 @@ class _Reader(_Coder):
         super().__init__(planes, classes, experts)
         self._words = range_coder.Decoder(payload)
 
-    def coding(self, channel: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> list[Repeated]:
+    def coding(self, channel: int, rows: Rows, centres: NDArray[np.int32]) -> list[Repeated]:
         """See `Coding`: fill in the symbols of some pixels."""
         words = self._words
         if self.experts is not None:
-            return [self.experts.coding(channel, counts, centres, self.planes, words)]
-        own = counts, centres, self.classes, self.planes, channel
+            return [self.experts.coding(channel, rows.of_experts, centres, self.planes, words)]
+        own = rows.counts, centres, self.classes, self.planes, channel
         return [Repeated(range_coder.take_lanes, 4, *own, words.state, words.words)]
 
     def check(self) -> None:
@@ -352,7 +354,14 @@ def _experts(planes: NDArray[np.uint8], network: Network, mask: int) -> Experts 
     """What learns from a tile, as the model has it begin; nothing where the mask has no expert."""
     if not mask:
         return None
-    return Experts(*planes.shape, *network.experts, mask=mask, known=network.known, classes=network.classes)
+    return Experts(
+        *planes.shape,
+        *network.experts,
+        mask=mask,
+        known=network.known,
+        classes=network.classes,
+        smooth=network.logistics,
+    )
 
 
 def _tiles(height: int, width: int, tile_height: int, tile_width: int) -> list[tuple[slice, slice]]:
@@ -378,6 +387,7 @@ def _prepare(
     parts: Sequence[NDArray[np.uint8]],
     progress: Progress | None,
     *,
+    masks: Sequence[int],
     learning: type[LearningHeads] | None = None,
     threads: int | None = None,
 ) -> _Run:
@@ -386,7 +396,9 @@ def _prepare(
     chosen, note = matmul.choose(backend, network.shapes)
     steps = sum(number_of_steps(*part.shape[:2]) for part in parts)
     spare = (threads or cores()) // max(len(parts), 1) - 1
-    return _Run(network, chosen, note, progress, learning, spare, steps)
+    smooth = network.logistics and any(masks)
+    asked = {"counts": not (smooth and all(masks)), "mixtures": smooth}
+    return _Run(network, chosen, note, progress, asked, learning, spare, steps)
 
 
 class Trial(NamedTuple):
@@ -472,7 +484,7 @@ def encode_each(
     """
     parts, parts_of_costs = _parts(images, tiles), [_parts(each, tiles) for each in costs]
     heads = ComparedHeads if learning else None
-    run = _prepare(network, backend, device, parts, progress, learning=heads, threads=threads)
+    run = _prepare(network, backend, device, parts, progress, masks=masks, learning=heads, threads=threads)
 
     def work(index: int) -> list[_Writer]:
         part, own = parts[index], [each[index] for each in parts_of_costs]
@@ -534,7 +546,7 @@ def decode(
         images[..., : network.known] = known
     parts = _parts(images, tiles)
     heads = LearningHeads if learning else None
-    run = _prepare(network, backend, device, parts, progress, learning=heads, threads=threads)
+    run = _prepare(network, backend, device, parts, progress, masks=[experts], learning=heads, threads=threads)
 
     def work(index: int) -> None:
         part = parts[index]
@@ -550,7 +562,8 @@ def decode(
 
 def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> float:
     """Let experts learn from a picture uint8[H, W, known + C] as if it were one tile and coded; ideal bits."""
-    run = _prepare(network, None, None, [planes], None, learning=LearningHeads if network.learns else None)
+    heads = LearningHeads if network.learns else None
+    run = _prepare(network, None, None, [planes], None, masks=[ALL], learning=heads)
     writer = _Writer(planes, network.classes, experts)
     _write_tile(run, planes, writer.coding)
     return writer.ideal_bits
@@ -562,7 +575,7 @@ def sample(network: Network, height: int, width: int, seed: int = 0) -> NDArray[
     The network has no known planes, and its heads stay as they are; the same seed gives the same picture.
     """
     dice, planes = np.random.default_rng(seed), np.zeros((height, width, network.channels), np.uint8)
-    run = _prepare(network, None, None, [planes], None)
+    run = _prepare(network, None, None, [planes], None, masks=[0])
 
     def draw(channel: int, step: int, first: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> None:
         each = np.empty((len(counts), SYMBOLS), np.float32)

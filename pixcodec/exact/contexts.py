@@ -272,8 +272,11 @@ def look_ahead(memory, work, here, samples, width, channels, begins, step, first
 
 
 @_inlined
-def begin(k, memory, work, here, samples, width, channels, step, y, channel, counts, centre, classes, turn):  # type: ignore[no-untyped-def]
-    """Look up what lane k, the pixel (y, step - 2 y), is known by, and make it ready for its first decision."""
+def begin(k, memory, work, here, samples, width, channels, step, y, channel, smooth, row, centre, classes, turn):  # type: ignore[no-untyped-def]
+    """Look up what lane k, the pixel (y, step - 2 y), is known by, and make it ready for its first decision.
+
+    `row` are its counts, unless what the network says is `smooth`.
+    """
     x, known, lanes = step - 2 * y, work.known[turn], work.lanes
     if here >> MATCH & 1:
         work.lists[k, 0, MATCH], work.lists[k, 1, MATCH] = _u(known[REPEATED, k]), _u(known[REPEATED + 1, k])
@@ -289,9 +292,11 @@ def begin(k, memory, work, here, samples, width, channels, step, y, channel, cou
     store(address, value_lists.shifted(load_uint64x8(address), load_uint64x8(work.offsets.ctypes.data + 64 * k)))
     store(address + 64, uses & COUNTS)
     store(address + 128, where(uses == 0, load_uint64x8(work.new.ctypes.data), 0))
-    begin_counts(counts, centre, classes, work.bases[k])
+    if not smooth:
+        begin_counts(row, centre, classes, work.bases[k])
+        lanes[PEAK, k], lanes[MORE, k] = row[_u(row.size - 2)], row[_u(row.size - 1)]
     lanes[LOW, k], lanes[NODE, k], lanes[LOWER, k], lanes[UPPER, k] = 0, 1, 0, _ALL
-    lanes[CENTRE, k], lanes[PEAK, k], lanes[MORE, k] = centre, counts[_u(counts.size - 2)], counts[_u(counts.size - 1)]
+    lanes[CENTRE, k] = centre
     lanes[VALUE, k] = samples[_u((y * width + x) * channels + channel)]
     work.spent[k] = 1.0
 

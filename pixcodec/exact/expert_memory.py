@@ -9,6 +9,7 @@ import numpy as np
 from pixcodec.exact.compiled import compiled
 from pixcodec.exact.emit import LANES, aligned
 from pixcodec.exact.frequencies import Classes, row_size
+from pixcodec.exact.logistics import OUTPUTS
 from pixcodec.exact.tables import LOG_UNIT, SQUASH, SQUASH_OCTAVES
 from pixcodec.exact.vectors import load_int32x16
 
@@ -75,6 +76,7 @@ class Work(NamedTuple):
     Attributes:
         residuals: int32[511], the class of each residual.
         bases: int32[lanes, row size], of `frequencies.begin`.
+        mixtures: int32[OUTPUTS, lanes], bits of what `logistics.below` takes of each.
         known: int32[2, KNOWN, lanes], what lanes are known by; those to come take turns with those that are coded.
         around: int32[H + LANES], hashes of the neighbourhoods of a step's pixels.
         lanes: int32[NUMBERS, lanes].
@@ -93,6 +95,7 @@ class Work(NamedTuple):
 
     residuals: np.ndarray
     bases: np.ndarray
+    mixtures: np.ndarray
     known: np.ndarray
     around: np.ndarray
     lanes: np.ndarray
@@ -154,6 +157,7 @@ def work(height: int, mask: int, classes: Classes) -> Work:
     return Work(
         residuals=classes.of.astype(np.int32),
         bases=aligned((TOGETHER, row_size(classes.number)), np.int32),
+        mixtures=aligned((OUTPUTS, TOGETHER), np.int32),
         known=aligned((2, KNOWN, TOGETHER), np.int32),
         around=np.zeros(height + LANES, np.int32),
         lanes=aligned((NUMBERS, TOGETHER), np.int32),

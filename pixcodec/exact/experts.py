@@ -28,14 +28,17 @@ from pixcodec.exact.expert_memory import (
     CENTRE,
     EXPERTS,
     LOW,
+    LOWER,
     NODES,
     TOGETHER,
+    UPPER,
     present,
     vectors_of,
 )
 from pixcodec.exact.frequencies import class_table
 from pixcodec.exact.range_coder import Decoder
 from pixcodec.exact.ring import Repeated
+from pixcodec.exact.tables import PROBABILITY_BITS
 from pixcodec.exact.vectors import bits_of, lowest, mask16, prefetch
 
 if TYPE_CHECKING:
@@ -45,14 +48,15 @@ if TYPE_CHECKING:
 ALL = (1 << EXPERTS) - 1  # the mask of all experts, bit e for expert e
 # Of a sample, at most: its decisions take no more than 164 bits, as each half of an interval keeps 1 for every value.
 WORDS = 6
+_UNIT = 2.0**-PROBABILITY_BITS
 _u = np.uint64
 _compiled = compiled(_nrt=False)
 _inlined = compiled(_nrt=False, inline="always")
 
 
 @_inlined
-def _code_together(number, decoding, channel, counts, coder, words, memory, work, here, turn):  # type: ignore[no-untyped-def]
-    """Eight decisions of each of some lanes; `counts` is the address of their rows."""
+def _code_together(number, decoding, channel, smooth, rows, coder, words, memory, work, here, turn):  # type: ignore[no-untyped-def]
+    """Eight decisions of each of some lanes; `rows` is the address of theirs."""
     vectors = vectors_of(number)
     for k in range(number, LANES * vectors):  # what is looked up for lanes that are not there must be somewhere
         work.lanes[LOW, k] = work.lanes[CENTRE, k] = work.lanes[BIT, k] = 0
@@ -60,7 +64,7 @@ def _code_together(number, decoding, channel, counts, coder, words, memory, work
         asked = 0
         for v in range(vectors):
             there = present(number, v)
-            alone = bits_of(mixing.weigh(v, depth, channel, memory, work, counts, turn, mask16(there)))
+            alone = bits_of(mixing.weigh(v, depth, channel, smooth, memory, work, rows, turn, mask16(there)))
             work.alone[v] = alone
             others = there & ~alone
             while others:
@@ -84,8 +88,8 @@ def _code_together(number, decoding, channel, counts, coder, words, memory, work
 
 @_compiled
 def code(  # type: ignore[no-untyped-def]
-    step, first, at, number, decoding, channel, channels, width, known, every_counts, every_centres, classes, samples,
-    coder, words, memory, work, here, costs,
+    step, first, at, number, decoding, channel, channels, width, known, smooth, every_row, every_centre, classes,
+    samples, coder, words, memory, work, here, costs, by_network,
 ):  # fmt: skip
     """Code a channel of a step's pixels, so many lanes from `first` on, and learn from them.
 
@@ -94,15 +98,16 @@ def code(  # type: ignore[no-untyped-def]
     Args:
         step: the wavefront's; lane y is the pixel (y, step - 2 y).
         first: the first lane.
-        at: its place in the counts and centres.
+        at: its place in rows and centres.
         number: of lanes.
         decoding: whether values come from the words; else they are in `planes` and go to the words.
         channel: their channel.
         channels: how many there are.
         width: of the tile.
         known: how many of them, the first ones, are known and not coded.
-        every_counts: int32[lanes, row_size], the network's `frequencies`.
-        every_centres: int32[lanes], predicted values.
+        smooth: whether what the network says are mixtures, of which only the cuts are asked, and no counts.
+        every_row: of the lanes, int32: counts (`frequencies`), or the bits of mixtures (`logistics.make_mixtures`).
+        every_centre: int32[lanes], predicted values.
         classes: of residuals.
         samples: uint8[H W C], known where coded.
         coder: of `range_coder`, its state.
@@ -112,9 +117,10 @@ def code(  # type: ignore[no-untyped-def]
         here: the mask of experts that take part.
         costs: float64[lanes + 1 or more], gets the bits that an ideal coder spends on each (for reports); their sum is
             added to the last one.
+        by_network: float64[1], the bits by the network alone are added to it.
     """
-    counts, centres = every_counts[at : at + number], every_centres[at : at + number]
-    row, begins, spent, turn = counts.strides[0], channel == known, costs.size - 1, 0
+    rows, centres = every_row[at : at + number], every_centre[at : at + number]
+    size, begins, spent, turn = rows.strides[0], channel == known, costs.size - 1, 0
     lane, together = 0, min(TOGETHER - first % TOGETHER, number)
     contexts.look_ahead(
         memory, work, here, samples.ctypes.data, width, channels, begins, step, first, together, channel, centres, turn
@@ -123,25 +129,32 @@ def code(  # type: ignore[no-untyped-def]
         after = lane + together
         following = min(TOGETHER, number - after)
         if following > 0:
-            for k in range(row * after, row * (after + following), ALIGNMENT):  # another thread may have made them
-                prefetch(counts.ctypes.data + k)
+            for k in range(size * after, size * (after + following), ALIGNMENT):  # another thread may have made them
+                prefetch(rows.ctypes.data + k)
             contexts.look_ahead(
                 memory, work, here, samples.ctypes.data, width, channels, begins, step, first + after, following,
                 channel, centres[after:], 1 - turn,
             )  # fmt: skip
         for k in range(together):
             contexts.begin(
-                k, memory, work, here, samples, width, channels, step, first + lane + k, channel,
-                counts[lane + k], np.int64(centres[lane + k]), classes, turn,
+                k, memory, work, here, samples, width, channels, step, first + lane + k, channel, smooth,
+                rows[lane + k], np.int64(centres[lane + k]), classes, turn,
             )  # fmt: skip
-        own = counts.ctypes.data + row * lane
-        _code_together(together, decoding, channel, own, coder, words, memory, work, here, turn)
+        own = rows.ctypes.data + size * lane
+        if smooth:
+            mixing.take_mixtures(together, own, work)
+        _code_together(together, decoding, channel, smooth, own, coder, words, memory, work, here, turn)
+        share = 1.0
         for k in range(together):
             y, value = first + lane + k, np.int64(work.lanes[LOW, k])
             samples[_u((y * width + step - 2 * y) * channels + channel)] = value
             contexts.teach(k, memory, work, here, value)
             costs[lane + k] = -np.log2(work.spent[k])
             costs[spent] += costs[lane + k]
+            share *= _UNIT * np.float64(work.lanes[UPPER, k] - work.lanes[LOWER, k])
+            if k % 32 == 31 or k == together - 1:  # before it is too small for binary64
+                by_network[0] -= np.log2(share)
+                share = 1.0
         lane, together, turn = after, following, 1 - turn
 
 
@@ -155,9 +168,11 @@ class Experts:
         mask: which experts take part, see `pixcodec.expert_names`.
         known: how many of the channels are known and not coded, the first ones.
         classes: those of the residuals that counts are of; by default each residual has its own.
+        smooth: whether rows are mixtures (`logistics.make_mixtures`) and not counts.
 
     Attributes:
         costs: float64[], ideal bits of each of the pixels coded last; the last one is the sum of all so far.
+        by_network: float64[1], ideal bits by the network alone of all so far.
     """
 
     def __init__(
@@ -171,12 +186,13 @@ class Experts:
         mask: int = ALL,
         known: int = 0,
         classes: Classes | None = None,
+        smooth: bool = False,
     ) -> None:
         self._classes = classes or class_table(np.arange(2 * NODES - 1))
         self._memory = expert_memory.memory(height, channels, maps, last)
         self._work, self._width = expert_memory.work(height, mask, self._classes), width
-        self._here, self._known = mask, known
-        self.costs = np.zeros(height + 1)
+        self._here, self._known, self._smooth = mask, known, smooth
+        self.costs, self.by_network = np.zeros(height + 1), np.zeros(1)
 
     def taught(self, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Both kinds of maps as starting values, their counts `most` at most, so that others can still be learned.
@@ -192,7 +208,7 @@ class Experts:
     def coding(
         self,
         channel: int,
-        counts: np.ndarray,
+        rows: np.ndarray,
         centres: np.ndarray,
         planes: np.ndarray,
         coder: range_coder.Encoder | range_coder.Decoder,
@@ -202,9 +218,9 @@ class Experts:
         An encoder must have room for `WORDS` each; a decoder must be asked whether what it read was there.
         """
         return Repeated(
-            code, 4, isinstance(coder, Decoder), channel, planes.shape[2], self._width, self._known, counts, centres,
-            self._classes, planes.reshape(-1), coder.state, coder.words, self._memory, self._work, self._here,
-            self.costs,
+            code, 4, isinstance(coder, Decoder), channel, planes.shape[2], self._width, self._known, self._smooth,
+            rows.view(np.int32), centres, self._classes, planes.reshape(-1), coder.state, coder.words, self._memory,
+            self._work, self._here, self.costs, self.by_network,
         )  # fmt: skip
 
     def encode(
@@ -212,15 +228,15 @@ class Experts:
         channel: int,
         step: int,
         first: int,
-        counts: np.ndarray,
+        rows: np.ndarray,
         centres: np.ndarray,
         planes: np.ndarray,
         coder: range_coder.Encoder,
     ) -> float:
         """Write a channel of a step's pixels, see `code`; ideal bits, whose parts are then in `costs`."""
         before = self.costs[-1]
-        coder.room(WORDS * len(counts))
-        self.coding(channel, counts, centres, planes, coder)(step, first, 0, len(counts))
+        coder.room(WORDS * len(rows))
+        self.coding(channel, rows, centres, planes, coder)(step, first, 0, len(rows))
         return float(self.costs[-1] - before)
 
     def decode(
@@ -228,11 +244,11 @@ class Experts:
         channel: int,
         step: int,
         first: int,
-        counts: np.ndarray,
+        rows: np.ndarray,
         centres: np.ndarray,
         planes: np.ndarray,
         coder: range_coder.Decoder,
     ) -> None:
         """Read a channel of a step's pixels into `planes`, see `code`; `DamagedTileError` where the words fit none."""
-        self.coding(channel, counts, centres, planes, coder)(step, first, 0, len(counts))
+        self.coding(channel, rows, centres, planes, coder)(step, first, 0, len(rows))
         coder.check()

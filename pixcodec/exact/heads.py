@@ -56,7 +56,7 @@ class Heads(Protocol):
         It may run beside everything but this channel's `logits` and others like it.  None: nothing is learned.
         """
 
-    def watching(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
+    def watching(self, channel: int, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
         """A call, with a step and its number of pixels, before that one; None: nothing looks on."""
 
 
@@ -121,7 +121,7 @@ class FixedHeads:
     def learning(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
         """Nothing."""
 
-    def watching(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
+    def watching(self, channel: int, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
         """Nothing."""
 
     def _product(self, source: np.ndarray, rows: int, product: Product, packed: Any) -> np.ndarray:

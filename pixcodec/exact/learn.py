@@ -271,22 +271,22 @@ class LearningHeads:
         """Make the call of `learning` with all that is given."""
         self.learning(channel, counts, centres, symbols)(min(len(symbols), TEACHERS))
 
-    def watching(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
+    def watching(self, channel: int, centres: np.ndarray, symbols: np.ndarray) -> Repeated | None:
         """Nothing."""
 
 
 def _compare(  # type: ignore[no-untyped-def]
-    step, number, every, head, own_head, width, counts, centres, symbols, classes, own_counts, bits
+    step, number, every, head, own_head, width, centres, symbols, classes, counts, bits
 ):
     """Add what the pixels of one step in `every` cost by heads that learn and by others to `bits`, float64[2]."""
     if step % every:
         return
-    source, products = head
-    a, b, outputs = own_head
-    run_head(source, number, products[0], products[1], products[2], a, b, outputs)  # type: ignore[name-defined] # noqa: F821
-    make_rows(outputs[:number, :width], centres[:number], classes, SYMBOLS, own_counts[:number])  # type: ignore[name-defined] # noqa: F821
-    bits[0] += code_length(counts[:number], centres[:number], classes, symbols[:number])
-    bits[1] += code_length(own_counts[:number], centres[:number], classes, symbols[:number])
+    source, products, learned = head
+    a, b, fixed = own_head
+    run_head(source, number, products[0], products[1], products[2], a, b, fixed)  # type: ignore[name-defined] # noqa: F821
+    for n, outputs in enumerate((learned, fixed)):
+        make_rows(outputs[:number, :width], centres[:number], classes, SYMBOLS, counts[:number])  # type: ignore[name-defined] # noqa: F821
+        bits[n] += code_length(counts[:number], centres[:number], classes, symbols[:number])
 
 
 @lru_cache
@@ -308,18 +308,19 @@ class ComparedHeads(LearningHeads):
         self.bits = np.zeros(2)
         self._begin = [tuple((weight.copy(), *others) for weight, *others in products) for products in self._products]
         self._own = *(aligned(hidden.shape, np.int16) for hidden in self._hidden[0]), np.zeros_like(self._outputs[0])
-        self._own_counts = aligned((lanes, row_size(self._classes.number)), np.int32)
+        self._counts = aligned((lanes, row_size(self._classes.number)), np.int32)
         self._steps = [0] * len(network.heads)
 
-    def watching(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> Repeated:
+    def watching(self, channel: int, centres: np.ndarray, symbols: np.ndarray) -> Repeated:
         """See `heads.Heads`; the inputs must be the step's."""
         return Repeated(
-            _comparison(self.kernel, self._make_rows), 2, COMPARED, (self.inputs[channel], self._begin[channel]),
-            self._own, self._number, counts, centres, symbols, self._classes, self._own_counts, self.bits,
+            _comparison(self.kernel, self._make_rows), 2, COMPARED,
+            (self.inputs[channel], self._begin[channel], self._outputs[channel]), self._own, self._number, centres,
+            symbols, self._classes, self._counts, self.bits,
         )  # fmt: skip
 
     def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:
         """Compare, too."""
-        self.watching(channel, counts, centres, symbols)(self._steps[channel], len(symbols))
+        self.watching(channel, centres, symbols)(self._steps[channel], len(symbols))
         self._steps[channel] += 1
         super().learn(channel, counts, centres, symbols)

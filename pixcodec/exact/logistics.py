@@ -8,6 +8,8 @@ centre, and the logarithms s of the scales, in 1/256 of an octave of levels.  Wi
 is what all symbols below the edge e have of the counts; at the lowest possible symbol it is 0, above the highest all.
 A class has the difference of its two edges, each of its symbols an equal part of it.
 
+Where a symbol is coded by decisions (`experts`), F is asked at each cut alone, with no classes: `below`.
+
 All is binary32, one rounding an operation in the order of `reference/logistics.py`, the definition; powers of two are
 an exponent and a polynomial, so that sixteen edges are made at once and nothing is looked up.
 """
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 COMPONENTS = 3
 WEIGHTS, MEANS, SCALES = (range(k * COMPONENTS, (k + 1) * COMPONENTS) for k in range(3))
 OUTPUTS = 3 * COMPONENTS
+MIXTURE = LANES  # numbers of a pixel's mixture, of which OUTPUTS count
 MEAN_UNIT = 256  # means count 1/256 of a level
 OCTAVES = 7  # scales are so many octaves from one level at most
 FAR = 28  # bits of distance: what is farther counts as at this distance
@@ -110,9 +113,7 @@ def _emit_rows(
         lowest, highest = at(low, j).load(INTS), at(high, j).load(INTS)
         for row, below, components in rows:
             row.measure(j, lowest, highest, span)
-            (a, x), (b, y), (c, z) = ((w, _power(_bounded(_distance(lowest, m, h))) + 1) for w, m, h in components)
-            share = ((a * (y * z) + b * (x * z)) + c * (x * y)) / (x * (y * z))
-            counts = share.to(I32).least(TOTAL).where(lowest > row.smallest, 0)
+            counts = _share(components, lowest).where(lowest > row.smallest, 0)
             at(below, j).store(counts.where(lowest < row.smallest + SYMBOLS, TOTAL))
     whole = (symbols * 0) + TOTAL
     for _, below, _ in rows:
@@ -122,6 +123,48 @@ def _emit_rows(
             counts = (at(below, j + 1).load(INTS) - at(below, j).load(INTS)).most(0)
             row.give(j, (counts.to(F32) / row.size(j).most(1).to(F32)).to(I32))
     give_rest([row for row, _, _ in rows], whole, classes, low, last)
+
+
+def _emit_mixture(outputs: Value, out: Value) -> None:
+    """The nine numbers that `below` takes of a pixel, and others behind them."""
+    parts = _Components(outputs)
+    result = parts.weights.shuffled(parts.means, [*WEIGHTS, *(LANES + k for k in range(LANES - COMPONENTS))])
+    out.store(result.shuffled(parts.sharpness, [*range(SCALES[0]), *(LANES + k for k in range(LANES - SCALES[0]))]))
+
+
+def _make_mixtures(outputs, mixtures):  # type: ignore[no-untyped-def]
+    """Fill `mixtures`, float32[n, MIXTURE], from outputs int16[n, OUTPUTS]."""
+    padded = np.zeros(LANES, np.int16)
+    whole = outputs.strides[1] == 2 and outputs.strides[0] >= 2 * LANES  # so many are read
+    for i in range(outputs.shape[0]):
+        source = outputs.ctypes.data + i * outputs.strides[0]
+        if not whole:
+            for k in range(OUTPUTS):
+                padded[k] = outputs[i, k]
+            source = padded.ctypes.data
+        make(source, mixtures.ctypes.data + i * mixtures.strides[0])  # type: ignore[name-defined] # noqa: F821
+
+
+make_mixtures = specialise(_make_mixtures, "mixtures", make=emitted([INTP] * 2, _emit_mixture))
+
+
+def below(mixtures: Value, stride: Value, edges: Value) -> Value:
+    """F at the edges below sixteen pixels' residuals, rounded down, whatever is possible.
+
+    Args:
+        mixtures: the address of their weights, means and h: nine vectors of binary32.
+        stride: bytes from one vector to the next.
+        edges: int32.
+    """
+    numbers = [(mixtures + stride * k).load(FLOATS) for k in range(OUTPUTS)]
+    return _share([(numbers[w], numbers[m], numbers[h]) for w, m, h in zip(WEIGHTS, MEANS, SCALES, strict=True)], edges)
+
+
+def _share(components: Sequence[tuple[Value, Value, Value]], edges: Value) -> Value:
+    """F, rounded down."""
+    (a, x), (b, y), (c, z) = ((w, _power(_bounded(_distance(edges, m, h))) + 1) for w, m, h in components)
+    share = ((a * (y * z) + b * (x * z)) + c * (x * y)) / (x * (y * z))
+    return share.to(I32).least(TOTAL)
 
 
 logistic_counts = counting("logistic_counts", _emit_rows)

@@ -56,7 +56,9 @@ from pixcodec.exact.expert_memory import (
     lanes_at,
     numbers_from,
     present,
+    vectors_of,
 )
+from pixcodec.exact.logistics import MIXTURE, OUTPUTS
 from pixcodec.exact.tables import LOG2, LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
 from pixcodec.exact.vectors import (
     bits_of,
@@ -68,6 +70,7 @@ from pixcodec.exact.vectors import (
     load_int32x4,
     load_int32x16,
     load_uint64x8,
+    logistics_below,
     lower_halves,
     lowest,
     mask16,
@@ -157,19 +160,39 @@ def _learned(cells, target, most):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def weigh(v, depth, channel, memory, work, counts, turn, active):  # type: ignore[no-untyped-def]
+def take_mixtures(number, rows, work):  # type: ignore[no-untyped-def]
+    """Lay the mixtures of some lanes, from the address of their rows, side by side."""
+    for v in range(vectors_of(number)):
+        at = limited(numbers_from(LANES * v), 0, number - 1) * MIXTURE
+        for k in range(OUTPUTS):
+            store(work.mixtures.ctypes.data + _ROW * k + _VECTOR * v, gathered(rows + 4 * k, at))
+
+
+@_inlined
+def _below(v, cut, smooth, rows, work, active):  # type: ignore[no-untyped-def]
+    """The network's frequencies below cuts of sixteen lanes."""
+    edge = cut - _get(work, CENTRE, v)
+    if smooth:
+        return logistics_below(work.mixtures.ctypes.data + _VECTOR * v, _ROW, edge)
+    j = gathered(work.residuals.ctypes.data, edge + 255)
+    j = where(active, j + numbers_from(LANES * v) * work.bases.shape[1], 0)
+    found = gathered(work.bases.ctypes.data, j) + (gathered(rows, j) + 1) * cut
+    return found + where(cut > _get(work, PEAK, v), _get(work, MORE, v), 0)
+
+
+@_inlined
+def weigh(v, depth, channel, smooth, memory, work, rows, turn, active):  # type: ignore[no-untyped-def]
     """The network's odds of sixteen lanes, and a mask of those that it is sure of, with its probabilities.
 
-    `counts` is the address of the rows of all lanes.
+    `rows` is the address of the counts of all lanes, or what it says is `smooth`: mixtures (`take_mixtures`).
     """
-    shift, width = 7 - depth, work.bases.shape[1]
-    cut = _get(work, LOW, v) + (1 << shift)
-    j = gathered(work.residuals.ctypes.data, cut - _get(work, CENTRE, v) + 255)
-    j = where(active, j + numbers_from(LANES * v) * width, 0)
-    middle = gathered(work.bases.ctypes.data, j) + (gathered(counts, j) + 1) * cut
-    middle += where(cut > _get(work, PEAK, v), _get(work, MORE, v), 0)
-    n0 = where(active, middle - _get(work, LOWER, v), 1)
-    n1 = where(active, _get(work, UPPER, v) - middle, 1)
+    size = 128 >> depth
+    cut, lower, upper = _get(work, LOW, v) + size, _get(work, LOWER, v), _get(work, UPPER, v)
+    middle = _below(v, cut, smooth, rows, work, active)
+    middle = where(middle < lower + size, lower + size, middle)  # each half keeps 1 for every value in it
+    middle = where(middle > upper - size, upper - size, middle)
+    n0 = where(active, middle - lower, 1)
+    n1 = where(active, upper - middle, 1)
     odds = _logarithms(n1) - _logarithms(n0)
     alone = (where(odds < 0, 0 - odds, odds) > memory.trust[channel] >> 5) & active
     if bits_of(alone):

@@ -34,7 +34,7 @@ SEE = KNOW + ROOMS
 STAGES = ("trunk", "heads", "learn", "predict", "code", "wait")
 _TRUNK, _HEADS, _LEARN, _PREDICT, _CODE, _WAIT = range(len(STAGES))
 NUMBERS = 5  # of a call, at most
-_DONE, _MADE, _LATE, _EARLY, _SEEN, _TAUGHT, _LEARNED, _WRITTEN = range(8)  # of `state`, between steps
+_DONE, _MADE, _LATE, _EARLY, _SEEN, _LEARNED, _WRITTEN = range(7)  # of `state`, between steps
 FAILURES = len(STAGES)  # behind the seconds
 
 
@@ -125,19 +125,21 @@ def _read(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
         parts, second = parts_of(first, last, shape.parts)  # type: ignore[name-defined] # noqa: F821
         seen0, seen1, early = state[_SEEN], 0, state[_EARLY]
         state[_EARLY] = 0
-        wait(play, max(state[_MADE], state[_TAUGHT]))  # type: ignore[name-defined] # noqa: F821
-        if state[_LATE]:  # what the last channel's head learns; all heads do it in the same room
-            now(play, _LEARN, SEE + rooms + (2 - room) * channels - 1, state[_LATE], 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
+        wait(play, state[_MADE])  # type: ignore[name-defined] # noqa: F821
         if step == 0:
             now(play, _TRUNK, PREPARE, step, first, last, 0, 0)  # type: ignore[name-defined] # noqa: F821
         begin = max(first, state[_DONE])
         if begin <= last:
             now(play, _TRUNK, TRUNK, step, begin, last - begin + 1, begin - first, 0)  # type: ignore[name-defined] # noqa: F821
         now(play, _TRUNK, PREPARE, step + 1, next_first, next_last, 0, 0)  # type: ignore[name-defined] # noqa: F821
+        if state[_LATE] and channels == 1:
+            post(play, _LEARN, SEE + rooms + (2 - room) * channels - 1, state[_LATE], 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
         if parts > 0 and not early:
             seen0 = post(play, _HEADS, see, step, first, first, second - 1, 0)  # type: ignore[name-defined] # noqa: F821
         if parts > 1:
             seen1 = post(play, _HEADS, see, step, first, second, last, 0)  # type: ignore[name-defined] # noqa: F821
+        if state[_LATE] and channels > 1:
+            post(play, _LEARN, SEE + rooms + (2 - room) * channels - 1, state[_LATE], 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
         state[_DONE] = 0
         for c in range(channels if parts else 0):
             for k in range(parts):
@@ -169,7 +171,7 @@ def _read(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
                                 ),
                             )
             if c + 1 < channels and shape.teachers:
-                state[_TAUGHT] = post(play, _LEARN, see + rooms + c, min(number, shape.teachers), 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
+                post(play, _LEARN, see + rooms + c, min(number, shape.teachers), 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
         post(play, _PREDICT, PREDICT, step, second if parts > 1 else 0, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
         state[_LATE] = min(number, shape.teachers) if parts else 0
 

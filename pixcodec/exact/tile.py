@@ -7,7 +7,7 @@ same part, so that one thread may work on frequencies while another one codes.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from pixcodec.exact import learn
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import aligned
 from pixcodec.exact.frequencies import row_size
+from pixcodec.exact.logistics import MIXTURE, make_mixtures
 from pixcodec.exact.predict import Predictors
 from pixcodec.exact.ring import Repeated
 from pixcodec.exact.schedule import ROOMS, Shape
@@ -28,10 +29,43 @@ if TYPE_CHECKING:
     from pixcodec.exact.matmul import Backend
     from pixcodec.exact.network import Network
 
-    # Given (plane, counts, centres), where those of a step's pixels will be: calls with (step, first, at, number) that
-    # write the symbols of so many lanes from `first` on, whose counts begin at `at`, or fill them in.  Those that write
+    # Given (plane, rows, centres), where those of a step's pixels will be: calls with (step, first, at, number) that
+    # write the symbols of so many lanes from `first` on, whose rows begin at `at`, or fill them in.  Those that write
     # may be made behind.
-    Coding = Callable[[int, np.ndarray, np.ndarray], Sequence[Repeated]]
+    Coding = Callable[[int, "Rows", np.ndarray], Sequence[Repeated]]
+
+
+class Rows(NamedTuple):
+    """What a network says of a step's pixels, in one form or both; what nobody asks for has no lanes.
+
+    Attributes:
+        counts: int32[lanes, row_size], see `frequencies`.
+        mixtures: float32[lanes, MIXTURE], see `logistics.make_mixtures`.
+    """
+
+    counts: np.ndarray
+    mixtures: np.ndarray
+
+    @property
+    def of_experts(self) -> np.ndarray:
+        """What experts take."""
+        return self.mixtures if self.mixtures.size else self.counts
+
+
+def rows_for(network: Network, shape: tuple[int, ...], *, counts: bool = True, mixtures: bool = False) -> Rows:
+    """Room for rows of this shape of pixels, none where they are not asked for."""
+    sizes = [(*shape[:-1], shape[-1] * each) for each in (counts, mixtures)]
+    numbers = aligned((*sizes[0], row_size(network.classes.number)), np.int32)
+    return Rows(numbers, aligned((*sizes[1], MIXTURE), np.float32))
+
+
+def fill(rows: Rows, network: Network, outputs: np.ndarray, centres: np.ndarray) -> None:
+    """Rows of pixels, from a head's outputs int16[n, ..] and centres int32[n]."""
+    if rows.counts.size:
+        network.make_rows(outputs, centres, network.classes, SYMBOLS, rows.counts[: len(outputs)])
+    if rows.mixtures.size:
+        make_mixtures(outputs, rows.mixtures[: len(outputs)])
+
 
 PARTS = 2  # of a step that is read while a thread makes frequencies
 
@@ -55,20 +89,20 @@ def _know(  # type: ignore[no-untyped-def]
 
 
 def _see(  # type: ignore[no-untyped-def]
-    step, first, start, stop, channel, predictors, codes, inputs, features, shifts, head, raw, table, centres, counts,
+    step, first, start, stop, channel, predictors, codes, inputs, features, shifts, head, raw, table, centres, rows,
     planes, signed, symbols,
 ):  # fmt: skip
-    """Predictions, a head and its frequencies at lanes of a step; `first` is the step's first one."""
+    """Predictions, a head and its rows at lanes of a step, those that have room; `first` is the step's first one."""
     (
-        ring, slots, values, zeros, reference, known, out, rows, fixed, base, stack_features, stack_state, stack_out,
+        ring, slots, values, zeros, reference, known, out, numbers, fixed, base, stack_features, stack_state, stack_out,
         coefficients,
     ) = predictors  # fmt: skip
     if channel > 0:
         _know(step, first, start, stop, channel - 1, planes, values, known, reference, fixed, inputs, signed, symbols)
     known = known[step & 1, known.shape[1] - ring.shape[1] :]
     predict(  # type: ignore[name-defined] # noqa: F821
-        ring, slots[step % slots.shape[0]], values, zeros, reference, known, out, rows, channel, fixed[channel], base,
-        stack_features[channel], stack_state[channel], stack_out, coefficients, start, stop,
+        ring, slots[step % slots.shape[0]], values, zeros, reference, known, out, numbers, channel, fixed[channel],
+        base, stack_features[channel], stack_state[channel], stack_out, coefficients, start, stop,
     )  # fmt: skip
     source, products, a, b, logits, outputs = head
     width, centre, places, offset = codes
@@ -83,7 +117,11 @@ def _see(  # type: ignore[no-untyped-def]
     head_layers(  # type: ignore[name-defined] # noqa: F821
         source[:, at:], behind - at, products[0], products[1], products[2], a[:, at:], b[:, at:], logits[at:]
     )
-    make_rows(logits[at:behind, :outputs], centres[at:behind], table, SYMBOLS, counts[at:behind])  # type: ignore[name-defined] # noqa: F821
+    counts, mixtures = rows
+    if counts.shape[0] > 0:
+        make_rows(logits[at:behind, :outputs], centres[at:behind], table, SYMBOLS, counts[at:behind])  # type: ignore[name-defined] # noqa: F821
+    if mixtures.shape[0] > 0:
+        make_mixtures(logits[at:behind, :outputs], mixtures[at:behind])
 
 
 @lru_cache
@@ -99,7 +137,16 @@ class Tile:
         planes: uint8[H, W, known + C], those that are known and those that are coded.
     """
 
-    def __init__(self, network: Network, backend: Backend, planes: np.ndarray, heads: Heads | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        backend: Backend,
+        planes: np.ndarray,
+        heads: Heads | None = None,
+        *,
+        counts: bool = True,
+        mixtures: bool = False,
+    ) -> None:
         """Start a tile: of `planes` only what is known beforehand need be there.
 
         Args:
@@ -107,6 +154,8 @@ class Tile:
             backend: of products.
             planes: uint8[H, W, known + C], C-contiguous.
             heads: by default the model's.
+            counts: whether they are asked for.
+            mixtures: likewise, of a network of logistics.
         """
         self.network, self.planes = network, planes
         height, width, _ = planes.shape
@@ -115,19 +164,22 @@ class Tile:
         self._wavefront = Wavefront(network, backend, height, width, heads, known)
         self._heads = self._wavefront.heads
         rooms = ROOMS, network.channels, min(height, (width + 1) // 2)
-        self._counts = aligned((*rooms, row_size(network.classes.number)), np.int32)
+        self._counts, self._mixtures = rows_for(network, rooms, counts=counts, mixtures=mixtures)
         self._centres, self._symbols = np.zeros(rooms, np.int32), np.zeros(rooms, np.int32)
 
     def calls(self, coding: Coding) -> tuple[list[Repeated], Shape]:
         """All calls of the tile as `schedule` numbers them, those of `coding` last; and what it knows of the tile.
 
-        Counts and centres of step t are in room t % ROOMS, from the step's first lane on, and kept for one more step.
+        Rows and centres of step t are in room t % ROOMS, from the step's first lane on, and kept for one more step.
         """
         network, trunk, heads = self.network, self._wavefront.trunk_of, self._heads
         rooms = [(room, channel) for room in range(ROOMS) for channel in range(network.channels)]
         taught = [(c, self._counts[room, c], self._centres[room, c], self._symbols[room, c]) for room, c in rooms]
-        teach, watch = [heads.learning(*each) for each in taught], [heads.watching(*each) for each in taught]
-        codes = [coding(network.known + c, counts, centres) for c, counts, centres, _ in taught]
+        teach, watch = (
+            [heads.learning(*each) for each in taught],
+            [heads.watching(c, *others) for c, _, *others in taught],
+        )
+        codes = [coding(network.known + c, self._rows(room, c), self._centres[room, c]) for room, c in rooms]
         learning = self._predictors.learning  # also in the place of calls that there are not
         calls = [
             trunk.preparing, learning, trunk.layers,
@@ -142,6 +194,9 @@ class Tile:
             height, width, network.channels, parts, teachers, watch[0] is not None, len(codes[0])
         )  # fmt: skip
 
+    def _rows(self, room: int, channel: int) -> Rows:
+        return Rows(self._counts[room, channel], self._mixtures[room, channel])
+
     def _see(self, room: int, channel: int) -> Repeated:
         """`_see` of a channel in every step that has this room; by steps where heads have no kernel."""
         network, wavefront, trunk = self.network, self._wavefront, self._wavefront.trunk_of
@@ -154,7 +209,7 @@ class Tile:
         return Repeated(
             see, 4, channel, self._predictors.arrays, codes, inputs, trunk.output, wavefront.shifts,
             self._heads.parts(channel), network.raw, network.classes, self._centres[room, channel],
-            self._counts[room, channel], self.planes, wavefront.signed_offset, self._symbols[room],
+            self._rows(room, channel), self.planes, wavefront.signed_offset, self._symbols[room],
         )  # fmt: skip
 
     def _see_by_steps(self, step: int, first: int, _start: int, last: int, channel: int) -> None:
@@ -166,8 +221,7 @@ class Tile:
         self._predictors.predict(channel)
         logits, centres = self._wavefront.logits(channel, self._predictors)
         self._centres[room, channel, lanes] = centres
-        counts = self._counts[room, channel, lanes]
-        self.network.make_rows(logits, centres, self.network.classes, SYMBOLS, counts)
+        fill(self._rows(room, channel), self.network, logits, centres)
 
     def _know(self, room: int, channel: int) -> Repeated:
         """`_know` of a channel in every step that has this room."""

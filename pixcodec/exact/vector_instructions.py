@@ -11,7 +11,8 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-from pixcodec.exact.emit import F32, I8, I32, I64, constant, processor_features, splat, vector_function
+from pixcodec.exact import logistics
+from pixcodec.exact.emit import F32, I8, I32, I64, Value, constant, processor_features, splat, vector_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -470,3 +471,13 @@ def ratios(_context: Any, numbers: Any, divisor: Any) -> Any:
         return builder.fptosi(builder.fdiv(builder.sitofp(args[0], floats), divisors), INT32X16.ir)
 
     return INT32X16(INT32X16, types.int64), emit
+
+
+@intrinsic
+def logistics_below(_context: Any, mixtures: Any, stride: Any, edges: Any) -> Any:
+    """See `logistics.below`."""
+
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        return logistics.below(*(Value(builder, each) for each in args)).value
+
+    return INT32X16(types.intp, types.intp, INT32X16), emit
