@@ -12,7 +12,7 @@ import pytest
 import reference_coder
 
 from pixcodec import archive, archive_codec, codec, container, models, names, regions
-from pixcodec.exact import contexts, expert_memory, experts, logistics, mixing, reference
+from pixcodec.exact import contexts, expert_memory, experts, joint_decisions, logistics, mixing, reference
 from pixcodec.exact.emit import LANES
 from pixcodec.exact.frequencies import EXP2
 from pixcodec.exact.predict import COMPAND
@@ -268,6 +268,9 @@ def test_the_constants_of_experts_are_those_on_the_page() -> None:
         f"decisions of up to {expert_memory.TOGETHER} samples",
         f"same y div {expert_memory.TOGETHER} are",
         f"learns from {LANES} samples of the group",
+        f"k = 0 .. {expert_memory.TOGETHER - 1}, is",
+        f"l > 2^24 - 2^{joint_decisions.NEARLY.bit_length() - 1}.",
+        f"x_0 .. x_{LANES - 1} = 2^24",
         f"uint32[C, {expert_memory.MAP_SIZE}]",
         f"uint32[C, {expert_memory.NODES * expert_memory.BUCKETS}]",
         f"clamp(x, -{expert_memory.LIMIT}, {expert_memory.LIMIT})",
@@ -290,6 +293,7 @@ def test_the_constants_of_experts_are_those_on_the_page() -> None:
         f"of 2^{expert_memory.MATCH_BITS} entries",
     )
     assert mixing.WEIGHT_LIMIT == 1 << 30
+    assert joint_decisions.NEARLY.bit_count() == 1
 
 
 def test_the_decisions_of_the_example_with_experts_are_those_on_the_page(

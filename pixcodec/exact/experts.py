@@ -5,8 +5,8 @@ network's frequencies give the logarithm of the odds for the upper half, in 1/10
 make of them, `contexts` what they know samples by.  Decisions that the network is very sure of are its own.
 
 The decisions of `TOGETHER` lanes are made together: all that these are known by is looked up, then the first decisions
-of all are coded, one lane after the other, then the second ones, and in the end the lists learn the values.  So lanes
-fill vectors, and nothing waits for a decision but what follows from it.
+of all are coded (`joint_decisions`), then the second ones, and in the end the lists learn the values.  So lanes fill
+vectors, and nothing waits for a decision but what follows from it.
 
 `pixcodec.expert_names` has the table of experts, with the context of each and what it serves.  The first seven are
 lists of values (`value_lists`), the next one a list of the repeated pixel's value, three are counters of decisions, the
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from pixcodec.exact.frequencies import Classes
 
 ALL = (1 << EXPERTS) - 1  # the mask of all experts, bit e for expert e
-# Of a sample, at most: its decisions take no more than 164 bits, as each half of an interval keeps 1 for every value.
+# Of a sample, at most: its decisions take no more than 164 bits, as each half of an interval keeps 1 for every value,
+# and where they are coded by what is known of others, quotients that are rounded down add less than 2 bits to each.
 WORDS = 6
 _UNIT = 2.0**-PROBABILITY_BITS
 _u = np.uint64
