@@ -62,7 +62,6 @@ class _Run:
     backend: matmul.Backend
     note: str
     progress: Progress | None
-    asked: dict[str, bool]
     learning: type[LearningHeads] | None = None
     spare: int = 0
     total: int = 0
@@ -70,6 +69,7 @@ class _Run:
     seconds: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     compared: list[ComparedHeads] = field(default_factory=list)
+    asked: dict[str, bool] = field(default_factory=dict)
 
     def heads(self, height: int, width: int) -> LearningHeads | None:
         """Heads that learn a tile of this size, or None: those of the model."""
@@ -387,7 +387,7 @@ def _prepare(
     parts: Sequence[NDArray[np.uint8]],
     progress: Progress | None,
     *,
-    masks: Sequence[int],
+    masks: Sequence[int] = (0,),
     learning: type[LearningHeads] | None = None,
     threads: int | None = None,
 ) -> _Run:
@@ -398,7 +398,7 @@ def _prepare(
     spare = (threads or cores()) // max(len(parts), 1) - 1
     smooth = network.logistics and any(masks)
     asked = {"counts": not (smooth and all(masks)), "mixtures": smooth}
-    return _Run(network, chosen, note, progress, asked, learning, spare, steps)
+    return _Run(network, chosen, note, progress, learning, spare, steps, asked=asked)
 
 
 class Trial(NamedTuple):
@@ -575,7 +575,7 @@ def sample(network: Network, height: int, width: int, seed: int = 0) -> NDArray[
     The network has no known planes, and its heads stay as they are; the same seed gives the same picture.
     """
     dice, planes = np.random.default_rng(seed), np.zeros((height, width, network.channels), np.uint8)
-    run = _prepare(network, None, None, [planes], None, masks=[0])
+    run = _prepare(network, None, None, [planes], None)
 
     def draw(channel: int, step: int, first: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> None:
         each = np.empty((len(counts), SYMBOLS), np.float32)

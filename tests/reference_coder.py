@@ -139,12 +139,17 @@ def _steps(shape: tuple[int, ...]) -> Iterator[tuple[int, int, np.ndarray, np.nd
         yield step, channel, rows, step - 2 * rows
 
 
+def _sums(planes: np.ndarray, network: Network, settings: int) -> tuple[np.ndarray, np.ndarray]:
+    """What experts ask, and centres."""
+    return codec.sums_and_centres(network, planes, learning=bool(settings & LEARNING))
+
+
 def _words_by_experts(planes: np.ndarray, network: Network, settings: int, mask: int) -> list[int]:
-    (counts, centres), encoder = _counts(planes, network, settings), range_coder.Encoder()
+    (sums, centres), encoder = _sums(planes, network, settings), range_coder.Encoder()
     experts = Experts(*planes.shape, *network.experts, mask=mask, known=network.known)
     target = planes.copy()
     for step, channel, y, x in _steps(centres.shape):
-        own = counts[y, x, channel], centres[y, x, channel]
+        own = sums[y, x, channel], centres[y, x, channel]
         experts.code(network.known + channel, step, int(y[0]), *own, target, Writer(encoder))
     assert (target == planes).all()
     return encoder.words()
@@ -198,10 +203,11 @@ def tile(
     experts = Experts(*planes.shape, *network.experts, mask=mask, known=network.known)
     decoder = range_coder.Decoder(struct.unpack(f"<{len(payload) // 4}I", payload))
     for step, channel, y, x in _steps(shape):
-        counts, centres = (each[y, x, channel] for each in _counts(planes, network, settings))
         if settings & EXPERTS:
-            experts.code(network.known + channel, step, int(y[0]), counts, centres, planes, Reader(decoder))
+            own = (each[y, x, channel] for each in _sums(planes, network, settings))
+            experts.code(network.known + channel, step, int(y[0]), *own, planes, Reader(decoder))
         else:
+            counts = _counts(planes, network, settings)[0][y, x, channel]
             planes[y, x, network.known + channel] = [decoder.get(row) for row in counts.tolist()]
     decoder.finish()
     return planes[:, :, network.known :]

@@ -12,7 +12,9 @@ from pixcodec.errors import DamagedTileError
 from pixcodec.exact import expert_memory, experts, range_coder, value_lists
 from pixcodec.exact.compiled import compiled
 from pixcodec.exact.frequencies import row_size
+from pixcodec.exact.logistics import MIXTURE, make_mixtures
 from pixcodec.exact.reference import experts as reference
+from pixcodec.exact.reference import logistics
 from pixcodec.exact.reference import range_coder as words
 from pixcodec.exact.reference.decisions import Reader, Writer
 from pixcodec.exact.steps import active_lanes, number_of_steps
@@ -67,6 +69,11 @@ def class_rows(counts: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return result
 
 
+def sums_of(counts: np.ndarray) -> np.ndarray:
+    """int64[n, 257]: frequencies below each value."""
+    return np.pad(np.cumsum(counts.astype(np.int64) + 1, axis=-1), ((0, 0), (1, 0)))
+
+
 def steps(planes: np.ndarray) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
     """Step, first lane, rows and columns of every step with pixels."""
     height, width = planes.shape[:2]
@@ -87,7 +94,7 @@ def by_definition(
     learner = reference.Experts(*planes.shape, *start, mask=mask)
     for step, first, y, x in steps(planes):
         for c in range(planes.shape[2]):
-            learner.code(c, step, first, counts[y, x, c], centres[y, x, c], target, Writer(encoder))
+            learner.code(c, step, first, sums_of(counts[y, x, c]), centres[y, x, c], target, Writer(encoder))
     np.testing.assert_array_equal(target, planes)
     return np.array(encoder.words(), "<u4").tobytes()
 
@@ -99,7 +106,7 @@ def read_by_definition(payload: bytes, counts: np.ndarray, centres: np.ndarray) 
     learner = reference.Experts(*planes.shape)
     for step, first, y, x in steps(planes):
         for c in range(planes.shape[2]):
-            learner.code(c, step, first, counts[y, x, c], centres[y, x, c], planes, Reader(decoder))
+            learner.code(c, step, first, sums_of(counts[y, x, c]), centres[y, x, c], planes, Reader(decoder))
     decoder.finish()
     return planes
 
@@ -152,6 +159,65 @@ def test_compiled_words_are_the_definition_s_and_come_back(kind: str, channels: 
         np.testing.assert_array_equal(read_compiled(payload, counts, centres, ()), planes)
         if n % 2:
             np.testing.assert_array_equal(read_by_definition(payload, counts, centres), planes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mixtures_are_asked_at_the_cuts_as_the_definition_says(kind: str) -> None:
+    n = KINDS.index(kind)
+    for height, width in ((1, 5), (12, 17), (70, 4)):
+        planes = picture(kind, height, width, 3, n)
+        outputs, centres = mixtures(planes, n)
+        sums = np.array([logistics.sums(o.tolist(), int(q)) for o, q in zip(flat(outputs), flat(centres), strict=True)])
+        sums = sums.reshape(*planes.shape, 257)
+        encoder, decoder_planes, target = words.Encoder(), np.zeros_like(planes), planes.copy()
+        learner, definition = experts.Experts(*planes.shape, smooth=True), reference.Experts(*planes.shape)
+        own = range_coder.Encoder()
+        for step, first, y, x in steps(planes):
+            for c in range(3):
+                definition.code(c, step, first, sums[y, x, c], centres[y, x, c], target, Writer(encoder))
+                learner.encode(c, step, first, *smooth_rows(outputs[y, x, c], centres[y, x, c]), planes, own)
+        payload = own.payload()
+        assert payload == np.array(encoder.words(), "<u4").tobytes()
+        frequencies = np.array([width_of(row, int(v)) for row, v in zip(flat(sums), planes.ravel(), strict=True)])
+        np.testing.assert_allclose(learner.by_network[0], (24 - np.log2(frequencies)).sum(), rtol=1e-9)
+        learner, decoder = experts.Experts(*planes.shape, smooth=True), range_coder.Decoder(payload)
+        for step, first, y, x in steps(planes):
+            for c in range(3):
+                rows_and_centres = smooth_rows(outputs[y, x, c], centres[y, x, c])
+                learner.decode(c, step, first, *rows_and_centres, decoder_planes, decoder)
+        decoder.finish()
+        np.testing.assert_array_equal(decoder_planes, planes)
+
+
+def flat(numbers: np.ndarray) -> np.ndarray:
+    """A row a sample."""
+    return numbers.reshape(-1, *numbers.shape[3:])
+
+
+def mixtures(planes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs int16[H, W, C, 9] of a network that guesses well or not at all, some as far as they go, and centres."""
+    random = np.random.default_rng([seed, 11])
+    outputs = random.normal(0, [400] * 3 + [900] * 3 + [600] * 3, (*planes.shape, 9))
+    outputs[random.random(planes.shape) < 0.2] *= 40
+    centres = np.clip(planes + random.integers(-4, 5, planes.shape), 0, 255)
+    centres[random.random(planes.shape) < 0.1] = 0
+    return np.clip(np.rint(outputs), -32767, 32767).astype(np.int16), centres.astype(np.int32)
+
+
+def smooth_rows(outputs: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What experts take of mixtures."""
+    result = np.zeros((len(outputs), MIXTURE), np.float32)
+    make_mixtures(outputs, result)
+    return result, np.ascontiguousarray(centres)
+
+
+def width_of(sums: np.ndarray, value: int) -> int:
+    """What is left for a value when the cuts around it have been made, each half of which keeps 1 for every value."""
+    lower, upper, low = 0, 1 << 24, 0
+    for size in (128, 64, 32, 16, 8, 4, 2, 1):
+        middle = min(max(int(sums[low + size]), lower + size), upper - size)
+        lower, upper, low = (middle, upper, low + size) if value & size else (lower, middle, low)
+    return upper - lower
 
 
 # Their steps begin and end in groups of lanes and in vectors, at all places.
@@ -232,7 +298,7 @@ def both(
         for c in range(planes.shape[2]):
             yield c, step, learner, definition
             centre = np.ascontiguousarray(centres[y, x, c])
-            definition.code(c, step, first, counts[y, x, c], centre, planes.copy(), Writer(plain))
+            definition.code(c, step, first, sums_of(counts[y, x, c]), centre, planes.copy(), Writer(plain))
             learner.encode(c, step, first, class_rows(counts[y, x, c], centre), centre, planes, encoder)
             yield c, step, learner, definition
     assert encoder.payload() == np.array(plain.words(), "<u4").tobytes()

@@ -80,7 +80,7 @@ LEARNS: dict[str, Any] = {
 }
 # More of a network's form, by model; those that know planes have heads that learn, a luma taught experts as well.
 MORE: dict[str, dict[str, Any]] = {
-    "model_tiny_learning": LEARNS,
+    "model_tiny_learning": {**LEARNS, "output": "logistics"},
     "model_tiny_chroma": LEARNS,
     "model_tiny_luma": {**LEARNS, "known_taps": [[0, -1], [1, 0], [0, 1], [-1, 1]]},
 }
@@ -103,10 +103,13 @@ def model(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         weight = own.pop(f"{head}.input.weight")
         tensors |= own | {f"{head}.input.features": weight[:h], f"{head}.input.codes": weight[h:]}
         tensors |= product(f"{head}.hidden", (d, d), 120)
-        tensors |= product(f"{head}.output", (d, classes), 300)
-        scale = np.full(classes, 1 / 32, np.float32)
-        slope = -(8 * 512) * np.abs(np.arange(classes) - classes // 2)
-        tensors |= {f"{head}.output.scale": scale, f"{head}.output.bias": slope.astype(np.int32)}
+        smooth = more.get("output") == "logistics"  # three wide and narrow ones beside each other
+        start = (
+            (8 * 512) * (np.arange(OUTPUTS) % 3) if smooth else -(8 * 512) * np.abs(np.arange(classes) - classes // 2)
+        )
+        tensors |= product(f"{head}.output", (d, start.size), 300)
+        scale = np.full(start.size, 1 / 32, np.float32)
+        tensors |= {f"{head}.output.scale": scale, f"{head}.output.bias": start.astype(np.int32)}
     if name in {"model_tiny_taught", "model_tiny_luma"}:
         tensors |= {"experts.maps": taught(channels, MAP_SIZE), "experts.last": taught(channels, NODES * BUCKETS)}
     card = {"channels": channels, "network": {**FORM, "classes": classes, **more}, "predictors": PREDICTORS[name]}

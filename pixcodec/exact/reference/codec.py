@@ -12,7 +12,7 @@ import numpy as np
 from pixcodec.exact.reference import frequencies, learn, logistics, network, predict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pixcodec.exact.network import Network
 
@@ -24,13 +24,30 @@ def counts_and_centres(model: Network, planes: np.ndarray, *, learning: bool = F
         Counts int64[H, W, C, 256], each row of sum 2^24 - 256, and what experts take for the centres, int64[H, W, C]:
         0 of a network whose output is "raw".
     """
+    return _each(model, planes, _counts, frequencies.SYMBOLS, learning=learning)
+
+
+def sums_and_centres(model: Network, planes: np.ndarray, *, learning: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The same of what experts ask: frequencies below each value, int64[H, W, C, 257], and centres.
+
+    They are those of the coder; of logistics those of the mixture itself, without classes, which may fall a little.
+    """
+    return _each(model, planes, _sums, frequencies.SYMBOLS + 1, learning=learning)
+
+
+def _each(
+    model: Network,
+    planes: np.ndarray,
+    make: Callable[[Network, Sequence[int], int], np.ndarray],
+    size: int,
+    *,
+    learning: bool,
+) -> tuple[np.ndarray, np.ndarray]:
     predictions = predict.predictions(planes, model.parameters)
-    if learning:
-        return _learning(model, planes, predictions)
-    logits, centres = network.logits(model, planes, predictions)
-    result = np.empty((*centres.shape, frequencies.SYMBOLS), np.int64)
+    outputs, centres = (_learning if learning else network.logits)(model, planes, predictions)
+    result = np.empty((*centres.shape, size), np.int64)
     for place in np.ndindex(centres.shape):
-        result[place] = _counts(model, logits[place].tolist(), int(centres[place]))
+        result[place] = make(model, outputs[place].tolist(), int(centres[place]))
     return result, np.zeros_like(centres) if model.raw else centres
 
 
@@ -40,24 +57,30 @@ def _counts(model: Network, outputs: Sequence[int], q: int) -> np.ndarray:
     return logistics.counts(outputs, classes, q) if model.logistics else frequencies.counts(outputs, classes)
 
 
+def _sums(model: Network, outputs: Sequence[int], q: int) -> np.ndarray:
+    """int64[257] from the outputs of a head."""
+    if model.logistics:
+        return logistics.sums(outputs, q)
+    return np.concatenate([[0], np.cumsum(_counts(model, outputs, q) + 1)])
+
+
 def _learning(model: Network, planes: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As `counts_and_centres`, step by step."""
+    """Outputs int64[H, W, C, ..] of heads that learn, and centres, step by step."""
     height, width, channels = predictions.shape[:3]
     features, codes, centres = network.inputs(model, planes, predictions)
     heads = [learn.LearningHead(model, channel) for channel in range(channels)]
-    result = np.empty((*centres.shape, frequencies.SYMBOLS), np.int64)
+    result = np.empty((*centres.shape, model.heads[0].output.bias.size), np.int64)
     for step in range(width + 2 * (height - 1)):
         places = [(y, step - 2 * y) for y in range(height) if 0 <= step - 2 * y < width]
         for c in range(channels if places else 0):
             for y, x in places:
-                outputs = heads[c].outputs(np.concatenate([features[y, x], codes[c][y, x]]))
-                result[y, x, c] = _counts(model, outputs.tolist(), int(centres[y, x, c]))
+                result[y, x, c] = heads[c].outputs(np.concatenate([features[y, x], codes[c][y, x]]))
             heads[c].learn(
-                [result[y, x, c] for y, x in places],
+                [_counts(model, result[y, x, c].tolist(), int(centres[y, x, c])) for y, x in places],
                 [int(centres[y, x, c]) for y, x in places],
                 [int(planes[y, x, model.known + c]) for y, x in places],
             )
-    return result, np.zeros_like(centres) if model.raw else centres
+    return result, centres
 
 
 def counts(model: Network, planes: np.ndarray) -> np.ndarray:

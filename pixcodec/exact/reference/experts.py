@@ -190,17 +190,18 @@ class Lane:
 
     Attributes:
         value: its value, where it is written.
-        frequencies: of every value.
+        sums: by the network, in 2^-24, of the frequencies of all values below each, 0 to 256.
         slots: of its contexts, None of an expert that takes no part, with what is added to their values.
         lists: what was in them, and the match.
         unseen: whether the context of each is new.
         counters: their channel and context.
         near: what is around it.
         low, node: what its decisions have left.
+        lower, upper: frequencies below that, and with it.
     """
 
     value: int
-    frequencies: Sequence[int]
+    sums: Sequence[int]
     slots: list[tuple[List | None, int]]
     lists: list[tuple[List, int]]
     unseen: list[bool]
@@ -208,6 +209,8 @@ class Lane:
     near: Near
     low: int = 0
     node: int = 1
+    lower: int = 0
+    upper: int = 1 << 24
 
 
 @dataclass
@@ -237,8 +240,12 @@ class Opinion:
 
 @dataclass
 class Decision:
-    """A decision of a lane before it is made; `opinion` is None if it is the network's alone."""
+    """A decision of a lane before it is made; `opinion` is None if it is the network's alone.
 
+    `middle` are the network's frequencies below its cut.
+    """
+
+    middle: int
     odds: int
     p: int
     evidence: list[tuple[int, int]]
@@ -278,17 +285,20 @@ class Experts:
         channel: int,
         step: int,
         first: int,
-        counts: np.ndarray,
+        sums: np.ndarray,
         centres: np.ndarray,
         planes: np.ndarray,
         coder: Coder,
     ) -> None:
-        """See `exact.experts.code`; values that `coder` says go to `planes`."""
-        for _, together in groupby(range(first, first + len(counts)), lambda y: y // TOGETHER):
+        """See `exact.experts.code`; values that `coder` says go to `planes`.
+
+        `sums`, int[n, 257], are the network's frequencies below each value (`reference.codec`).
+        """
+        for _, together in groupby(range(first, first + len(sums)), lambda y: y // TOGETHER):
             places = [(y, step - 2 * y) for y in together]
             if channel == self._known and self._present[MATCH]:
                 self._find_matches(planes, places, step)
-            lanes = [self._look(planes, y, x, channel, counts[y - first], int(centres[y - first])) for y, x in places]
+            lanes = [self._look(planes, y, x, channel, sums[y - first], int(centres[y - first])) for y, x in places]
             for depth in range(8):
                 self._decide(lanes, channel, depth, coder)
             for lane, (y, x) in zip(lanes, places, strict=True):
@@ -297,7 +307,7 @@ class Experts:
                     if slot is not None:
                         slot.learn((lane.low - offset) % 256)
 
-    def _look(self, planes: np.ndarray, y: int, x: int, c: int, counts: np.ndarray, centre: int) -> Lane:
+    def _look(self, planes: np.ndarray, y: int, x: int, c: int, sums: np.ndarray, centre: int) -> Lane:
         """A sample with everything that is known of it before its first decision."""
         near, own = self._near(planes, y, x, c), [int(v) for v in planes[y, x, :c]]
         contexts, offsets = self._contexts(planes, y, x, c, near, centre), [0, 0, 0, near.left, near.upper, 0, 0]
@@ -309,7 +319,7 @@ class Experts:
         third = (near.upper, (near.left - near.before_left + own[-1]) % 256, own[0])[c] if c else near.upper
         return Lane(
             int(planes[y, x, c]),
-            [int(count) + 1 for count in counts],
+            sums.tolist(),
             [*zip(slots, offsets, strict=True)],
             [*zip(lists, offsets, strict=True), (match or List(), 0)],
             [*unseen, self._present[MATCH] and match is None],
@@ -408,7 +418,8 @@ class Experts:
         decisions = [self._prepared(lane, c, depth) for lane in lanes]
         own = [lane.value >> (7 - depth) & 1 for lane in lanes]
         bits = joint_decisions.decide(own, [decision.p for decision in decisions], coder)
-        for lane, bit in zip(lanes, bits, strict=True):
+        for lane, decision, bit in zip(lanes, decisions, bits, strict=True):
+            lane.lower, lane.upper = (decision.middle, lane.upper) if bit else (lane.lower, decision.middle)
             lane.low += bit << (7 - depth)
             lane.node = 2 * lane.node + bit
         for decision, bit in zip(decisions, bits, strict=True):
@@ -424,16 +435,17 @@ class Experts:
         """All that is known of a lane's next decision."""
         shift = 7 - depth
         cut = lane.low + (1 << shift)
-        n0, n1 = sum(lane.frequencies[lane.low : cut]), sum(lane.frequencies[cut : cut + (1 << shift)])
+        middle = clamp(lane.sums[cut], lane.lower + (1 << shift), lane.upper - (1 << shift))  # each value keeps 1
+        n0, n1 = middle - lane.lower, lane.upper - middle
         odds, p = logarithm(n1) - logarithm(n0), (n1 << 24) // (n1 + n0)
         evidence = [each.evidence(offset, lane.low >> (shift + 1), shift) for each, offset in lane.lists]
         places = [(*counter, lane.node) for counter in lane.counters]
         counters = [(at, self._counters.get(at, (1 << 21, 0))) for at in places]
         if abs(odds) > self._trust[c] >> 5:
-            return Decision(odds, p, evidence, counters, None)
+            return Decision(middle, odds, p, evidence, counters, None)
         states = self._states(lane, evidence, [cell for _, cell in counters], cut, odds)
         opinion = self._opinion(states, c, lane.node, depth, odds)
-        return Decision(odds, opinion.p, evidence, counters, opinion)
+        return Decision(middle, odds, opinion.p, evidence, counters, opinion)
 
     def _states(
         self, lane: Lane, evidence: Sequence[tuple[int, int]], counters: Sequence[Cell], cut: int, odds: int

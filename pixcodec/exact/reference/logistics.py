@@ -101,6 +101,12 @@ def counts(outputs: Sequence[int], classes: Sequence[int], q: int) -> np.ndarray
     return np.array(result, np.int64)
 
 
+def sums(outputs: Sequence[int], q: int) -> np.ndarray:
+    """int64[257]: counts below the values 0 to 256, by no classes."""
+    components = Components(outputs)
+    return np.array([components.below(v - q, q) for v in range(SYMBOLS + 1)], np.int64)
+
+
 def errors(outputs: Sequence[int], classes: Sequence[int], symbol: int, q: int) -> np.ndarray:
     """int64[9] where a symbol came."""
     components = Components(outputs)
