@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 
 from pixcodec import archive, archive_codec, codec, container, models
 from pixcodec.exact.expert_memory import BUCKETS, MAP_SIZE, NODES, starting_map
+from pixcodec.exact.logistics import OUTPUTS
 from pixcodec.exact.network import Network, head_inputs, residual_classes
 from pixcodec.exact.predict import Parameters
 from pixcodec.exact.program import Program
@@ -103,10 +104,10 @@ def model(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         weight = own.pop(f"{head}.input.weight")
         tensors |= own | {f"{head}.input.features": weight[:h], f"{head}.input.codes": weight[h:]}
         tensors |= product(f"{head}.hidden", (d, d), 120)
-        smooth = more.get("output") == "logistics"  # three wide and narrow ones beside each other
-        start = (
-            (8 * 512) * (np.arange(OUTPUTS) % 3) if smooth else -(8 * 512) * np.abs(np.arange(classes) - classes // 2)
-        )
+        if more.get("output") == "logistics":  # a narrow one, and two wider ones above it
+            start = (8 * 512) * (np.arange(OUTPUTS) % 3)
+        else:
+            start = -(8 * 512) * np.abs(np.arange(classes) - classes // 2)
         tensors |= product(f"{head}.output", (d, start.size), 300)
         scale = np.full(start.size, 1 / 32, np.float32)
         tensors |= {f"{head}.output.scale": scale, f"{head}.output.bias": start.astype(np.int32)}
