@@ -32,7 +32,7 @@ in nats; by a mean as if 1/256 of a level were 1/256 of a bit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -41,18 +41,20 @@ from pixcodec.exact.logistics import FAR, LARGEST_ERROR, LN2, ONE_COUNT, POWER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    Number = TypeVar("Number", np.float32, np.ndarray)
+
 SYMBOLS, TOTAL = 256, (1 << 24) - 256
 F = np.float32
 ONE = F(1)
 
 
-def power(y: np.float32) -> np.float32:
+def power(y: Number) -> Number:
     """2^y."""
     whole = np.rint(y)
     f, result = y - whole, F(POWER[0])
     for coefficient in POWER[1:]:
         result = result * f + F(coefficient)
-    return result * F(2.0 ** int(whole))
+    return np.ldexp(result, whole.astype(np.int32))
 
 
 class Components:
@@ -67,18 +69,20 @@ class Components:
         self.m = [F(mean) * F(1 / 256) for mean in means]
         self.h = [power(F(min(max(-scale, -7 * 256), 7 * 256)) * F(1 / 256)) for scale in scales]
 
-    def distance(self, k: int, edge: int) -> np.float32:
+    def distance(self, k: int, edge: Number) -> Number:
         """From an edge up to a component's mean."""
-        return np.clip((self.m[k] - (F(edge) - F(0.5))) * self.h[k], F(-FAR), F(FAR))
+        return np.clip((self.m[k] - (edge - F(0.5))) * self.h[k], F(-FAR), F(FAR))
+
+    def share(self, edge: Number) -> Number:
+        """What lies below an edge."""
+        a, (d, e, f) = self.a, (power(self.distance(k, edge)) + ONE for k in range(3))
+        return ((a[0] * (e * f) + a[1] * (d * f)) + a[2] * (d * e)) / (d * (e * f))
 
     def below(self, edge: int, q: int) -> int:
         """Counts below an edge."""
         if edge <= -q:
             return 0
-        if edge > 255 - q:
-            return TOTAL
-        a, (d, e, f) = self.a, (power(self.distance(k, edge)) + ONE for k in range(3))
-        return min(int(((a[0] * (e * f) + a[1] * (d * f)) + a[2] * (d * e)) / (d * (e * f))), TOTAL)
+        return TOTAL if edge > 255 - q else min(int(self.share(F(edge))), TOTAL)
 
 
 def _edges(classes: Sequence[int], each: int, q: int) -> tuple[int, int]:
@@ -102,9 +106,9 @@ def counts(outputs: Sequence[int], classes: Sequence[int], q: int) -> np.ndarray
 
 
 def sums(outputs: Sequence[int], q: int) -> np.ndarray:
-    """int64[257]: counts below the values 0 to 256, by no classes."""
-    components = Components(outputs)
-    return np.array([components.below(v - q, q) for v in range(SYMBOLS + 1)], np.int64)
+    """int64[257]: what lies below the values 0 to 256, rounded down; no cut asks for the first and the last."""
+    edges = np.arange(SYMBOLS + 1, dtype=np.float32) - F(q)
+    return np.minimum(Components(outputs).share(edges).astype(np.int64), TOTAL)
 
 
 def errors(outputs: Sequence[int], classes: Sequence[int], symbol: int, q: int) -> np.ndarray:
@@ -113,7 +117,8 @@ def errors(outputs: Sequence[int], classes: Sequence[int], symbol: int, q: int) 
     a, h = components.a, components.h
     sides = []
     for edge in _edges(classes, classes[symbol], q):
-        y = [components.distance(k, edge) if -q < edge <= 255 - q else F(FAR if edge <= -q else -FAR) for k in range(3)]
+        beyond = F(FAR) if edge <= -q else F(-FAR) if edge > 255 - q else None
+        y = [components.distance(k, F(edge)) if beyond is None else beyond for k in range(3)]
         b = [ONE / (power(each) + ONE) for each in y]
         c = [power(each) * below for each, below in zip(y, b, strict=True)]
         sides.append((y, b, c, [-y[k] * (b[k] * c[k]) for k in range(3)]))
