@@ -45,7 +45,7 @@ def digests() -> list[str]:
             for array in (guesses, logits, counts):
                 digest.update(array.tobytes())
         found.append(digest.hexdigest())
-    files = (GOLDEN / f"{name}.pxc" for name in ("rgb_37x21_tiles_experts", "rgb_learning_text_38x25_experts"))
+    files = (GOLDEN / f"{name}.pxc" for name in ("rgb_37x21_tiles_experts", "rgb_logistics_text_38x25_experts"))
     decoded = (codec.decode(each.read_bytes()).planes for each in files)  # which says if pixels are wrong
     return found + [hashlib.sha256(planes.tobytes()).hexdigest() for planes in decoded]
 

@@ -64,6 +64,7 @@ PREDICTORS["model_tiny_chroma"] = {**PREDICTORS["model_tiny_gray"], "known": 1}
 PREDICTORS["model_tiny_luma"] = {**PREDICTORS["model_tiny_gray"], "known": 2}
 PREDICTORS["model_tiny_taught"] = PREDICTORS["model_tiny_gray"]  # with starting values for experts
 PREDICTORS["model_tiny_learning"] = PREDICTORS["model_tiny_rgb"]  # with places among its inputs and heads that learn
+PREDICTORS["model_tiny_logistics"] = PREDICTORS["model_tiny_rgb"]  # likewise
 FORM: dict[str, Any] = {
     "features": 8,
     "blocks": 1,
@@ -81,7 +82,8 @@ LEARNS: dict[str, Any] = {
 }
 # More of a network's form, by model; those that know planes have heads that learn, a luma taught experts as well.
 MORE: dict[str, dict[str, Any]] = {
-    "model_tiny_learning": {**LEARNS, "output": "logistics"},
+    "model_tiny_learning": LEARNS,
+    "model_tiny_logistics": {**LEARNS, "output": "logistics"},
     "model_tiny_chroma": LEARNS,
     "model_tiny_luma": {**LEARNS, "known_taps": [[0, -1], [1, 0], [0, 1], [-1, 1]]},
 }
@@ -215,13 +217,15 @@ PAPER_PICTURES: dict[str, tuple[np.ndarray, str, str]] = {
     "scales_37x21_tiles": (smooth(21, 37, 3), "RGB", "model_tiny_scales"),
     "scales_clipped_24x13": (clipped(13, 24, 3), "RGB", "model_tiny_scales"),
 }
-# By a model that says what experts start from, and by one whose heads learn.
+# By a model that says what experts start from, by one whose heads learn, and by one of logistics whose heads learn.
 TAUGHT_PICTURES: dict[str, tuple[np.ndarray, str, str]] = {
     "gray_taught_24x13_experts": (clipped(13, 24, 1), "L", "model_tiny_taught"),
     "rgb_learning_1x1_experts": (smooth(1, 1, 3), "RGB", "model_tiny_learning"),
     "rgb_learning_5x3_experts": (smooth(3, 5, 3), "RGB", "model_tiny_learning"),
     "rgb_learning_24x13_experts": (clipped(13, 24, 3), "RGB", "model_tiny_learning"),
     "rgb_learning_text_38x25_experts": (text(25, 38, 3), "RGB", "model_tiny_learning"),
+    "rgb_logistics_24x13_experts": (clipped(13, 24, 3), "RGB", "model_tiny_logistics"),
+    "rgb_logistics_text_38x25_experts": (text(25, 38, 3), "RGB", "model_tiny_logistics"),
 }
 # The archive `mixed`: pictures by mode and model, each [N, H, W, C], and the effort; a block each.
 MIXED: list[tuple[str, str, np.ndarray, int]] = [
