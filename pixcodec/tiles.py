@@ -26,7 +26,7 @@ from pixcodec.exact.predict import predictions, rounded_centres
 from pixcodec.exact.ring import Repeated
 from pixcodec.exact.steps import active_lanes, number_of_steps
 from pixcodec.exact.tables import SYMBOLS
-from pixcodec.exact.tile import Tile, fill, rows_for
+from pixcodec.exact.tile import Tile, counting, fill, rows_for
 from pixcodec.expert_names import ALL
 from pixcodec.progress import Effort, cores, side_by_side
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     # Given (plane, step, first, counts, centres) of pixels of a step: codes them at once.
     CodeNow = Callable[[int, int, int, NDArray[np.int32], NDArray[np.int32]], None]
 
-    from pixcodec.exact.frequencies import Classes
     from pixcodec.exact.network import Network
     from pixcodec.exact.tile import Coding, Rows
     from pixcodec.progress import Progress
@@ -267,14 +266,14 @@ class _Coder:
 
     Attributes:
         planes: uint8[H, W, known + C] of the tile, of its own: what is known, then what is coded.
-        classes: of residuals, those of the counts.
+        network: the model. classes: of residuals, those of its counts.
         experts: what learns from the tile; None: the network's frequencies alone.
     """
 
-    def __init__(self, planes: NDArray[np.uint8], classes: Classes, experts: Experts | None) -> None:
+    def __init__(self, planes: NDArray[np.uint8], network: Network, experts: Experts | None) -> None:
         planes = np.require(planes, np.uint8, ["C", "W"])  # compiled loops write into what they read
         self.planes = planes.copy() if planes.ctypes.data % 4 else planes  # and read whole words of it
-        self.classes, self.experts = classes, experts
+        self.network, self.classes, self.experts = network, network.classes, experts
 
 
 class _Writer(_Coder):
@@ -283,11 +282,11 @@ class _Writer(_Coder):
     def __init__(
         self,
         planes: NDArray[np.uint8],
-        classes: Classes,
+        network: Network,
         experts: Experts | None,
         costs: NDArray[np.float32] | None = None,
     ) -> None:
-        super().__init__(planes, classes, experts)
+        super().__init__(planes, network, experts)
         self._costs, self._spent = costs, np.zeros(len(planes) + 1)
         self._words = range_coder.Encoder()
         self._words.room(WORDS * planes.size)
@@ -307,7 +306,8 @@ class _Writer(_Coder):
         words = self._words
         if self.experts is None:
             own = rows.counts, centres, self.classes, self.planes, channel
-            calls = [Repeated(range_coder.put_lanes, 4, *own, words.state, words.words, self._spent)]
+            calls = counting(self.network, rows, centres)
+            calls.append(Repeated(range_coder.put_lanes, 4, *own, words.state, words.words, self._spent))
         else:
             calls = [self.experts.coding(channel, rows.of_experts, centres, self.planes, words)]
         if self._costs is not None:
@@ -329,8 +329,8 @@ def _note(costs: NDArray[np.float32], spent: NDArray[np.float64], step: int, fir
 class _Reader(_Coder):
     """Reads symbols into planes."""
 
-    def __init__(self, payload: bytes, planes: NDArray[np.uint8], classes: Classes, experts: Experts | None) -> None:
-        super().__init__(planes, classes, experts)
+    def __init__(self, payload: bytes, planes: NDArray[np.uint8], network: Network, experts: Experts | None) -> None:
+        super().__init__(planes, network, experts)
         self._words = range_coder.Decoder(payload)
 
     def coding(self, channel: int, rows: Rows, centres: NDArray[np.int32]) -> list[Repeated]:
@@ -339,7 +339,8 @@ class _Reader(_Coder):
         if self.experts is not None:
             return [self.experts.coding(channel, rows.of_experts, centres, self.planes, words)]
         own = rows.counts, centres, self.classes, self.planes, channel
-        return [Repeated(range_coder.take_lanes, 4, *own, words.state, words.words)]
+        call = Repeated(range_coder.take_lanes, 4, *own, words.state, words.words)
+        return [*counting(self.network, rows, centres), call]
 
     def check(self) -> None:
         """`DamagedTileError` where the words fitted no symbol."""
@@ -398,6 +399,7 @@ def _prepare(
     spare = (threads or cores()) // max(len(parts), 1) - 1
     smooth = network.logistics and any(masks)
     asked = {"counts": not (smooth and all(masks)), "mixtures": smooth}
+    asked["outputs"] = asked["counts"] and network.logistics  # who codes has time to make counts of them
     return _Run(network, chosen, note, progress, learning, spare, steps, asked=asked)
 
 
@@ -489,7 +491,7 @@ def encode_each(
     def work(index: int) -> list[_Writer]:
         part, own = parts[index], [each[index] for each in parts_of_costs]
         writers = [
-            _Writer(part, network.classes, _experts(part, network, mask), cost)
+            _Writer(part, network, _experts(part, network, mask), cost)
             for mask, cost in zip(masks, [*own, *[None] * (len(masks) - len(own))], strict=True)
         ]
 
@@ -551,7 +553,7 @@ def decode(
     def work(index: int) -> None:
         part = parts[index]
         with _naming_tile(index, len(parts)), Behind(thread=run.spare > 0) as behind:
-            reader = _Reader(streams[index], part, network.classes, _experts(part, network, experts))
+            reader = _Reader(streams[index], part, network, _experts(part, network, experts))
             _read_tile(run, reader.planes, reader.coding, behind, reader.check)
             reader.finish()
             part[:] = reader.planes
@@ -564,7 +566,7 @@ def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> floa
     """Let experts learn from a picture uint8[H, W, known + C] as if it were one tile and coded; ideal bits."""
     heads = LearningHeads if network.learns else None
     run = _prepare(network, None, None, [planes], None, masks=[ALL], learning=heads)
-    writer = _Writer(planes, network.classes, experts)
+    writer = _Writer(planes, network, experts)
     _write_tile(run, planes, writer.coding)
     return writer.ideal_bits
 

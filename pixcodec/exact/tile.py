@@ -17,6 +17,7 @@ from pixcodec.exact.emit import aligned
 from pixcodec.exact.frequencies import row_size
 from pixcodec.exact.logistics import MIXTURE, make_mixtures
 from pixcodec.exact.predict import Predictors
+from pixcodec.exact.products import columns
 from pixcodec.exact.ring import Repeated
 from pixcodec.exact.schedule import ROOMS, Shape
 from pixcodec.exact.tables import SYMBOLS
@@ -39,12 +40,19 @@ class Rows(NamedTuple):
     """What a network says of a step's pixels, in one form or both; what nobody asks for has no lanes.
 
     Attributes:
-        counts: int32[lanes, row_size], see `frequencies`.
+        counts: int32[lanes, row_size], see `frequencies`; where there are outputs, room for them.
         mixtures: float32[lanes, MIXTURE], see `logistics.make_mixtures`.
+        outputs: int16[lanes, columns], of a head, for who makes counts of them (`counting`).
     """
 
     counts: np.ndarray
     mixtures: np.ndarray
+    outputs: np.ndarray
+
+    @property
+    def seen(self) -> Rows:
+        """Those that are made where the network is seen."""
+        return self._replace(counts=self.counts[: 0 if self.outputs.size else None])
 
     @property
     def of_experts(self) -> np.ndarray:
@@ -52,11 +60,14 @@ class Rows(NamedTuple):
         return self.mixtures if self.mixtures.size else self.counts
 
 
-def rows_for(network: Network, shape: tuple[int, ...], *, counts: bool = True, mixtures: bool = False) -> Rows:
+def rows_for(
+    network: Network, shape: tuple[int, ...], *, counts: bool = True, mixtures: bool = False, outputs: bool = False
+) -> Rows:
     """Room for rows of this shape of pixels, none where they are not asked for."""
-    sizes = [(*shape[:-1], shape[-1] * each) for each in (counts, mixtures)]
-    numbers = aligned((*sizes[0], row_size(network.classes.number)), np.int32)
-    return Rows(numbers, aligned((*sizes[1], MIXTURE), np.float32))
+    asked = [(*shape[:-1], shape[-1] * each) for each in (counts, mixtures, outputs)]
+    widths = row_size(network.classes.number), MIXTURE, columns(network.heads[-1].output.bias.size)
+    kinds = np.int32, np.float32, np.int16
+    return Rows(*(aligned((*own, width), kind) for own, width, kind in zip(asked, widths, kinds, strict=True)))
 
 
 def fill(rows: Rows, network: Network, outputs: np.ndarray, centres: np.ndarray) -> None:
@@ -65,6 +76,26 @@ def fill(rows: Rows, network: Network, outputs: np.ndarray, centres: np.ndarray)
         network.make_rows(outputs, centres, network.classes, SYMBOLS, rows.counts[: len(outputs)])
     if rows.mixtures.size:
         make_mixtures(outputs, rows.mixtures[: len(outputs)])
+    if rows.outputs.size:
+        rows.outputs[: len(outputs), : outputs.shape[1]] = outputs
+
+
+def _count(_step, _first, at, number, outputs, width, centres, classes, counts):  # type: ignore[no-untyped-def]
+    stop = at + number
+    make_rows(outputs[at:stop, :width], centres[at:stop], classes, SYMBOLS, counts[at:stop])  # type: ignore[name-defined] # noqa: F821
+
+
+@lru_cache
+def _counter(make_rows: Any) -> Callable[..., None]:
+    return specialise(_count, f"count_{make_rows.name}", make_rows=make_rows)
+
+
+def counting(network: Network, rows: Rows, centres: np.ndarray) -> list[Repeated]:
+    """A call with (step, first, at, number) that makes counts of outputs, so many from `at` on; none without these."""
+    if not rows.outputs.size:
+        return []
+    width = network.heads[-1].output.bias.size
+    return [Repeated(_counter(network.make_rows), 4, rows.outputs, width, centres, network.classes, rows.counts)]
 
 
 PARTS = 2  # of a step that is read while a thread makes frequencies
@@ -117,11 +148,15 @@ def _see(  # type: ignore[no-untyped-def]
     head_layers(  # type: ignore[name-defined] # noqa: F821
         source[:, at:], behind - at, products[0], products[1], products[2], a[:, at:], b[:, at:], logits[at:]
     )
-    counts, mixtures = rows
+    counts, mixtures, kept = rows
     if counts.shape[0] > 0:
         make_rows(logits[at:behind, :outputs], centres[at:behind], table, SYMBOLS, counts[at:behind])  # type: ignore[name-defined] # noqa: F821
     if mixtures.shape[0] > 0:
         make_mixtures(logits[at:behind, :outputs], mixtures[at:behind])
+    if kept.shape[0] > 0:
+        for i in range(at, behind):
+            for k in range(outputs):
+                kept[i, k] = logits[i, k]
 
 
 @lru_cache
@@ -143,9 +178,7 @@ class Tile:
         backend: Backend,
         planes: np.ndarray,
         heads: Heads | None = None,
-        *,
-        counts: bool = True,
-        mixtures: bool = False,
+        **asked: bool,
     ) -> None:
         """Start a tile: of `planes` only what is known beforehand need be there.
 
@@ -154,8 +187,7 @@ class Tile:
             backend: of products.
             planes: uint8[H, W, known + C], C-contiguous.
             heads: by default the model's.
-            counts: whether they are asked for.
-            mixtures: likewise, of a network of logistics.
+            asked: which rows, see `rows_for`.
         """
         self.network, self.planes = network, planes
         height, width, _ = planes.shape
@@ -164,7 +196,7 @@ class Tile:
         self._wavefront = Wavefront(network, backend, height, width, heads, known)
         self._heads = self._wavefront.heads
         rooms = ROOMS, network.channels, min(height, (width + 1) // 2)
-        self._counts, self._mixtures = rows_for(network, rooms, counts=counts, mixtures=mixtures)
+        self._every_row = rows_for(network, rooms, **asked)
         self._centres, self._symbols = np.zeros(rooms, np.int32), np.zeros(rooms, np.int32)
 
     def calls(self, coding: Coding) -> tuple[list[Repeated], Shape]:
@@ -174,7 +206,7 @@ class Tile:
         """
         network, trunk, heads = self.network, self._wavefront.trunk_of, self._heads
         rooms = [(room, channel) for room in range(ROOMS) for channel in range(network.channels)]
-        taught = [(c, self._counts[room, c], self._centres[room, c], self._symbols[room, c]) for room, c in rooms]
+        taught = [(c, self._rows(room, c).counts, self._centres[room, c], self._symbols[room, c]) for room, c in rooms]
         teach, watch = (
             [heads.learning(*each) for each in taught],
             [heads.watching(c, *others) for c, _, *others in taught],
@@ -195,7 +227,7 @@ class Tile:
         )  # fmt: skip
 
     def _rows(self, room: int, channel: int) -> Rows:
-        return Rows(self._counts[room, channel], self._mixtures[room, channel])
+        return Rows(*(each[room, channel] for each in self._every_row))
 
     def _see(self, room: int, channel: int) -> Repeated:
         """`_see` of a channel in every step that has this room; by steps where heads have no kernel."""
@@ -209,7 +241,7 @@ class Tile:
         return Repeated(
             see, 4, channel, self._predictors.arrays, codes, inputs, trunk.output, wavefront.shifts,
             self._heads.parts(channel), network.raw, network.classes, self._centres[room, channel],
-            self._rows(room, channel), self.planes, wavefront.signed_offset, self._symbols[room],
+            self._rows(room, channel).seen, self.planes, wavefront.signed_offset, self._symbols[room],
         )  # fmt: skip
 
     def _see_by_steps(self, step: int, first: int, _start: int, last: int, channel: int) -> None:
@@ -221,7 +253,7 @@ class Tile:
         self._predictors.predict(channel)
         logits, centres = self._wavefront.logits(channel, self._predictors)
         self._centres[room, channel, lanes] = centres
-        fill(self._rows(room, channel), self.network, logits, centres)
+        fill(self._rows(room, channel).seen, self.network, logits, centres)
 
     def _know(self, room: int, channel: int) -> Repeated:
         """`_know` of a channel in every step that has this room."""
