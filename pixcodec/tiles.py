@@ -207,7 +207,7 @@ def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: 
             logits = known.logits(channel, rows, columns)
             clock.stop("heads")
             said = rows_for(network, around.shape, **run.asked)
-            fill(said, network, logits, around)
+            fill(said.seen, network, logits, around)
             clock.stop("frequencies")
             for call in write(network.known + channel, said, around):
                 behind.do("code", call, step, first, 0, rows.size)
@@ -388,7 +388,7 @@ def _prepare(
     parts: Sequence[NDArray[np.uint8]],
     progress: Progress | None,
     *,
-    masks: Sequence[int] = (0,),
+    masks: Sequence[int] | None = None,
     learning: type[LearningHeads] | None = None,
     threads: int | None = None,
 ) -> _Run:
@@ -397,9 +397,10 @@ def _prepare(
     chosen, note = matmul.choose(backend, network.shapes)
     steps = sum(number_of_steps(*part.shape[:2]) for part in parts)
     spare = (threads or cores()) // max(len(parts), 1) - 1
-    smooth = network.logistics and any(masks)
-    asked = {"counts": not (smooth and all(masks)), "mixtures": smooth}
-    asked["outputs"] = asked["counts"] and network.logistics  # who codes has time to make counts of them
+    asked = {}
+    if masks is not None and network.logistics:
+        alone = not all(masks)  # some are without experts, and who codes has time to make counts of outputs
+        asked = {"counts": alone, "mixtures": any(masks), "outputs": alone}
     return _Run(network, chosen, note, progress, learning, spare, steps, asked=asked)
 
 
