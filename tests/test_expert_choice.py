@@ -58,8 +58,7 @@ def test_a_mask_stands_behind_the_digest_and_is_what_the_reference_reads_and_wri
 
 
 @pytest.mark.parametrize(
-    ("model", "settings"),
-    [("model_tiny_gray", 2), ("model_tiny_rgb", 2), ("model_tiny_learning", 6), ("model_tiny_logistics", 6)],
+    ("model", "settings"), [("model_tiny_gray", 2), ("model_tiny_rgb", 2), ("model_tiny_learning", 6)]
 )
 def test_a_picture_with_more_lanes_than_go_together_is_what_the_reference_writes(model: str, settings: int) -> None:
     network = models.load(model)

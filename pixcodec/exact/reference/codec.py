@@ -64,6 +64,11 @@ def _sums(model: Network, outputs: Sequence[int], q: int) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(_counts(model, outputs, q) + 1)])
 
 
+def _taught_by(model: Network, outputs: np.ndarray, q: int) -> np.ndarray:
+    """The counts that a head is taught with; logistics learn from their outputs."""
+    return np.empty(0, np.int64) if model.logistics else _counts(model, outputs.tolist(), q)
+
+
 def _learning(model: Network, planes: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Outputs int64[H, W, C, ..] of heads that learn, and centres, step by step."""
     height, width, channels = predictions.shape[:3]
@@ -76,7 +81,7 @@ def _learning(model: Network, planes: np.ndarray, predictions: np.ndarray) -> tu
             for y, x in places:
                 result[y, x, c] = heads[c].outputs(np.concatenate([features[y, x], codes[c][y, x]]))
             heads[c].learn(
-                [_counts(model, result[y, x, c].tolist(), int(centres[y, x, c])) for y, x in places],
+                [_taught_by(model, result[y, x, c], int(centres[y, x, c])) for y, x in places],
                 [int(centres[y, x, c]) for y, x in places],
                 [int(planes[y, x, model.known + c]) for y, x in places],
             )
