@@ -103,6 +103,7 @@ def test_experts_learn_what_the_network_does_not_know() -> None:
     assert len(whole(planes)) < 0.5 * len(whole(planes, effort=1))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.data())
 def test_any_samples_come_back(data: st.DataObject) -> None:

@@ -74,6 +74,7 @@ def test_errors_that_teach_heads_keep_within_their_limits(mode: str, name: str) 
     assert found[0] < 1e-4 * found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "name"), MODELS)
 def test_the_shipped_models_agree_with_the_reference(mode: str, name: str) -> None:
     network = models.load(name)
@@ -87,6 +88,7 @@ def test_the_shipped_models_agree_with_the_reference(mode: str, name: str) -> No
     np.testing.assert_array_equal(counts.sum(axis=-1), (1 << 24) - 256)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("known", "name"), models.KNOWING.items())
 def test_the_models_that_know_planes_are_whole_and_agree_with_the_reference(known: int, name: str) -> None:
     network = models.load(str(FOLDER / name))
