@@ -104,7 +104,7 @@ def test_experts_learn_what_the_network_does_not_know() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=25)
+@settings(max_examples=40)
 @given(st.data())
 def test_any_samples_come_back(data: st.DataObject) -> None:
     height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))

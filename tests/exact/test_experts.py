@@ -161,7 +161,7 @@ def test_compiled_words_are_the_definition_s_and_come_back(kind: str, channels: 
             np.testing.assert_array_equal(read_by_definition(payload, counts, centres), planes)
 
 
-@pytest.mark.parametrize("kind", ["noise", "text", "smooth"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_mixtures_are_asked_at_the_cuts_as_the_definition_says(kind: str) -> None:
     n = KINDS.index(kind)
     for height, width in ((1, 5), (12, 17), (70, 4)):
@@ -224,7 +224,11 @@ def width_of(sums: np.ndarray, value: int) -> int:
 TALL = ((70, 3), (66, 21), (131, 5), (200, 2))
 
 
-@pytest.mark.parametrize(("kind", "channels"), [*((kind, 1) for kind in KINDS), ("text", 3), ("palette", 3)])
+# Those that take seconds each are for `make check`.
+IN_COLOUR = [pytest.param(k, 3, marks=[] if k in {"text", "palette"} else [pytest.mark.slow]) for k in KINDS]
+
+
+@pytest.mark.parametrize(("kind", "channels"), [*((kind, 1) for kind in KINDS), *IN_COLOUR])
 def test_more_lanes_than_go_together_give_the_definition_s_words(kind: str, channels: int) -> None:
     n = KINDS.index(kind)
     for size in (TALL[n % 4], TALL[(n + 1) % 4])[:channels]:
