@@ -264,6 +264,48 @@ def _tile(form: ProductForm, rows: int, finish: Callable[..., None]) -> Any:
     return emitted([INTP] * 13, emit)
 
 
+def _panel(  # type: ignore[no-untyped-def]
+    places, taps, rows, row_bytes, steps, group_bytes, w, b, out, out_bytes, factor, other, other_bytes, alpha
+):  # fmt: skip
+    """A panel of outputs at `rows` lanes, from addresses; `places` is that of the taps' first rows."""
+    m = 0
+    while m < rows:
+        if m + BLOCK <= rows:  # type: ignore[name-defined] # noqa: F821
+            block_tile(  # type: ignore[name-defined] # noqa: F821
+                places, taps, m * row_bytes, row_bytes, steps, w, b, out + m * out_bytes, out_bytes, factor,
+                other + m * other_bytes, other_bytes, alpha,
+            )  # fmt: skip
+            m += BLOCK  # type: ignore[name-defined] # noqa: F821
+        else:
+            row_tile(  # type: ignore[name-defined] # noqa: F821
+                places, taps, m * row_bytes, row_bytes, steps, w, b, out + m * out_bytes, out_bytes, factor,
+                other + m * other_bytes, other_bytes, alpha,
+            )  # fmt: skip
+            m += 1
+
+
+def _matrix_panel(  # type: ignore[no-untyped-def]
+    places, taps, rows, row_bytes, steps, group_bytes, w, b, out, out_bytes, factor, other, other_bytes, alpha
+):  # fmt: skip
+    """The same by tiles of matrices, the last of which begins earlier, so that it is whole; few lanes by vectors."""
+    depth = min(steps, ROWS)  # type: ignore[name-defined] # noqa: F821
+    if rows < ROWS or steps % depth:  # type: ignore[name-defined] # noqa: F821
+        few_lanes(  # type: ignore[name-defined] # noqa: F821
+            places, taps, rows, row_bytes, steps, group_bytes, w, b, out, out_bytes, factor, other, other_bytes, alpha
+        )
+        return
+    configure(depth)  # type: ignore[name-defined] # noqa: F821
+    m = 0
+    while m < rows:
+        begin = min(m, rows - ROWS)  # type: ignore[name-defined] # noqa: F821
+        matrix_tile(  # type: ignore[name-defined] # noqa: F821
+            places, taps, begin * row_bytes, row_bytes, steps // depth, depth * group_bytes, w, b, m - begin,
+            out + begin * out_bytes, out_bytes, factor, other + begin * other_bytes, other_bytes, alpha,
+        )  # fmt: skip
+        m = begin + ROWS  # type: ignore[name-defined] # noqa: F821
+    configure(0)  # type: ignore[name-defined] # noqa: F821
+
+
 def _layer(source, slots, starts, rows, weight, bias, out, first, scale, other, alpha):  # type: ignore[no-untyped-def]
     """A layer at `rows` lanes, panels of outputs at a time; see `layer_kernel`."""
     panels, taps, steps, width, _ = weight.shape
@@ -272,51 +314,24 @@ def _layer(source, slots, starts, rows, weight, bias, out, first, scale, other, 
     for t in range(taps):
         places[t] = source.ctypes.data + slots[t] * source.strides[0] + starts[t] * row_bytes
     for p in range(panels):
-        w, column, m = weight.ctypes.data + p * weight.strides[0], p * width, 0
-        target = out.ctypes.data + first * out_bytes + column * out.itemsize
-        beside = other.ctypes.data + column * other.itemsize
-        b, factor = bias.ctypes.data + 4 * column, scale.ctypes.data + 4 * column
-        while m < rows:
-            if m + BLOCK <= rows:  # type: ignore[name-defined] # noqa: F821
-                block_tile(  # type: ignore[name-defined] # noqa: F821
-                    places.ctypes.data, taps, m * row_bytes, row_bytes, steps, w, b, target + m * out_bytes, out_bytes,
-                    factor, beside + m * other_bytes, other_bytes, alpha.ctypes.data,
-                )  # fmt: skip
-                m += BLOCK  # type: ignore[name-defined] # noqa: F821
-            else:
-                row_tile(  # type: ignore[name-defined] # noqa: F821
-                    places.ctypes.data, taps, m * row_bytes, row_bytes, steps, w, b, target + m * out_bytes, out_bytes,
-                    factor, beside + m * other_bytes, other_bytes, alpha.ctypes.data,
-                )  # fmt: skip
-                m += 1
+        column = p * width
+        panel(  # type: ignore[name-defined] # noqa: F821
+            places.ctypes.data, taps, rows, row_bytes, steps, weight.strides[2],
+            weight.ctypes.data + p * weight.strides[0], bias.ctypes.data + 4 * column,
+            out.ctypes.data + first * out_bytes + column * out.itemsize, out_bytes, scale.ctypes.data + 4 * column,
+            other.ctypes.data + column * other.itemsize, other_bytes, alpha.ctypes.data,
+        )  # fmt: skip
 
 
-def _matrix_layer(source, slots, starts, rows, weight, bias, out, first, scale, other, alpha):  # type: ignore[no-untyped-def]
-    """As `_layer`, by tiles of matrices; the last one of a panel begins earlier, so that it is whole."""
-    panels, taps, steps, width, _ = weight.shape
-    depth = min(steps, ROWS)  # type: ignore[name-defined] # noqa: F821
-    if rows < ROWS or steps % depth:  # type: ignore[name-defined] # noqa: F821
-        few_lanes(source, slots, starts, rows, weight, bias, out, first, scale, other, alpha)  # type: ignore[name-defined] # noqa: F821
-        return
-    row_bytes, out_bytes, other_bytes = source.strides[1], out.strides[0], other.strides[0]
-    places = np.empty(taps, np.int64)
-    for t in range(taps):
-        places[t] = source.ctypes.data + slots[t] * source.strides[0] + starts[t] * row_bytes
-    configure(depth)  # type: ignore[name-defined] # noqa: F821
-    for p in range(panels):
-        w, column, m = weight.ctypes.data + p * weight.strides[0], p * width, 0
-        target = out.ctypes.data + first * out_bytes + column * out.itemsize
-        beside = other.ctypes.data + column * other.itemsize
-        b, factor = bias.ctypes.data + 4 * column, scale.ctypes.data + 4 * column
-        while m < rows:
-            begin = min(m, rows - ROWS)  # type: ignore[name-defined] # noqa: F821
-            matrix_tile(  # type: ignore[name-defined] # noqa: F821
-                places.ctypes.data, taps, begin * row_bytes, row_bytes, steps // depth, depth * weight.strides[2], w, b,
-                m - begin, target + begin * out_bytes, out_bytes, factor, beside + begin * other_bytes, other_bytes,
-                alpha.ctypes.data,
-            )  # fmt: skip
-            m = begin + ROWS  # type: ignore[name-defined] # noqa: F821
-    configure(0)  # type: ignore[name-defined] # noqa: F821
+def _panel_kernel(kind: str, finish: str) -> Callable[..., None]:
+    """`_panel` or `_matrix_panel`."""
+    form, make = FORMS[kind], getattr(_Finish, finish)
+    if kind.startswith("amx"):
+        few = _panel_kernel(kind.replace("amx", "vnni512"), finish)
+        tiles = {"configure": matrix_tiles.configure(), "matrix_tile": matrix_tiles.tile(form, make)}
+        return specialise(_matrix_panel, f"panel_{finish}_{kind}", ROWS=form.rows, few_lanes=few, **tiles)
+    tiles = {"block_tile": _tile(form, form.rows, make), "row_tile": _tile(form, 1, make)}
+    return specialise(_panel, f"panel_{finish}_{kind}", BLOCK=form.rows, **tiles)
 
 
 @lru_cache
@@ -333,13 +348,7 @@ def layer_kernel(kind: str, finish: str) -> Callable[..., None]:
         A compiled function.  source is [depth, lanes, inputs or more], weight packed by `pack`, bias int32[outputs],
         scale float32[outputs], out and other [lanes, outputs or more], alpha float32[1]; outputs are whole panels.
     """
-    form, make = FORMS[kind], getattr(_Finish, finish)
-    if kind.startswith("amx"):
-        few = layer_kernel(kind.replace("amx", "vnni512"), finish)
-        tiles = {"configure": matrix_tiles.configure(), "matrix_tile": matrix_tiles.tile(form, make)}
-        return specialise(_matrix_layer, f"{finish}_{kind}", ROWS=matrix_tiles.ROWS, few_lanes=few, **tiles)
-    tiles = {"block_tile": _tile(form, form.rows, make), "row_tile": _tile(form, 1, make)}
-    return specialise(_layer, f"{finish}_{kind}", BLOCK=form.rows, **tiles)
+    return specialise(_layer, f"{finish}_{kind}", panel=_panel_kernel(kind, finish))
 
 
 def _update_tile(form: ProductForm, rows: int) -> Any:
