@@ -301,17 +301,3 @@ def code_length(rows, centres, classes, symbols):  # type: ignore[no-untyped-def
         count = count_of(rows[i], np.int64(centres[i]), classes, np.int64(symbols[i]))
         bits += 24.0 - np.log2(np.float64(count) + 1.0)
     return bits
-
-
-@compiled()
-def spend(step, first, at, number, rows, centres, classes, planes, channel, bits):  # type: ignore[no-untyped-def]
-    """Add `code_length` of a channel of planes uint8[H, W, C] at so many of a step's lanes to bits[0].
-
-    They are those from `first` on, whose rows and centres begin at `at`.
-    """
-    spent = 0.0
-    for i in range(at, at + number):
-        y = first + i - at
-        symbol = np.int64(planes[y, step - 2 * y, channel])
-        spent += 24.0 - np.log2(np.float64(count_of(rows[i], np.int64(centres[i]), classes, symbol)) + 1.0)
-    bits[0] += spent
