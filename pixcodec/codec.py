@@ -16,8 +16,9 @@ import numpy as np
 from pixcodec import container, models, origins, tiles
 from pixcodec.container import NO_COLOURS, Colours
 from pixcodec.errors import ContainerError, DamagedTileError, DigestError, ModelError, UnsupportedImageError
-from pixcodec.expert_names import ALL
+from pixcodec.expert_names import ALL, REPETITION
 from pixcodec.progress import Effort, Tally
+from pixcodec.repeats import share_of_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ EFFORTS = range(1, 10)
 DEFAULT_EFFORT, FAST_TO, EXPERTS_FROM, LEARNING_FROM, MOST_EFFORT = 7, 3, 3, 7, 9
 LOSS, LOSS_BITS = 0.0005, 32  # that what learns may cost, of the bits and besides, before it is left out
 REPAIR = 0.02  # of the bits: where experts save more, they put right what heads that learn spoil
+REPEATED = 0.2  # of a picture's pixels, from which on experts of repetition take part
+SMALL = 1 << 16  # pixels, which take no time
 NEVER = 1 << 62  # bytes
 TILE_SIDE = 2048  # tiles of about 4 megapixels at most: what is learned starts anew in each (docs/decisions)
 
@@ -344,8 +347,8 @@ def encode_smallest(
 ) -> tuple[Coded, Effort]:
     """Groups of planes, each by its network, coded by that of their `_choices` that gives the fewest bytes.
 
-    Where the effort leaves one, and what learns cost more than it saved, they are coded again without that: nothing
-    to be learned, nothing lost.
+    Where the effort leaves one, experts of repetition do not take part where hardly anything repeats, and if what
+    learns cost more than it saved, groups are coded again without that: nothing to be learned, nothing lost.
 
     Args:
         groups: images uint8[N, H, W, known + C] with their networks, which are stacked or none of them is.
@@ -356,9 +359,13 @@ def encode_smallest(
     """
     networks = [network for _, network in groups]
     tally = Tally(progress, passes(networks, how) * _samples(groups))
-    coded, spent = _code_each(groups, sides, _choices(networks, how), tally, options)
-    best = min(coded, key=lambda each: each.size)
     effort, experts = how
+    choices = _choices(networks, how)
+    repetition = container.experts_of(*choices[0]) & REPETITION
+    if repetition and experts is None and effort < MOST_EFFORT and _hardly_repeats(groups, sides):
+        choices = [_without_repetition(*choices[0])]
+    coded, spent = _code_each(groups, sides, choices, tally, options)
+    best = min(coded, key=lambda each: each.size)
     while experts is None and effort < MOST_EFFORT and best.useful() != (best.settings, best.mask):
         tally.more(_samples(groups))
         (again,), more = _code_each(groups, sides, [best.useful()], tally, options)
@@ -367,6 +374,18 @@ def encode_smallest(
             break
         best = again
     return best, spent
+
+
+def _hardly_repeats(groups: Sequence[tuple[NDArray[np.uint8], Network | Program]], sides: tuple[int, int]) -> bool:
+    """Whether experts of repetition would take more time than they are worth (docs/decisions, 38)."""
+    large = all(images[..., 0].size >= SMALL for images, _ in groups)
+    return large and all(share_of_repeats(images, sides) < REPEATED for images, _ in groups)
+
+
+def _without_repetition(settings: int, mask: int) -> tuple[int, int]:
+    """Settings and mask without experts of repetition."""
+    others, mask = container.settings_of(container.experts_of(settings, mask) & ~REPETITION)
+    return settings & ~(container.EXPERTS | container.MASKED) | others, mask
 
 
 def _samples(groups: Sequence[tuple[NDArray[np.uint8], Network | Program]]) -> int:

@@ -47,6 +47,9 @@ def mask_of(names: str) -> int:
     return mask
 
 
+REPETITION = mask_of("neighbourhood,match")  # what is for pictures that repeat themselves
+
+
 def names_of(mask: int) -> str:
     """Inverse of `mask_of`."""
     if mask in {0, ALL}:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 READ_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 # Formats that give back the pixels they are given, by suffix, with the options that make them do so.
 WRITE_FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
-    ".png": ("PNG", {"compress_level": 4}),  # half the time of 6, which is the default, for 1 % of the bytes
+    ".png": ("PNG", {"compress_level": 3}),  # half the time of 6, the default; photographs smaller, drawings 5 % larger
     ".webp": ("WEBP", {"lossless": True, "exact": True}),
     ".bmp": ("BMP", {}),
     ".tif": ("TIFF", {}),

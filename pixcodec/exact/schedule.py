@@ -34,7 +34,7 @@ SEE = KNOW + ROOMS
 STAGES = ("trunk", "heads", "learn", "predict", "code", "wait")
 _TRUNK, _HEADS, _LEARN, _PREDICT, _CODE, _WAIT = range(len(STAGES))
 NUMBERS = 5  # of a call, at most
-_DONE, _MADE, _LATE, _EARLY, _SEEN, _LEARNED, _WRITTEN = range(7)  # of `state`, between steps
+_DONE, _LATE, _EARLY, _SEEN, _LEARNED, _WRITTEN = range(6)  # of `state`, between steps
 FAILURES = len(STAGES)  # behind the seconds
 
 
@@ -110,9 +110,8 @@ def _read(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
 
     Behind what is read, frequencies of one part of a step are made while the other part is read, and heads and
     predictors learn.  When all channels of the first part are read, the next step is begun with what it leads to, while
-    the second part is read: of the next step, lanes below `state[_DONE]` have their features when call `state[_MADE]`
-    is done, and where `state[_EARLY]` is set, frequencies of its first part and channel are there when
-    `state[_SEEN]` is.
+    the second part is read: of the next step, lanes below `state[_DONE]` have their features, and where `state[_EARLY]`
+    is set, frequencies of its first part and channel are there when call `state[_SEEN]` is done.
     """
     channels, rooms = shape.channels, ROOMS * shape.channels
     for step in range(start, stop):
@@ -125,7 +124,6 @@ def _read(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
         parts, second = parts_of(first, last, shape.parts)  # type: ignore[name-defined] # noqa: F821
         seen0, seen1, early = state[_SEEN], 0, state[_EARLY]
         state[_EARLY] = 0
-        wait(play, state[_MADE])  # type: ignore[name-defined] # noqa: F821
         if step == 0:
             now(play, _TRUNK, PREPARE, step, first, last, 0, 0)  # type: ignore[name-defined] # noqa: F821
         begin = max(first, state[_DONE])
@@ -154,13 +152,11 @@ def _read(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
                 else:
                     now(play, _HEADS, KNOW + room, step, first, low, high, 0)  # type: ignore[name-defined] # noqa: F821
                     if k + 1 < parts:
+                        post(play, _PREDICT, PREDICT, step, 0, second, 0, 0)  # type: ignore[name-defined] # noqa: F821
                         end = min(next_last, high)
                         if end >= next_first:
-                            state[_MADE] = post(  # type: ignore[name-defined] # noqa: F821
-                                play, _TRUNK, TRUNK, step + 1, next_first, end - next_first + 1, 0, 0
-                            )
+                            now(play, _TRUNK, TRUNK, step + 1, next_first, end - next_first + 1, 0, 0)  # type: ignore[name-defined] # noqa: F821
                         state[_DONE] = high + 1
-                        post(play, _PREDICT, PREDICT, step, 0, second, 0, 0)  # type: ignore[name-defined] # noqa: F821
                         next_parts, next_second = parts_of(next_first, next_last, shape.parts)  # type: ignore[name-defined] # noqa: F821
                         # A head that is first and last at once learns before it is seen again.
                         if next_parts > 0 and next_second <= second and channels > 1:
@@ -200,10 +196,11 @@ def _write(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
                     now(play, _LEARN, see + 2 * rooms + c, step, number, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
                 if shape.teachers:
                     now(play, _LEARN, see + rooms + c, min(number, shape.teachers), 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
-        if busy(play):  # type: ignore[name-defined] # noqa: F821
-            now(play, _PREDICT, PREDICT, step, 0, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
-        else:
-            state[_LEARNED] = post(play, _PREDICT, PREDICT, step, 0, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
+        parts, second = parts_of(first, last, 2)  # type: ignore[name-defined] # noqa: F821
+        begin = second if parts > 1 and busy(play) else 0  # type: ignore[name-defined] # noqa: F821
+        if begin > 0:
+            now(play, _PREDICT, PREDICT, step, 0, begin, 0, 0)  # type: ignore[name-defined] # noqa: F821
+        state[_LEARNED] = post(play, _PREDICT, PREDICT, step, begin, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
         for n in range(channels * shape.coders if number > 0 else 0):
             code = SEE + 3 * rooms + room * channels * shape.coders + n
             state[_WRITTEN + room] = post(play, _CODE, code, step, first, 0, number, 0)  # type: ignore[name-defined] # noqa: F821
