@@ -34,8 +34,8 @@ demo: $(INSTALLED) ## encode a photograph of scikit-image, decode it, compare, a
 	$(BIN)/pixcodec decode $(DEMO)/coffee.pxc -o $(DEMO)/coffee.decoded.png
 	$(BIN)/python benchmarks/vs_png.py $(DEMO)/coffee.png --results $(DEMO)
 
-test: $(INSTALLED) ## run the tests; the last line is pytest's
-	@$(BIN)/python -m pytest
+test: $(INSTALLED) ## run the tests, files of them side by side; the last line is pytest's
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED) ## ruff, mypy, the slow tests; KODAK=folder PHOTOS=folder for those that need photographs
 	$(BIN)/ruff check
