@@ -20,13 +20,12 @@ from pixcodec.behind import Behind
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import matmul, range_coder, schedule
 from pixcodec.exact.experts import WORDS, Experts
-from pixcodec.exact.frequencies import symbol_counts
 from pixcodec.exact.learn import ComparedHeads, LearningHeads
 from pixcodec.exact.predict import predictions, rounded_centres
 from pixcodec.exact.ring import Repeated
 from pixcodec.exact.steps import active_lanes, number_of_steps
 from pixcodec.exact.tables import SYMBOLS
-from pixcodec.exact.tile import Tile, counting, fill, rows_for
+from pixcodec.exact.tile import Tile
 from pixcodec.expert_names import ALL
 from pixcodec.progress import Effort, cores, side_by_side
 
@@ -35,11 +34,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    # Given (plane, step, first, counts, centres) of pixels of a step: codes them at once.
-    CodeNow = Callable[[int, int, int, NDArray[np.int32], NDArray[np.int32]], None]
+    # Given (plane, step, first, rows, centres) of pixels of a step: codes them at once.
+    CodeNow = Callable[[int, int, int, NDArray[Any], NDArray[np.int32]], None]
 
     from pixcodec.exact.network import Network
-    from pixcodec.exact.tile import Coding, Rows
+    from pixcodec.exact.tile import Coding
     from pixcodec.progress import Progress
 
 
@@ -53,8 +52,7 @@ class _Run:
     """What tiles that are coded side by side share: the model, its products, the clock, the count of steps.
 
     `spare` is the number of threads that each tile may have beside its own; `learning` are the heads that learn, if
-    any do, and `compared` those of all tiles that were asked to compare themselves; `asked` says which rows coders need
-    (`Tile`).
+    any do, and `compared` those of all tiles that were asked to compare themselves.
     """
 
     network: Network
@@ -68,7 +66,6 @@ class _Run:
     seconds: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     compared: list[ComparedHeads] = field(default_factory=list)
-    asked: dict[str, bool] = field(default_factory=dict)
 
     def heads(self, height: int, width: int) -> LearningHeads | None:
         """Heads that learn a tile of this size, or None: those of the model."""
@@ -87,7 +84,7 @@ class _Run:
     def tile(self, planes: NDArray[np.uint8]) -> Tile:
         """A tile at its start."""
         height, width, _ = planes.shape
-        return Tile(self.network, self.backend, np.ascontiguousarray(planes), self.heads(height, width), **self.asked)
+        return Tile(self.network, self.backend, np.ascontiguousarray(planes), self.heads(height, width))
 
     def step(self, count: int) -> None:
         """`count` more steps are done."""
@@ -124,9 +121,9 @@ class _Clock:
 def by_steps(code: CodeNow) -> Coding:
     """The calls of a function that needs no compiling."""
 
-    def calls(plane: int, rows: Rows, centres: NDArray[np.int32]) -> list[Repeated]:
+    def calls(plane: int, rows: NDArray[Any], centres: NDArray[np.int32]) -> list[Repeated]:
         def each(step: int, first: int, at: int, number: int) -> None:
-            code(plane, step, first, rows.counts[at : at + number], centres[at : at + number])
+            code(plane, step, first, rows[at : at + number], centres[at : at + number])
 
         return [Repeated(each, 4)]
 
@@ -206,14 +203,14 @@ def _write_known_tile(run: _Run, planes: NDArray[np.uint8], device: str, write: 
             around, symbols = centres[rows, columns, channel], planes[rows, columns, network.known + channel]
             logits = known.logits(channel, rows, columns)
             clock.stop("heads")
-            said = rows_for(network, around.shape, **run.asked)
-            fill(said.seen, network, logits, around)
+            said = network.rows.room(around.shape, network.classes)
+            network.rows.make(logits, around, network.classes, SYMBOLS, said)
             clock.stop("frequencies")
             for call in write(network.known + channel, said, around):
                 behind.do("code", call, step, first, 0, rows.size)
             clock.stop("code")
             if heads is not None:
-                heads.learn(channel, said.counts, around, symbols.astype(np.int32))
+                heads.learn(channel, said, around, symbols.astype(np.int32))
                 clock.stop("learn")
         run.step(1)
     _finish(run, clock, behind)
@@ -301,15 +298,14 @@ class _Writer(_Coder):
         """So far, by the network's frequencies alone."""
         return self.ideal_bits if self.experts is None else float(self.experts.by_network[0])
 
-    def coding(self, channel: int, rows: Rows, centres: NDArray[np.int32]) -> list[Repeated]:
+    def coding(self, channel: int, rows: NDArray[Any], centres: NDArray[np.int32]) -> list[Repeated]:
         """See `Coding`: append the symbols of some pixels to the words."""
         words = self._words
         if self.experts is None:
-            own = rows.counts, centres, self.classes, self.planes, channel
-            calls = counting(self.network, rows, centres)
-            calls.append(Repeated(range_coder.put_lanes, 4, *own, words.state, words.words, self._spent))
+            own = rows, centres, self.classes, self.planes, channel
+            calls = [Repeated(self.network.rows.put, 4, *own, words.state, words.words, self._spent)]
         else:
-            calls = [self.experts.coding(channel, rows.of_experts, centres, self.planes, words)]
+            calls = [self.experts.coding(channel, rows, centres, self.planes, words)]
         if self._costs is not None:
             spent = self._spent if self.experts is None else self.experts.costs
             calls.append(Repeated(partial(_note, self._costs[..., channel], spent), 4))
@@ -333,14 +329,13 @@ class _Reader(_Coder):
         super().__init__(planes, network, experts)
         self._words = range_coder.Decoder(payload)
 
-    def coding(self, channel: int, rows: Rows, centres: NDArray[np.int32]) -> list[Repeated]:
+    def coding(self, channel: int, rows: NDArray[Any], centres: NDArray[np.int32]) -> list[Repeated]:
         """See `Coding`: fill in the symbols of some pixels."""
         words = self._words
         if self.experts is not None:
-            return [self.experts.coding(channel, rows.of_experts, centres, self.planes, words)]
-        own = rows.counts, centres, self.classes, self.planes, channel
-        call = Repeated(range_coder.take_lanes, 4, *own, words.state, words.words)
-        return [*counting(self.network, rows, centres), call]
+            return [self.experts.coding(channel, rows, centres, self.planes, words)]
+        own = rows, centres, self.classes, self.planes, channel
+        return [Repeated(self.network.rows.take, 4, *own, words.state, words.words)]
 
     def check(self) -> None:
         """`DamagedTileError` where the words fitted no symbol."""
@@ -388,7 +383,6 @@ def _prepare(
     parts: Sequence[NDArray[np.uint8]],
     progress: Progress | None,
     *,
-    masks: Sequence[int] | None = None,
     learning: type[LearningHeads] | None = None,
     threads: int | None = None,
 ) -> _Run:
@@ -397,11 +391,7 @@ def _prepare(
     chosen, note = matmul.choose(backend, network.shapes)
     steps = sum(number_of_steps(*part.shape[:2]) for part in parts)
     spare = (threads or cores()) // max(len(parts), 1) - 1
-    asked = {}
-    if masks is not None and network.logistics:
-        alone = not all(masks)  # some are without experts, and who codes has time to make counts of outputs
-        asked = {"counts": alone, "mixtures": any(masks), "outputs": alone}
-    return _Run(network, chosen, note, progress, learning, spare, steps, asked=asked)
+    return _Run(network, chosen, note, progress, learning, spare, steps)
 
 
 class Trial(NamedTuple):
@@ -487,7 +477,7 @@ def encode_each(
     """
     parts, parts_of_costs = _parts(images, tiles), [_parts(each, tiles) for each in costs]
     heads = ComparedHeads if learning else None
-    run = _prepare(network, backend, device, parts, progress, masks=masks, learning=heads, threads=threads)
+    run = _prepare(network, backend, device, parts, progress, learning=heads, threads=threads)
 
     def work(index: int) -> list[_Writer]:
         part, own = parts[index], [each[index] for each in parts_of_costs]
@@ -549,7 +539,7 @@ def decode(
         images[..., : network.known] = known
     parts = _parts(images, tiles)
     heads = LearningHeads if learning else None
-    run = _prepare(network, backend, device, parts, progress, masks=[experts], learning=heads, threads=threads)
+    run = _prepare(network, backend, device, parts, progress, learning=heads, threads=threads)
 
     def work(index: int) -> None:
         part = parts[index]
@@ -566,7 +556,7 @@ def decode(
 def learn(planes: NDArray[np.uint8], network: Network, experts: Experts) -> float:
     """Let experts learn from a picture uint8[H, W, known + C] as if it were one tile and coded; ideal bits."""
     heads = LearningHeads if network.learns else None
-    run = _prepare(network, None, None, [planes], None, masks=[ALL], learning=heads)
+    run = _prepare(network, None, None, [planes], None, learning=heads)
     writer = _Writer(planes, network, experts)
     _write_tile(run, planes, writer.coding)
     return writer.ideal_bits
@@ -580,11 +570,11 @@ def sample(network: Network, height: int, width: int, seed: int = 0) -> NDArray[
     dice, planes = np.random.default_rng(seed), np.zeros((height, width, network.channels), np.uint8)
     run = _prepare(network, None, None, [planes], None)
 
-    def draw(channel: int, step: int, first: int, counts: NDArray[np.int32], centres: NDArray[np.int32]) -> None:
-        each = np.empty((len(counts), SYMBOLS), np.float32)
-        symbol_counts(counts, centres, network.classes, each)
+    def draw(channel: int, step: int, first: int, said: NDArray[Any], centres: NDArray[np.int32]) -> None:
+        each = np.empty((len(said), SYMBOLS), np.float32)
+        network.rows.symbol_counts(said, centres, network.classes, each)
         ends = np.cumsum(each.astype(np.int64) + 1, axis=1)
-        rows = np.arange(first, first + len(counts))
+        rows = np.arange(first, first + len(said))
         planes[rows, step - 2 * rows, channel] = (dice.integers(0, ends[:, -1:]) >= ends).sum(axis=1)
 
     _read_tile(run, planes, by_steps(draw))

@@ -26,7 +26,7 @@ from pixcodec.exact.emit import I16, I32, I64, INTP, INTS, LANES, Value, Variabl
 from pixcodec.exact.tables import LOGIT_UNIT, SYMBOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 TOTAL = (1 << 24) - SYMBOLS  # sum of the counts of a row
 EXP2_BITS = 24
@@ -219,15 +219,8 @@ def _make_rows(logits, centres, classes, symbols, rows):  # type: ignore[no-unty
         )  # fmt: skip
 
 
-def counting(name: str, emit: Callable[..., None]) -> Callable[..., None]:
-    """A compiled function that makes rows of outputs, `TOGETHER` at a time by `emit`.
-
-    Its arguments: outputs int16[n, ..], centres int[n], classes, how many symbols there are, rows int32[n, row_size].
-    """
-    return specialise(_make_rows, name, emit_rows=emitted([INTP] * 10, emit))
-
-
-class_counts = counting("class_counts", _emit_rows)
+# Its arguments: outputs int16[n, ..], centres int[n], classes, how many symbols there are, rows int32[n, row_size].
+class_counts = specialise(_make_rows, "class_counts", emit_rows=emitted([INTP] * 10, _emit_rows))
 
 
 def _emit_bases(row: Value, centre: Value, low: Value, high: Value, classes: Value, out: Value) -> None:
@@ -280,16 +273,10 @@ def symbol_counts(rows, centres, classes, counts):  # type: ignore[no-untyped-de
             counts[i, v] = count_of(rows[i], np.int64(centres[i]), classes, v)
 
 
-def counts_of_logits(
-    logits: np.ndarray,
-    centres: np.ndarray,
-    classes: Classes,
-    counts: np.ndarray,
-    make: Callable[..., None] = class_counts,
-) -> None:
-    """Fill `counts`, float32[n, s] holding integers of sum 2^24 - s, from outputs int16[n, ..] and centres int[n]."""
+def counts_of_logits(logits: np.ndarray, centres: np.ndarray, classes: Classes, counts: np.ndarray) -> None:
+    """Fill `counts`, float32[n, s] holding integers of sum 2^24 - s, from logits int16[n, ..] and centres int[n]."""
     rows = np.empty((len(logits), row_size(classes.number)), np.int32)
-    make(logits, centres, classes, counts.shape[1], rows)
+    class_counts(logits, centres, classes, counts.shape[1], rows)
     symbol_counts(rows, centres, classes, counts)
 
 

@@ -20,7 +20,6 @@ from llvmlite import ir
 from pixcodec.errors import ModelError
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import I16, I32, INTP, INTS, LANES, Value, aligned, emitted, loop
-from pixcodec.exact.frequencies import code_length, row_size
 from pixcodec.exact.heads import head_kernel, in_panels
 from pixcodec.exact.logistics import logistic_errors
 from pixcodec.exact.matmul import padded
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
 
     from pixcodec.exact.network import Network, Product
     from pixcodec.exact.products import ProductForm
+    from pixcodec.exact.rows import Form
 
 SHORTS = ir.VectorType(I16, LANES)
 _compiled = compiled()
@@ -225,7 +225,7 @@ class LearningHeads:
         errors = logistic_errors if network.logistics else class_errors
         self.kernel, self._learn = self._run, _ = _kernels(kind, last, errors)
         form = FORMS[kind]
-        self._classes, self._make_rows = network.classes, network.make_rows
+        self._classes, self._form = network.classes, network.rows
         self._layers = [
             [_Layer(head.input, form, form), _Layer(head.hidden, form, form), _Layer(head.output, FORMS[last], form)]
             for head in network.heads
@@ -276,7 +276,7 @@ class LearningHeads:
 
 
 def _compare(  # type: ignore[no-untyped-def]
-    step, number, every, head, own_head, width, centres, symbols, classes, counts, bits
+    step, number, every, head, own_head, width, centres, symbols, classes, rows, bits
 ):
     """Add what the pixels of one step in `every` cost by heads that learn and by others to `bits`, float64[2]."""
     if step % every:
@@ -285,13 +285,15 @@ def _compare(  # type: ignore[no-untyped-def]
     a, b, fixed = own_head
     run_head(source, number, products[0], products[1], products[2], a, b, fixed)  # type: ignore[name-defined] # noqa: F821
     for n, outputs in enumerate((learned, fixed)):
-        make_rows(outputs[:number, :width], centres[:number], classes, SYMBOLS, counts[:number])  # type: ignore[name-defined] # noqa: F821
-        bits[n] += code_length(counts[:number], centres[:number], classes, symbols[:number])
+        make_rows(outputs[:number, :width], centres[:number], classes, SYMBOLS, rows[:number])  # type: ignore[name-defined] # noqa: F821
+        bits[n] += code_length(rows[:number], centres[:number], classes, symbols[:number])  # type: ignore[name-defined] # noqa: F821
 
 
 @lru_cache
-def _comparison(head: Any, make_rows: Any) -> Any:
-    return specialise(_compare, f"compare_{head.name}_{make_rows.name}", run_head=head, make_rows=make_rows)
+def _comparison(head: Any, form: Form) -> Any:
+    own: Any = form
+    name = f"compare_{head.name}_{own.make.name}"
+    return specialise(_compare, name, run_head=head, make_rows=own.make, code_length=own.code_length)
 
 
 class ComparedHeads(LearningHeads):
@@ -308,15 +310,15 @@ class ComparedHeads(LearningHeads):
         self.bits = np.zeros(2)
         self._begin = [tuple((weight.copy(), *others) for weight, *others in products) for products in self._products]
         self._own = *(aligned(hidden.shape, np.int16) for hidden in self._hidden[0]), np.zeros_like(self._outputs[0])
-        self._counts = aligned((lanes, row_size(self._classes.number)), np.int32)
+        self._rows = self._form.room((lanes,), self._classes)
         self._steps = [0] * len(network.heads)
 
     def watching(self, channel: int, centres: np.ndarray, symbols: np.ndarray) -> Repeated:
         """See `heads.Heads`; the inputs must be the step's."""
         return Repeated(
-            _comparison(self.kernel, self._make_rows), 2, COMPARED,
+            _comparison(self.kernel, self._form), 2, COMPARED,
             (self.inputs[channel], self._begin[channel], self._outputs[channel]), self._own, self._number, centres,
-            symbols, self._classes, self._counts, self.bits,
+            symbols, self._classes, self._rows, self.bits,
         )  # fmt: skip
 
     def learn(self, channel: int, counts: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> None:

@@ -1,14 +1,13 @@
-"""Three logistic distributions around the centre: to counts of the classes of `frequencies`, and their errors.
+"""Three logistic distributions around the centre: what they have below an edge, and the errors of their outputs.
 
 A pixel's nine outputs are the logits of the three weights, in 1/256 of a bit, the means, in 1/256 of a level from the
 centre, and the logarithms s of the scales, in 1/256 of an octave of levels.  With weights a, means m and h = 2^-s,
 
     F(e) = sum of a / (1 + 2^((m - e) h))
 
-is what all symbols below the edge e have of the counts; at the lowest possible symbol it is 0, above the highest all.
-A class has the difference of its two edges, each of its symbols an equal part of it.
-
-Where a symbol is coded by decisions (`experts`), F is asked at each cut alone, with no classes: `below`.
+is what all symbols below the edge e have of the frequencies.  Symbols are coded by halves (`cuts`, `experts`), so that
+F is asked at each cut alone: `below`.  For errors the lowest possible symbol has nothing below it, and the highest all;
+they are of classes of residuals (`frequencies`), each of which has the difference of its two edges.
 
 All is binary32, one rounding an operation in the order of `reference/logistics.py`, the definition; powers of two are
 an exponent and a polynomial, so that sixteen edges are made at once and nothing is looked up.
@@ -23,8 +22,8 @@ from llvmlite import ir
 
 from pixcodec.exact import products
 from pixcodec.exact.compiled import specialise
-from pixcodec.exact.emit import F32, FLOATS, I1, I16, I32, INTP, INTS, LANES, Value, emitted, loop
-from pixcodec.exact.frequencies import SHORTS, TOGETHER, TOTAL, WORK, Row, at, counting, give_rest
+from pixcodec.exact.emit import F32, FLOATS, I1, I16, I32, INTP, INTS, LANES, Value, emitted
+from pixcodec.exact.frequencies import SHORTS, TOTAL
 from pixcodec.exact.rounding import ROUND
 from pixcodec.exact.tables import LOGIT_UNIT, SYMBOLS
 
@@ -84,10 +83,6 @@ class _Components:
         self.means = _spread(v.to(F32) * (1 / MEAN_UNIT), *MEANS, *MEANS)
         self.sharpness = _spread(powers, *SCALES, *SCALES)
 
-    def each(self, k: int) -> tuple[Value, Value, Value]:
-        """A component's weight, mean and h everywhere."""
-        return _spread(self.weights, k), _spread(self.means, k), _spread(self.sharpness, k)
-
 
 def _distance(edge: Value, mean: Value, sharpness: Value) -> Value:
     """From the edge below a residual up to a mean, in bits."""
@@ -98,33 +93,6 @@ def _bounded(distance: Value) -> Value:
     return distance.least(FAR).most(-FAR)
 
 
-def _emit_rows(
-    outputs: Value, least: Value, out: Value, work: Value, classes: Value, low: Value, high: Value, table: Value,
-    symbols: Value, last: Value,
-) -> None:  # fmt: skip
-    """Rows whose addresses are in arrays, see `frequencies.counting`."""
-    word, span = outputs.type, symbols.to(I32).splat(INTS)
-    rows = []
-    for r in range(TOGETHER):
-        own, possible, target = ((base + 8 * r).load(word) for base in (outputs, least, out))
-        row, parts = Row(own, possible, target, work + 4 * WORK * r), _Components(own)
-        rows.append((row, row.sizes + 2 * WORK, [parts.each(k) for k in range(COMPONENTS)]))
-    with loop(0, classes, LANES) as j:
-        lowest, highest = at(low, j).load(INTS), at(high, j).load(INTS)
-        for row, below, components in rows:
-            row.measure(j, lowest, highest, span)
-            counts = _share(components, lowest).where(lowest > row.smallest, 0)
-            at(below, j).store(counts.where(lowest < row.smallest + SYMBOLS, TOTAL))
-    whole = (symbols * 0) + TOTAL
-    for _, below, _ in rows:
-        at(below, (classes + (LANES - 1)) & -LANES).store(whole.to(I32).splat(INTS))
-    with loop(0, classes, LANES) as j:
-        for row, below, _ in rows:
-            counts = (at(below, j + 1).load(INTS) - at(below, j).load(INTS)).most(0)
-            row.give(j, (counts.to(F32) / row.size(j).most(1).to(F32)).to(I32))
-    give_rest([row for row, _, _ in rows], whole, classes, low, last)
-
-
 def _emit_mixture(outputs: Value, out: Value) -> None:
     """The nine numbers that `below` takes of a pixel, and others behind them."""
     parts = _Components(outputs)
@@ -132,8 +100,8 @@ def _emit_mixture(outputs: Value, out: Value) -> None:
     out.store(result.shuffled(parts.sharpness, [*range(SCALES[0]), *(LANES + k for k in range(LANES - SCALES[0]))]))
 
 
-def _make_mixtures(outputs, mixtures):  # type: ignore[no-untyped-def]
-    """Fill `mixtures`, float32[n, MIXTURE], from outputs int16[n, OUTPUTS]."""
+def _make_mixtures(outputs, _centres, _classes, _symbols, mixtures):  # type: ignore[no-untyped-def]
+    """Fill `mixtures`, float32[n, MIXTURE], from outputs int16[n, OUTPUTS]; the others are for `frequencies` alone."""
     padded = np.zeros(LANES, np.int16)
     whole = outputs.strides[1] == 2 and outputs.strides[0] >= 2 * LANES  # so many are read
     for i in range(outputs.shape[0]):
@@ -160,14 +128,20 @@ def below(mixtures: Value, stride: Value, edges: Value) -> Value:
     return _share([(numbers[w], numbers[m], numbers[h]) for w, m, h in zip(WEIGHTS, MEANS, SCALES, strict=True)], edges)
 
 
+def row_below(mixture: Value, first: Value, step: Value) -> Value:
+    """The same of a pixel, by the address of its mixture, at sixteen edges: one, and each a step further."""
+    row = mixture.load(FLOATS)
+    numbers = [_spread(row, k) for k in range(OUTPUTS)]
+    places = Value(row.builder, ir.Constant(INTS, [I32(k) for k in range(LANES)]))
+    edges = places * step.to(I32).splat(INTS) + first.to(I32).splat(INTS)
+    return _share([(numbers[w], numbers[m], numbers[h]) for w, m, h in zip(WEIGHTS, MEANS, SCALES, strict=True)], edges)
+
+
 def _share(components: Sequence[tuple[Value, Value, Value]], edges: Value) -> Value:
     """F, rounded down."""
     (a, x), (b, y), (c, z) = ((w, _power(_bounded(_distance(edges, m, h))) + 1) for w, m, h in components)
     share = ((a * (y * z) + b * (x * z)) + c * (x * y)) / (x * (y * z))
     return share.to(I32).least(TOTAL)
-
-
-logistic_counts = counting("logistic_counts", _emit_rows)
 
 
 def _emit_errors(outputs: Value, low: Value, next_low: Value, least: Value, out: Value) -> None:

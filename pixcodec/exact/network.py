@@ -15,12 +15,13 @@ import numpy as np
 
 from pixcodec.errors import ModelError
 from pixcodec.exact.expert_memory import BUCKETS, MAP_SIZE, NODES
-from pixcodec.exact.frequencies import Classes, class_counts, class_table
-from pixcodec.exact.logistics import OUTPUTS, logistic_counts
+from pixcodec.exact.frequencies import Classes, class_table
+from pixcodec.exact.logistics import OUTPUTS
 from pixcodec.exact.predict import COMPAND, LIMIT, REACH, UNIT, Parameters
+from pixcodec.exact.rows import COUNTS, MIXTURES, Form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 BOUND = 1 << 24  # sums stay below it, so that they are exact in binary32 in any order
 STREAM_LIMIT = 32767  # of the residual stream and of logits
@@ -134,9 +135,9 @@ class Network:
         return bool(self.card["network"]["output"] == "logistics")
 
     @property
-    def make_rows(self) -> Callable[..., None]:
-        """What makes rows of counts of the heads' outputs (`frequencies.counting`)."""
-        return logistic_counts if self.logistics else class_counts
+    def rows(self) -> Form:
+        """What is made of the heads' outputs, and codes by it."""
+        return MIXTURES if self.logistics else COUNTS
 
     @property
     def learns(self) -> bool:

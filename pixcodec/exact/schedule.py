@@ -4,8 +4,9 @@
 `wait` and `busy` do it, in machine code with `Bound`, else with `_ByPython`.  The calls have numbers: for C channels,
 rooms for counts of ROOMS steps, and W calls that code a channel
 
-    PREPARE, PREDICT, TRUNK, KNOW + room, SEE + room C + c, SEE + (ROOMS + room) C + c (what a head learns),
-    SEE + (2 ROOMS + room) C + c (what watches it), SEE + 3 ROOMS C + (room C + c) W + w.
+    PREPARE, LEARN, TRUNK, KNOW + room,
+    and from LOOK on, ROOMS C of each: predictions, what the network says, what its head learns, what watches it;
+    then (room C + c) W + w.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from pixcodec.exact.emit import Value
 
 ROOMS = 2  # steps whose counts are kept
-PREPARE, PREDICT, TRUNK, KNOW = range(4)
-SEE = KNOW + ROOMS
+PREPARE, LEARN, TRUNK, KNOW = range(4)
+LOOK = KNOW + ROOMS
 STAGES = ("trunk", "heads", "learn", "predict", "code", "wait")
 _TRUNK, _HEADS, _LEARN, _PREDICT, _CODE, _WAIT = range(len(STAGES))
 NUMBERS = 5  # of a call, at most
@@ -105,22 +106,29 @@ def _parts_of(first, last, most):  # type: ignore[no-untyped-def]
     return 2, TOGETHER * (first // TOGETHER + blocks // 2)
 
 
+def _see(play, look, step, first, start, stop, rooms):  # type: ignore[no-untyped-def]
+    """Have a channel predicted and what the network says of it made, of some lanes; the number of the last call."""
+    post(play, _PREDICT, look, step, first, start, stop, 0)  # type: ignore[name-defined] # noqa: F821
+    return post(play, _HEADS, look + rooms, step, first, start, stop, 0)  # type: ignore[name-defined] # noqa: F821
+
+
 def _read(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
     """Read a tile's steps from `start` to before `stop`.
 
-    Behind what is read, frequencies of one part of a step are made while the other part is read, and heads and
+    Behind what is read, what the network says of one part of a step is made while the other part is read, and heads and
     predictors learn.  When all channels of the first part are read, the next step is begun with what it leads to, while
     the second part is read: of the next step, lanes below `state[_DONE]` have their features, and where `state[_EARLY]`
-    is set, frequencies of its first part and channel are there when call `state[_SEEN]` is done.
+    is set, what is said of its first part and channel is there when call `state[_SEEN]` is done.
     """
     channels, rooms = shape.channels, ROOMS * shape.channels
+    teach, code = LOOK + 2 * rooms, LOOK + 4 * rooms
     for step in range(start, stop):
         (first, last), (next_first, next_last) = (
             active_lanes(step, shape.height, shape.width),
             active_lanes(step + 1, shape.height, shape.width),
         )
         room, number = step % ROOMS, last - first + 1
-        see, next_see = SEE + room * channels, SEE + (1 - room) * channels
+        own, others = room * channels, (1 - room) * channels
         parts, second = parts_of(first, last, shape.parts)  # type: ignore[name-defined] # noqa: F821
         seen0, seen1, early = state[_SEEN], 0, state[_EARLY]
         state[_EARLY] = 0
@@ -131,28 +139,28 @@ def _read(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
             now(play, _TRUNK, TRUNK, step, begin, last - begin + 1, begin - first, 0)  # type: ignore[name-defined] # noqa: F821
         now(play, _TRUNK, PREPARE, step + 1, next_first, next_last, 0, 0)  # type: ignore[name-defined] # noqa: F821
         if state[_LATE] and channels == 1:
-            post(play, _LEARN, SEE + rooms + (2 - room) * channels - 1, state[_LATE], 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
+            post(play, _LEARN, teach + others, state[_LATE], 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
         if parts > 0 and not early:
-            seen0 = post(play, _HEADS, see, step, first, first, second - 1, 0)  # type: ignore[name-defined] # noqa: F821
+            seen0 = see(play, LOOK + own, step, first, first, second - 1, rooms)  # type: ignore[name-defined] # noqa: F821
         if parts > 1:
-            seen1 = post(play, _HEADS, see, step, first, second, last, 0)  # type: ignore[name-defined] # noqa: F821
+            seen1 = see(play, LOOK + own, step, first, second, last, rooms)  # type: ignore[name-defined] # noqa: F821
         if state[_LATE] and channels > 1:
-            post(play, _LEARN, SEE + rooms + (2 - room) * channels - 1, state[_LATE], 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
+            post(play, _LEARN, teach + others + channels - 1, state[_LATE], 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
         state[_DONE] = 0
         for c in range(channels if parts else 0):
             for k in range(parts):
                 low, high = (first, second - 1) if k == 0 else (second, last)
                 wait(play, seen0 if k == 0 else seen1)  # type: ignore[name-defined] # noqa: F821
                 for w in range(shape.coders):
-                    code = SEE + 3 * rooms + (room * channels + c) * shape.coders + w
-                    now(play, _CODE, code, step, low, low - first, high - low + 1, 0)  # type: ignore[name-defined] # noqa: F821
+                    each = code + (own + c) * shape.coders + w
+                    now(play, _CODE, each, step, low, low - first, high - low + 1, 0)  # type: ignore[name-defined] # noqa: F821
                 if c + 1 < channels:
-                    count = post(play, _HEADS, see + c + 1, step, first, low, high, 0)  # type: ignore[name-defined] # noqa: F821
+                    count = see(play, LOOK + own + c + 1, step, first, low, high, rooms)  # type: ignore[name-defined] # noqa: F821
                     seen0, seen1 = (count, seen1) if k == 0 else (seen0, count)
                 else:
                     now(play, _HEADS, KNOW + room, step, first, low, high, 0)  # type: ignore[name-defined] # noqa: F821
                     if k + 1 < parts:
-                        post(play, _PREDICT, PREDICT, step, 0, second, 0, 0)  # type: ignore[name-defined] # noqa: F821
+                        post(play, _PREDICT, LEARN, step, 0, second, 0, 0)  # type: ignore[name-defined] # noqa: F821
                         end = min(next_last, high)
                         if end >= next_first:
                             now(play, _TRUNK, TRUNK, step + 1, next_first, end - next_first + 1, 0, 0)  # type: ignore[name-defined] # noqa: F821
@@ -160,50 +168,49 @@ def _read(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
                         next_parts, next_second = parts_of(next_first, next_last, shape.parts)  # type: ignore[name-defined] # noqa: F821
                         # A head that is first and last at once learns before it is seen again.
                         if next_parts > 0 and next_second <= second and channels > 1:
-                            state[_EARLY], state[_SEEN] = (
-                                1,
-                                post(  # type: ignore[name-defined] # noqa: F821
-                                    play, _HEADS, next_see, step + 1, next_first, next_first, next_second - 1, 0
-                                ),
-                            )
+                            count = see(play, LOOK + others, step + 1, next_first, next_first, next_second - 1, rooms)  # type: ignore[name-defined] # noqa: F821
+                            state[_EARLY], state[_SEEN] = 1, count
             if c + 1 < channels and shape.teachers:
-                post(play, _LEARN, see + rooms + c, min(number, shape.teachers), 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
-        post(play, _PREDICT, PREDICT, step, second if parts > 1 else 0, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
+                post(play, _LEARN, teach + own + c, min(number, shape.teachers), 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
+        post(play, _PREDICT, LEARN, step, second if parts > 1 else 0, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
         state[_LATE] = min(number, shape.teachers) if parts else 0
 
 
 def _write(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
     """Write a tile's steps from `start` to before `stop`.
 
-    Symbols are written behind, while the network goes on; predictors learn there, too, beside the next step's trunk,
-    unless the step before is still being written.
+    Predictions of a step need its symbols, which are known, and no network.  So predictors learn behind, while the
+    network says what it does of the step, and symbols are written there, too; but what of a step is written when it
+    is behind by more than that, predictors learn the first part of here.
     """
     channels, rooms = shape.channels, ROOMS * shape.channels
     for step in range(start, stop):
         first, last = active_lanes(step, shape.height, shape.width)
         room, number = step % ROOMS, last - first + 1
-        see = SEE + room * channels
+        own = room * channels
+        look, say, teach, watch = LOOK + own, LOOK + rooms + own, LOOK + 2 * rooms + own, LOOK + 3 * rooms + own
         now(play, _TRUNK, PREPARE, step, first, last, 0, 0)  # type: ignore[name-defined] # noqa: F821
         if number > 0:
             now(play, _TRUNK, TRUNK, step, first, number, 0, 0)  # type: ignore[name-defined] # noqa: F821
         wait(play, max(state[_LEARNED], state[_WRITTEN + room]))  # type: ignore[name-defined] # noqa: F821
+        for c in range(channels if number > 0 else 0):
+            now(play, _PREDICT, look + c, step, first, first, last, 0)  # type: ignore[name-defined] # noqa: F821
         if number > 0:
-            for c in range(channels):
-                now(play, _HEADS, see + c, step, first, first, last, 0)  # type: ignore[name-defined] # noqa: F821
             now(play, _HEADS, KNOW + room, step, first, first, last, 0)  # type: ignore[name-defined] # noqa: F821
-            for c in range(channels):
-                if shape.watched:
-                    now(play, _LEARN, see + 2 * rooms + c, step, number, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
-                if shape.teachers:
-                    now(play, _LEARN, see + rooms + c, min(number, shape.teachers), 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
         parts, second = parts_of(first, last, 2)  # type: ignore[name-defined] # noqa: F821
         begin = second if parts > 1 and busy(play) else 0  # type: ignore[name-defined] # noqa: F821
         if begin > 0:
-            now(play, _PREDICT, PREDICT, step, 0, begin, 0, 0)  # type: ignore[name-defined] # noqa: F821
-        state[_LEARNED] = post(play, _PREDICT, PREDICT, step, begin, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
-        for n in range(channels * shape.coders if number > 0 else 0):
-            code = SEE + 3 * rooms + room * channels * shape.coders + n
-            state[_WRITTEN + room] = post(play, _CODE, code, step, first, 0, number, 0)  # type: ignore[name-defined] # noqa: F821
+            now(play, _PREDICT, LEARN, step, 0, begin, 0, 0)  # type: ignore[name-defined] # noqa: F821
+        state[_LEARNED] = post(play, _PREDICT, LEARN, step, begin, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
+        for c in range(channels if number > 0 else 0):
+            now(play, _HEADS, say + c, step, first, first, last, 0)  # type: ignore[name-defined] # noqa: F821
+            for w in range(shape.coders):
+                code = LOOK + 4 * rooms + (own + c) * shape.coders + w
+                state[_WRITTEN + room] = post(play, _CODE, code, step, first, 0, number, 0)  # type: ignore[name-defined] # noqa: F821
+            if shape.watched:
+                now(play, _LEARN, watch + c, step, number, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
+            if shape.teachers:
+                now(play, _LEARN, teach + c, min(number, shape.teachers), 0, 0, 0, 0)  # type: ignore[name-defined] # noqa: F821
 
 
 class Bound(NamedTuple):
@@ -280,7 +287,15 @@ def _kernels() -> dict[str, Any]:
     own["clock"] = own.pop("now")
     own |= {"wait_for_ring": ring.wait, "post_to_ring": ring.post}
     own |= {"active_lanes": compiled()(active_lanes), "parts_of": compiled()(_parts_of)}
-    for name, function in (("set_numbers", _set), ("now", _now), ("wait", _wait), ("post", _post), ("busy", _busy)):
+    functions: dict[str, Any] = {
+        "set_numbers": _set,
+        "now": _now,
+        "wait": _wait,
+        "post": _post,
+        "busy": _busy,
+        "see": _see,
+    }
+    for name, function in functions.items():
         own[name] = specialise(function, name, **own)
     return own
 
@@ -294,6 +309,7 @@ _BY_PYTHON: dict[str, Any] = {
     "active_lanes": active_lanes,
     "parts_of": _parts_of,
 }
+_BY_PYTHON["see"] = FunctionType(_see.__code__, {**globals(), **_BY_PYTHON}, "see")
 
 
 def _both(function: Callable[..., None], name: str) -> tuple[Callable[..., None], Callable[..., None]]:

@@ -7,17 +7,13 @@ same part, so that one thread may work on frequencies while another one codes.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pixcodec.exact import learn
 from pixcodec.exact.compiled import compiled, specialise
-from pixcodec.exact.emit import aligned
-from pixcodec.exact.frequencies import row_size
-from pixcodec.exact.logistics import MIXTURE, make_mixtures
 from pixcodec.exact.predict import Predictors
-from pixcodec.exact.products import columns
 from pixcodec.exact.ring import Repeated
 from pixcodec.exact.schedule import ROOMS, Shape
 from pixcodec.exact.tables import SYMBOLS
@@ -33,69 +29,7 @@ if TYPE_CHECKING:
     # Given (plane, rows, centres), where those of a step's pixels will be: calls with (step, first, at, number) that
     # write the symbols of so many lanes from `first` on, whose rows begin at `at`, or fill them in.  Those that write
     # may be made behind.
-    Coding = Callable[[int, "Rows", np.ndarray], Sequence[Repeated]]
-
-
-class Rows(NamedTuple):
-    """What a network says of a step's pixels, in one form or both; what nobody asks for has no lanes.
-
-    Attributes:
-        counts: int32[lanes, row_size], see `frequencies`; where there are outputs, room for them.
-        mixtures: float32[lanes, MIXTURE], see `logistics.make_mixtures`.
-        outputs: int16[lanes, columns], of a head, for who makes counts of them (`counting`).
-    """
-
-    counts: np.ndarray
-    mixtures: np.ndarray
-    outputs: np.ndarray
-
-    @property
-    def seen(self) -> Rows:
-        """Those that are made where the network is seen."""
-        return self._replace(counts=self.counts[: 0 if self.outputs.size else None])
-
-    @property
-    def of_experts(self) -> np.ndarray:
-        """What experts take."""
-        return self.mixtures if self.mixtures.size else self.counts
-
-
-def rows_for(
-    network: Network, shape: tuple[int, ...], *, counts: bool = True, mixtures: bool = False, outputs: bool = False
-) -> Rows:
-    """Room for rows of this shape of pixels, none where they are not asked for."""
-    asked = [(*shape[:-1], shape[-1] * each) for each in (counts, mixtures, outputs)]
-    widths = row_size(network.classes.number), MIXTURE, columns(network.heads[-1].output.bias.size)
-    kinds = np.int32, np.float32, np.int16
-    return Rows(*(aligned((*own, width), kind) for own, width, kind in zip(asked, widths, kinds, strict=True)))
-
-
-def fill(rows: Rows, network: Network, outputs: np.ndarray, centres: np.ndarray) -> None:
-    """Rows of pixels, from a head's outputs int16[n, ..] and centres int32[n]."""
-    if rows.counts.size:
-        network.make_rows(outputs, centres, network.classes, SYMBOLS, rows.counts[: len(outputs)])
-    if rows.mixtures.size:
-        make_mixtures(outputs, rows.mixtures[: len(outputs)])
-    if rows.outputs.size:
-        rows.outputs[: len(outputs), : outputs.shape[1]] = outputs
-
-
-def _count(_step, _first, at, number, outputs, width, centres, classes, counts):  # type: ignore[no-untyped-def]
-    stop = at + number
-    make_rows(outputs[at:stop, :width], centres[at:stop], classes, SYMBOLS, counts[at:stop])  # type: ignore[name-defined] # noqa: F821
-
-
-@lru_cache
-def _counter(make_rows: Any) -> Callable[..., None]:
-    return specialise(_count, f"count_{make_rows.name}", make_rows=make_rows)
-
-
-def counting(network: Network, rows: Rows, centres: np.ndarray) -> list[Repeated]:
-    """A call with (step, first, at, number) that makes counts of outputs, so many from `at` on; none without these."""
-    if not rows.outputs.size:
-        return []
-    width = network.heads[-1].output.bias.size
-    return [Repeated(_counter(network.make_rows), 4, rows.outputs, width, centres, network.classes, rows.counts)]
+    Coding = Callable[[int, np.ndarray, np.ndarray], Sequence[Repeated]]
 
 
 PARTS = 2  # of a step that is read while a thread makes frequencies
@@ -119,11 +53,10 @@ def _know(  # type: ignore[no-untyped-def]
     input_codes(values[channel], fixed, codes, channel * (1 + count), start, stop, signed)
 
 
-def _see(  # type: ignore[no-untyped-def]
-    step, first, start, stop, channel, predictors, codes, inputs, features, shifts, head, raw, table, centres, rows,
-    planes, signed, symbols,
+def _look(  # type: ignore[no-untyped-def]
+    step, first, start, stop, channel, predictors, inputs, planes, signed, symbols,
 ):  # fmt: skip
-    """Predictions, a head and its rows at lanes of a step, those that have room; `first` is the step's first one."""
+    """Predictions of a channel at lanes of a step; `first` is the step's first one."""
     (
         ring, slots, values, zeros, reference, known, out, numbers, fixed, base, stack_features, stack_state, stack_out,
         coefficients,
@@ -135,34 +68,36 @@ def _see(  # type: ignore[no-untyped-def]
         ring, slots[step % slots.shape[0]], values, zeros, reference, known, out, numbers, channel, fixed[channel],
         base, stack_features[channel], stack_state[channel], stack_out, coefficients, start, stop,
     )  # fmt: skip
+
+
+def _say(  # type: ignore[no-untyped-def]
+    step, first, start, stop, channel, fixed, codes, inputs, features, shifts, head, raw, table, centres, rows,
+):  # fmt: skip
+    """A head and its rows at lanes of a step, whose predictions are there, and the channels before."""
     source, products, a, b, logits, outputs = head
     width, centre, places, offset = codes
     at, behind = start - first, stop - first + 1
     place(features[at:behind, :width], behind - at, shifts[0], source[0, at:])
     head_codes(
-        fixed[channel], centre, inputs[step % inputs.shape[0]], shifts[1], places, channel, source[0, at:], width,
-        centres[at:], start, stop, offset,
+        fixed, centre, inputs[step % inputs.shape[0]], shifts[1], places, channel, source[0, at:], width, centres[at:],
+        start, stop, offset,
     )  # fmt: skip
     if raw:
         centres[at:behind] = 0
     head_layers(  # type: ignore[name-defined] # noqa: F821
         source[:, at:], behind - at, products[0], products[1], products[2], a[:, at:], b[:, at:], logits[at:]
     )
-    counts, mixtures, kept = rows
-    if counts.shape[0] > 0:
-        make_rows(logits[at:behind, :outputs], centres[at:behind], table, SYMBOLS, counts[at:behind])  # type: ignore[name-defined] # noqa: F821
-    if mixtures.shape[0] > 0:
-        make_mixtures(logits[at:behind, :outputs], mixtures[at:behind])
-    if kept.shape[0] > 0:
-        for i in range(at, behind):
-            for k in range(outputs):
-                kept[i, k] = logits[i, k]
+    make_rows(logits[at:behind, :outputs], centres[at:behind], table, SYMBOLS, rows[at:behind])  # type: ignore[name-defined] # noqa: F821
 
 
 @lru_cache
-def _seeing(predict: Any, head: Any, make_rows: Any) -> Callable[..., None]:
-    name = f"see_{predict.name}_{head.name}_{make_rows.name}"
-    return specialise(_see, name, predict=predict, head_layers=head, make_rows=make_rows)
+def _looking(predict: Any) -> Callable[..., None]:
+    return specialise(_look, f"look_{predict.name}", predict=predict)
+
+
+@lru_cache
+def _saying(head: Any, make_rows: Any) -> Callable[..., None]:
+    return specialise(_say, f"say_{head.name}_{make_rows.name}", head_layers=head, make_rows=make_rows)
 
 
 class Tile:
@@ -178,7 +113,6 @@ class Tile:
         backend: Backend,
         planes: np.ndarray,
         heads: Heads | None = None,
-        **asked: bool,
     ) -> None:
         """Start a tile: of `planes` only what is known beforehand need be there.
 
@@ -187,7 +121,6 @@ class Tile:
             backend: of products.
             planes: uint8[H, W, known + C], C-contiguous.
             heads: by default the model's.
-            asked: which rows, see `rows_for`.
         """
         self.network, self.planes = network, planes
         height, width, _ = planes.shape
@@ -196,7 +129,7 @@ class Tile:
         self._wavefront = Wavefront(network, backend, height, width, heads, known)
         self._heads = self._wavefront.heads
         rooms = ROOMS, network.channels, min(height, (width + 1) // 2)
-        self._every_row = rows_for(network, rooms, **asked)
+        self._rows = network.rows.room(rooms, network.classes)
         self._centres, self._symbols = np.zeros(rooms, np.int32), np.zeros(rooms, np.int32)
 
     def calls(self, coding: Coding) -> tuple[list[Repeated], Shape]:
@@ -206,17 +139,18 @@ class Tile:
         """
         network, trunk, heads = self.network, self._wavefront.trunk_of, self._heads
         rooms = [(room, channel) for room in range(ROOMS) for channel in range(network.channels)]
-        taught = [(c, self._rows(room, c).counts, self._centres[room, c], self._symbols[room, c]) for room, c in rooms]
+        taught = [(c, self._rows[room, c], self._centres[room, c], self._symbols[room, c]) for room, c in rooms]
         teach, watch = (
             [heads.learning(*each) for each in taught],
             [heads.watching(c, *others) for c, _, *others in taught],
         )
-        codes = [coding(network.known + c, self._rows(room, c), self._centres[room, c]) for room, c in rooms]
+        codes = [coding(network.known + c, self._rows[room, c], self._centres[room, c]) for room, c in rooms]
         learning = self._predictors.learning  # also in the place of calls that there are not
         calls = [
             trunk.preparing, learning, trunk.layers,
             *(self._know(room, network.channels - 1) for room in range(ROOMS)),
-            *(self._see(room, channel) for room, channel in rooms),
+            *(self._look(room, channel) for room, channel in rooms),
+            *(self._say(room, channel) for room, channel in rooms),
             *(call or learning for call in (*teach, *watch)),
             *(call for each in codes for call in each),
         ]  # fmt: skip
@@ -226,34 +160,35 @@ class Tile:
             height, width, network.channels, parts, teachers, watch[0] is not None, len(codes[0])
         )  # fmt: skip
 
-    def _rows(self, room: int, channel: int) -> Rows:
-        return Rows(*(each[room, channel] for each in self._every_row))
+    def _look(self, room: int, channel: int) -> Repeated:
+        """`_look` of a channel in every step that has this room."""
+        predictors, wavefront = self._predictors, self._wavefront
+        return Repeated(
+            _looking(predictors.kernels.predict), 4, channel, predictors.arrays, wavefront.trunk_of.inputs, self.planes,
+            wavefront.signed_offset, self._symbols[room],
+        )  # fmt: skip
 
-    def _see(self, room: int, channel: int) -> Repeated:
-        """`_see` of a channel in every step that has this room; by steps where heads have no kernel."""
+    def _say(self, room: int, channel: int) -> Repeated:
+        """`_say` of a channel in every step that has this room; by steps where heads have no kernel."""
         network, wavefront, trunk = self.network, self._wavefront, self._wavefront.trunk_of
         parameters = network.parameters
         if self._heads.kernel is None:
-            return Repeated(self._see_by_steps, 4, channel)
-        see = _seeing(self._predictors.kernels.predict, self._heads.kernel, network.make_rows)
+            return Repeated(self._say_by_steps, 4, channel)
         codes = network.features, parameters.centre[channel], network.places, self._heads.signed_offset
         inputs = trunk.inputs[:, :, : network.first.weight.shape[1]]
         return Repeated(
-            see, 4, channel, self._predictors.arrays, codes, inputs, trunk.output, wavefront.shifts,
-            self._heads.parts(channel), network.raw, network.classes, self._centres[room, channel],
-            self._rows(room, channel).seen, self.planes, wavefront.signed_offset, self._symbols[room],
+            _saying(self._heads.kernel, network.rows.make), 4, channel, self._predictors.fixed[channel], codes, inputs,
+            trunk.output, wavefront.shifts, self._heads.parts(channel), network.raw, network.classes,
+            self._centres[room, channel], self._rows[room, channel],
         )  # fmt: skip
 
-    def _see_by_steps(self, step: int, first: int, _start: int, last: int, channel: int) -> None:
+    def _say_by_steps(self, step: int, first: int, _start: int, last: int, channel: int) -> None:
         room, lanes = step % ROOMS, slice(last - first + 1)
-        if channel > 0:
-            self._know(room, channel - 1)(step, first, first, last)
         self._wavefront.begin(step, first, last)
-        self._predictors.begin(step)
-        self._predictors.predict(channel)
         logits, centres = self._wavefront.logits(channel, self._predictors)
         self._centres[room, channel, lanes] = centres
-        fill(self._rows(room, channel).seen, self.network, logits, centres)
+        rows = self._rows[room, channel, lanes]
+        self.network.rows.make(logits, centres, self.network.classes, SYMBOLS, rows)
 
     def _know(self, room: int, channel: int) -> Repeated:
         """`_know` of a channel in every step that has this room."""

@@ -481,3 +481,13 @@ def logistics_below(_context: Any, mixtures: Any, stride: Any, edges: Any) -> An
         return logistics.below(*(Value(builder, each) for each in args)).value
 
     return INT32X16(types.intp, types.intp, INT32X16), emit
+
+
+@intrinsic
+def row_below(_context: Any, mixture: Any, first: Any, step: Any) -> Any:
+    """See `logistics.row_below`."""
+
+    def emit(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        return logistics.row_below(*(Value(builder, each) for each in args)).value
+
+    return INT32X16(types.intp, types.int64, types.int64), emit

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixcodec import codec
-from pixcodec.exact import frequencies, matmul
+from pixcodec.exact import matmul
 from pixcodec.exact.logistics import OUTPUTS
 from pixcodec.exact.network import BOUND, Network, head_inputs, residual_classes
 from pixcodec.exact.predict import Parameters, Predictors
@@ -223,8 +223,8 @@ def products_at_bound(network: Network) -> dict[str, Product]:
     return {name: product for name, product in network.products().items() if product.bound() == BOUND - 1}
 
 
-def symbol_counts(network: Network, counts: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Counts of all symbols, float32[n, 256], from a codec's rows of counts."""
-    result = np.empty((len(counts), 256), np.float32)
-    frequencies.symbol_counts(counts, centres, network.classes, result)
+def symbol_counts(network: Network, rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Counts of all symbols, float32[n, 256], from what a network says."""
+    result = np.empty((len(rows), 256), np.float32)
+    network.rows.symbol_counts(rows, centres, network.classes, result)
     return result

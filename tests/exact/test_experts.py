@@ -11,7 +11,7 @@ import pytest
 from pixcodec.errors import DamagedTileError
 from pixcodec.exact import expert_memory, experts, range_coder, value_lists
 from pixcodec.exact.compiled import compiled
-from pixcodec.exact.frequencies import row_size
+from pixcodec.exact.frequencies import class_table, row_size
 from pixcodec.exact.logistics import MIXTURE, make_mixtures
 from pixcodec.exact.reference import experts as reference
 from pixcodec.exact.reference import logistics
@@ -207,7 +207,7 @@ def mixtures(planes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def smooth_rows(outputs: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What experts take of mixtures."""
     result = np.zeros((len(outputs), MIXTURE), np.float32)
-    make_mixtures(outputs, result)
+    make_mixtures(outputs, centres, class_table(np.arange(511)), 256, result)
     return result, np.ascontiguousarray(centres)
 
 

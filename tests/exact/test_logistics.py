@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixcodec.exact import logistics as fast
-from pixcodec.exact.frequencies import TOTAL, class_table, counts_of_logits, row_size
+from pixcodec.exact.frequencies import TOTAL, class_table, row_size
 from pixcodec.exact.network import residual_classes
 from pixcodec.exact.reference import frequencies
 from pixcodec.exact.reference import logistics as reference
+from pixcodec.exact.rows import MIXTURES
 
 FORMS = {edges: {"output": "logistics", "edges": list(edges)} for edges in (nets.EDGES, (1,), (255,), (2, 3, 128))}
 FORMS[tuple(range(1, 256))] = {"output": "logistics", "edges": list(range(1, 256))}
@@ -31,16 +32,30 @@ def drawn(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.clip(np.rint(outputs), -LIMIT, LIMIT).astype(np.int16), centres.astype(np.int32), symbols.astype(np.int32)
 
 
-@ALL_FORMS
-def test_counts_agree_with_the_reference_and_fill_the_total(form: dict[str, object]) -> None:
-    outputs, centres, _ = drawn(60)
-    counts = np.full((len(outputs), 256), -1, np.float32)
-    counts_of_logits(outputs, centres, class_table(residual_classes(form)), counts, fast.logistic_counts)
+TABLE = class_table(residual_classes(FORMS[nets.EDGES]))  # which mixtures do not ask
+
+
+def counts_of(outputs: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """float32[n, 256] from outputs int16[n, 9]."""
+    rows, counts = MIXTURES.room(centres.shape, TABLE), np.full((len(outputs), 256), -1, np.float32)
+    MIXTURES.make(outputs, centres, TABLE, 256, rows)
+    MIXTURES.symbol_counts(rows, centres, TABLE, counts)
+    return counts
+
+
+def test_counts_agree_with_the_reference_and_fill_the_total() -> None:
+    outputs, centres, symbols = drawn(300)
+    counts = counts_of(outputs, centres)
     for own, q, found in zip(outputs.tolist(), centres.tolist(), counts, strict=True):
-        expected = reference.counts(own, frequencies.symbol_classes(form, q), q)
+        expected = reference.counts(own, q)
         np.testing.assert_array_equal(found, expected)
         assert expected.sum() == TOTAL
         assert expected.min() >= 0
+    rows = MIXTURES.room(centres.shape, TABLE)
+    MIXTURES.make(outputs, centres, TABLE, 256, rows)
+    bits = MIXTURES.code_length(rows, centres, TABLE, symbols)
+    own = counts[np.arange(len(symbols)), symbols].astype(np.float64) + 1
+    assert bits == pytest.approx((24 - np.log2(own)).sum(), rel=1e-12)
 
 
 @ALL_FORMS
@@ -69,9 +84,8 @@ def test_whatever_the_outputs(outputs: list[int], q: int, symbol: int, edges: tu
     table, own = class_table(residual_classes(form)), np.zeros((1, 64), np.int16)
     own[0, :9] = outputs
     centre, errors = np.array([q], np.int32), np.zeros((1, 16), np.int16)
-    counts, classes = np.empty((1, 256), np.float32), frequencies.symbol_classes(form, q)
-    counts_of_logits(own[:, :9], centre, table, counts, fast.logistic_counts)
-    np.testing.assert_array_equal(counts[0], reference.counts(outputs, classes, q))
+    classes = frequencies.symbol_classes(form, q)
+    np.testing.assert_array_equal(counts_of(own[:, :9], centre)[0], reference.counts(outputs, q))
     rows = np.empty((1, row_size(table.number)), np.int32)
     fast.logistic_errors(own[:, :9], rows, centre, np.array([symbol], np.int32), table, errors)
     np.testing.assert_array_equal(errors[0, :9], reference.errors(outputs, classes, symbol, q))
@@ -91,10 +105,9 @@ def shares(outputs: np.ndarray, q: int) -> np.ndarray:
 
 def test_counts_are_the_logistics_shares() -> None:
     outputs, centres, _ = drawn(200, 2)
-    form = FORMS[tuple(range(1, 256))]
     for own, q in zip(outputs, centres.tolist(), strict=True):
-        counts = reference.counts(own.tolist(), frequencies.symbol_classes(form, q), q)
-        np.testing.assert_allclose(counts / TOTAL, shares(own, q), atol=1e-5)
+        counts = reference.counts(own.tolist(), q)
+        np.testing.assert_allclose(counts / TOTAL, shares(own, q), atol=2e-5)  # 2^-16 at the last symbol
 
 
 def test_errors_are_the_derivatives_of_the_code_length() -> None:
@@ -117,9 +130,8 @@ def test_errors_are_the_derivatives_of_the_code_length() -> None:
 
 def test_a_mean_and_a_scale_are_where_they_say() -> None:
     """One component of half a level's scale, 10 levels above the centre."""
-    form = FORMS[nets.EDGES]
     outputs = [0, -LIMIT, -LIMIT, 10 * 256, 0, 0, -256, 0, 0]
-    counts = reference.counts(outputs, frequencies.symbol_classes(form, 100), 100) / TOTAL
+    counts = reference.counts(outputs, 100) / TOTAL
     assert counts.argmax() == 110
     assert counts[110] == pytest.approx(1 / (1 + 0.5) - 1 / (1 + 2), abs=1e-4)
     assert counts[:111].sum() == pytest.approx(1 / (1 + 0.5), abs=1e-4)

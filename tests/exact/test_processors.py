@@ -15,7 +15,6 @@ import random_networks as nets
 
 from pixcodec import codec
 from pixcodec.exact import levels, store, torch_backend
-from pixcodec.exact.frequencies import counts_of_logits
 from pixcodec.exact.predict import predictions
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -39,9 +38,10 @@ def digests() -> list[str]:
         for kind in nets.KINDS:
             planes = nets.picture(kind, 21, 37, parameters.channels)
             guesses, logits = nets.wavefront_logits(network, planes, backend)
-            counts = np.empty((logits[..., 0].size, 256), np.float32)
             centres = (guesses[..., 0].astype(np.int32).ravel() + 8) // 16
-            counts_of_logits(logits.reshape(-1, logits.shape[-1]), centres, network.classes, counts, network.make_rows)
+            rows = network.rows.room(centres.shape, network.classes)
+            network.rows.make(logits.reshape(-1, logits.shape[-1]), centres, network.classes, 256, rows)
+            counts = nets.symbol_counts(network, rows, centres)
             for array in (guesses, logits, counts):
                 digest.update(array.tobytes())
         found.append(digest.hexdigest())

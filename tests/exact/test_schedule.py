@@ -75,7 +75,7 @@ def _fail(step: int, _first: int, _last: int, size: int) -> None:
 def made(shape: schedule.Shape) -> tuple[list[Repeated], schedule.Shape, np.ndarray]:
     """Calls that note in the last one, whose first number is how many there were, their number and their numbers."""
     rooms = schedule.ROOMS * shape.channels
-    counts = [3, 3, 4, *[4] * schedule.ROOMS, *[4] * rooms, *[1] * rooms, *[2] * rooms, *[4] * rooms * shape.coders]
+    counts = [3, 3, 4, *[4] * schedule.ROOMS, *[4] * 2 * rooms, *[1] * rooms, *[2] * rooms, *[4] * rooms * shape.coders]
     steps = number_of_steps(shape.height, shape.width)
     log = np.zeros((steps * (20 + 9 * shape.channels * shape.coders), 1 + schedule.NUMBERS), np.int64)
     return [Repeated(NOTES[count - 1], count, call, log) for call, count in enumerate(counts)], shape, log
@@ -112,30 +112,32 @@ class Followed:
         self.kind, self.shape, self.rooms = kind, shape, schedule.ROOMS * shape.channels
         self.prepared = set[int]()
         self.featured, self.learned = set[tuple[int, int]](), set[tuple[int, int]]()
-        self.seen = set[tuple[int, int, int]]()
+        self.predicted, self.seen = set[tuple[int, int, int]](), set[tuple[int, int, int]]()
         self.coded, self.taught = Counter[tuple[int, int, int]](), Counter[int]()
 
     def active(self, step: int) -> tuple[int, int]:
         return active_lanes(step, self.shape.height, self.shape.width)
 
     def follow(self, call: int, *numbers: int) -> None:
-        kind, place = divmod(call - schedule.SEE, self.rooms)
+        kind, place = divmod(call - schedule.LOOK, self.rooms)
         room, channel = divmod(place, self.shape.channels)
         if kind == 0:
-            self.see(room, channel, *numbers)
+            self.look(room, channel, *numbers)
         elif kind == 1:
+            self.see(room, channel, *numbers)
+        elif kind == 2:
             self.taught[channel] += 1
             assert 0 < numbers[0] <= self.shape.teachers
-        elif kind == 2:
+        elif kind == 3:
             assert self.shape.watched
-        elif kind >= 3:
+        elif kind >= 4:
             self.code(
-                *divmod((call - schedule.SEE - 3 * self.rooms) // self.shape.coders, self.shape.channels), *numbers
+                *divmod((call - schedule.LOOK - 4 * self.rooms) // self.shape.coders, self.shape.channels), *numbers
             )
         elif call == schedule.PREPARE:
             self.prepared.add(numbers[0])
             assert numbers[1:3] == self.active(numbers[0])
-        elif call == schedule.PREDICT:
+        elif call == schedule.LEARN:
             self.learn(*numbers)
         elif call == schedule.TRUNK:
             self.trunk(*numbers)
@@ -159,19 +161,27 @@ class Followed:
         assert end == ALL_LANES or end % LANES == 0
         self.learned |= lanes
         start, stop = self.active(step)
-        known = self.coded if self.kind == "read" else self.seen
+        known = self.coded if self.kind == "read" else self.predicted
         assert all((step, y, self.shape.channels - 1) in known for y in range(max(start, begin), min(stop + 1, end)))
+
+    def look(self, room: int, channel: int, step: int, first: int, start: int, stop: int, _: int) -> None:
+        assert room == step % schedule.ROOMS
+        assert first == self.active(step)[0]
+        assert step == 0 or all((step - 1, y) in self.learned for y in range(stop + 1))
+        for y in range(start, stop + 1):
+            assert (step, y, channel) not in self.predicted
+            assert self.kind == "write" or channel == 0 or (step, y, channel - 1) in self.coded
+            self.predicted.add((step, y, channel))
 
     def see(self, room: int, channel: int, step: int, first: int, start: int, stop: int, _: int) -> None:
         assert room == step % schedule.ROOMS
         assert first == self.active(step)[0]
-        assert step == 0 or all((step - 1, y) in self.learned for y in range(stop + 1))
         before = [step for step in range(step) if self.active(step)[0] <= self.active(step)[1]]
         assert self.taught[channel] == len(before) * bool(self.shape.teachers)
         for y in range(start, stop + 1):
             assert (step, y) in self.featured
+            assert (step, y, channel) in self.predicted
             assert (step, y, channel) not in self.seen
-            assert self.kind == "write" or channel == 0 or (step, y, channel - 1) in self.coded
             self.seen.add((step, y, channel))
 
     def code(self, room: int, channel: int, step: int, first: int, at: int, number: int, _: int) -> None:

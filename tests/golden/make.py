@@ -227,6 +227,11 @@ TAUGHT_PICTURES: dict[str, tuple[np.ndarray, str, str]] = {
     "rgb_logistics_24x13_experts": (clipped(13, 24, 3), "RGB", "model_tiny_logistics"),
     "rgb_logistics_text_38x25_experts": (text(25, 38, 3), "RGB", "model_tiny_logistics"),
 }
+# By a network of logistics alone.
+LOGISTIC_PICTURES: dict[str, tuple[np.ndarray, str, str]] = {
+    "rgb_logistics_5x3": (smooth(3, 5, 3), "RGB", "model_tiny_logistics"),
+    "rgb_logistics_24x13": (clipped(13, 24, 3), "RGB", "model_tiny_logistics"),
+}
 # The archive `mixed`: pictures by mode and model, each [N, H, W, C], and the effort; a block each.
 MIXED: list[tuple[str, str, np.ndarray, int]] = [
     ("RGB", "model_tiny_scales", np.stack([smooth(5, 7, 3), clipped(13, 24, 3)[4:9, 6:13]]), PLAIN),
@@ -263,8 +268,9 @@ def write_golden() -> None:
         effort = PLAIN if name in PICTURES else LEARNING
         (GOLDEN / f"{name}.pxc").write_bytes(encode(planes, tile, effort, MASK if name in MASKED_PICTURES else None))
         save(planes, "RGB" if planes.shape[2] == 3 else "L", GOLDEN / f"{name}.png")
-    for name, (planes, mode, network) in (PAPER_PICTURES | TAUGHT_PICTURES).items():
-        (GOLDEN / f"{name}.pxc").write_bytes(codec.encode(planes, mode, model=network, threads=1).data)
+    for name, (planes, mode, network) in (PAPER_PICTURES | TAUGHT_PICTURES | LOGISTIC_PICTURES).items():
+        effort = PLAIN if name in LOGISTIC_PICTURES else LEARNING
+        (GOLDEN / f"{name}.pxc").write_bytes(codec.encode(planes, mode, model=network, threads=1, effort=effort).data)
         save(planes, mode, GOLDEN / f"{name}.png")
 
 

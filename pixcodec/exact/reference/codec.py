@@ -30,7 +30,7 @@ def counts_and_centres(model: Network, planes: np.ndarray, *, learning: bool = F
 def sums_and_centres(model: Network, planes: np.ndarray, *, learning: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """The same of what experts ask: frequencies below each value, int64[H, W, C, 257], and centres.
 
-    They are those of the coder; of logistics those of the mixture itself, without classes, which may fall a little.
+    They are those of the coder; of logistics those of the mixture as they are, which may fall a little.
     """
     return _each(model, planes, _sums, frequencies.SYMBOLS + 1, learning=learning)
 
@@ -53,8 +53,9 @@ def _each(
 
 def _counts(model: Network, outputs: Sequence[int], q: int) -> np.ndarray:
     """int64[256] from the outputs of a head."""
-    classes = frequencies.symbol_classes(model.card["network"], q)
-    return logistics.counts(outputs, classes, q) if model.logistics else frequencies.counts(outputs, classes)
+    if model.logistics:
+        return logistics.counts(outputs, q)
+    return frequencies.counts(outputs, frequencies.symbol_classes(model.card["network"], q))
 
 
 def _sums(model: Network, outputs: Sequence[int], q: int) -> np.ndarray:

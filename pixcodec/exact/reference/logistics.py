@@ -1,4 +1,4 @@
-"""Three logistic distributions to counts, and their errors (the definition): binary32, one rounding an operation.
+"""Three logistic distributions to frequencies, and their errors (the definition): binary32, one rounding an operation.
 
 The nine outputs o of a pixel are the logits of three weights, three means and the logarithms of three scales.
 
@@ -12,10 +12,8 @@ d_k = power(y_k) + 1, and below the edge lie
 
     min(2^24 - 256, floor((a_0 (d_1 d_2) + a_1 (d_0 d_2) + a_2 (d_0 d_1)) / (d_0 (d_1 d_2))))
 
-counts; none if no possible residual, -q to 255 - q, is smaller than e, all 2^24 - 256 if none is as large.  A class has
-what lies below the next class's first residual less what lies below its own, if that is more than 0; each possible
-symbol of it has the quotient by their number, rounded down.  What the counts lack to the sum 2^24 - 256 (they may be
-too many) goes to the largest, the lowest symbol among equals.
+of 2^24.  The interval of all symbols, 2^24, is cut in two at 128, each half at its middle and so on, eight times: where
+the mixture has what lies below the cut, but so that each half keeps 1 for every symbol in it.
 
 Errors are of the class that came, with l and u its own edge and the next: b = 1 / d and c = power(y) b, where y is 28
 if no possible residual is smaller than the edge and -28 if none is as large; and with g = -y (b c), D_k = b_u - b_l if
@@ -78,12 +76,6 @@ class Components:
         a, (d, e, f) = self.a, (power(self.distance(k, edge)) + ONE for k in range(3))
         return ((a[0] * (e * f) + a[1] * (d * f)) + a[2] * (d * e)) / (d * (e * f))
 
-    def below(self, edge: int, q: int) -> int:
-        """Counts below an edge."""
-        if edge <= -q:
-            return 0
-        return TOTAL if edge > 255 - q else min(int(self.share(F(edge))), TOTAL)
-
 
 def _edges(classes: Sequence[int], each: int, q: int) -> tuple[int, int]:
     """First residual of a class's possible symbols, and the one behind their last."""
@@ -91,24 +83,27 @@ def _edges(classes: Sequence[int], each: int, q: int) -> tuple[int, int]:
     return first - q, first + classes.count(each) - q
 
 
-def counts(outputs: Sequence[int], classes: Sequence[int], q: int) -> np.ndarray:
-    """int64[256] of sum 2^24 - 256, from a pixel's outputs, the class of each symbol (ascending) and the centre."""
-    components = Components(outputs)
-    parts = {}
-    for each in set(classes):
-        low, above = _edges(classes, each, q)
-        mass = max(components.below(above, q) - components.below(low, q), 0)
-        parts[each] = int(F(mass) / F(classes.count(each)))
-    result = [parts[each] for each in classes]
-    largest = result.index(max(result))
-    result[largest] += TOTAL - sum(result)
-    return np.array(result, np.int64)
-
-
 def sums(outputs: Sequence[int], q: int) -> np.ndarray:
     """int64[257]: what lies below the values 0 to 256, rounded down; no cut asks for the first and the last."""
     edges = np.arange(SYMBOLS + 1, dtype=np.float32) - F(q)
     return np.minimum(Components(outputs).share(edges).astype(np.int64), TOTAL)
+
+
+def counts(outputs: Sequence[int], q: int) -> np.ndarray:
+    """int64[256] of sum 2^24 - 256: the frequencies of all symbols less 1, from a pixel's outputs and the centre."""
+    below, result = sums(outputs, q).tolist(), np.empty(SYMBOLS, np.int64)
+
+    def halve(low: int, size: int, lower: int, upper: int) -> None:
+        if size == 1:
+            result[low] = upper - lower - 1
+            return
+        half = size // 2
+        middle = min(max(below[low + half], lower + half), upper - half)
+        halve(low, half, lower, middle)
+        halve(low + half, half, middle, upper)
+
+    halve(0, SYMBOLS, 0, TOTAL + SYMBOLS)
+    return result
 
 
 def errors(outputs: Sequence[int], classes: Sequence[int], symbol: int, q: int) -> np.ndarray:
