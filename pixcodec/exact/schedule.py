@@ -180,8 +180,8 @@ def _write(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
     """Write a tile's steps from `start` to before `stop`.
 
     Predictions of a step need its symbols, which are known, and no network.  So predictors learn behind, while the
-    network says what it does of the step, and symbols are written there, too; but what of a step is written when it
-    is behind by more than that, predictors learn the first part of here.
+    network says what it does of the step, and symbols are written there, too.  Where these are not all written yet,
+    predictors learn from the first half of the lanes here.
     """
     channels, rooms = shape.channels, ROOMS * shape.channels
     for step in range(start, stop):
