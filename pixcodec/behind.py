@@ -51,9 +51,9 @@ class Behind:
         return True
 
     @property
-    def busy(self) -> bool:
-        """Whether a call is not done yet."""
-        return self.posted > int(self.ring[ring.DONE])
+    def pending(self) -> int:
+        """How many calls are not done yet."""
+        return 0 if self._thread is None else self.posted - int(self.ring[ring.DONE])
 
     def stage(self, name: str) -> int:
         """The number of a stage in the ring."""

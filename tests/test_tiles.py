@@ -41,8 +41,8 @@ class Scheduled(Behind):
         return False
 
     @property
-    def busy(self) -> bool:
-        return bool(self._calls)
+    def pending(self) -> int:
+        return len(self._calls)
 
     def do(self, stage: str, function: Callable[..., object], *arguments: Any) -> int:
         del stage

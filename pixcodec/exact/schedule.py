@@ -1,8 +1,8 @@
 """The order of a tile's calls, step by step: one text, which Python runs or which is compiled, so that Python rests.
 
 `_read` and `_write` say what is called when, here or by the thread behind, and what must be done before; `now`, `post`,
-`wait` and `busy` do it, in machine code with `Bound`, else with `_ByPython`.  The calls have numbers: for C channels,
-rooms for counts of ROOMS steps, and W calls that code a channel
+`wait` and `pending` do it, in machine code with `Bound`, else with `_ByPython`.  The calls have numbers: for C
+channels, rooms for rows of ROOMS steps, and W calls that code a channel
 
     PREPARE, LEARN, TRUNK, KNOW + room,
     and from LOOK on, ROOMS C of each: predictions, what the network says, what its head learns, what watches it;
@@ -46,7 +46,7 @@ class Behind(Protocol):
         ring: its calls.
         threaded: whether there is a thread.
         compiled: whether calls may go to the ring by themselves.
-        busy: whether a call is not done yet.
+        pending: how many calls are not done yet.
     """
 
     ring: np.ndarray
@@ -60,7 +60,7 @@ class Behind(Protocol):
         """See above."""
 
     @property
-    def busy(self) -> bool:
+    def pending(self) -> int:
         """See above."""
 
     def stage(self, name: str) -> int:
@@ -180,8 +180,8 @@ def _write(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
     """Write a tile's steps from `start` to before `stop`.
 
     Predictions of a step need its symbols, which are known, and no network.  So predictors learn behind, while the
-    network says what it does of the step, and symbols are written there, too.  Where these are not all written yet,
-    predictors learn from the first half of the lanes here.
+    network says what it does of the step, and symbols are written there, too.  Where one channel of the step before is
+    not written yet, predictors learn from the first half of the lanes here, and from all where there are more.
     """
     channels, rooms = shape.channels, ROOMS * shape.channels
     for step in range(start, stop):
@@ -198,10 +198,12 @@ def _write(play, start, stop, shape, state):  # type: ignore[no-untyped-def]
         if number > 0:
             now(play, _HEADS, KNOW + room, step, first, first, last, 0)  # type: ignore[name-defined] # noqa: F821
         parts, second = parts_of(first, last, 2)  # type: ignore[name-defined] # noqa: F821
-        begin = second if parts > 1 and busy(play) else 0  # type: ignore[name-defined] # noqa: F821
+        waiting = pending(play)  # type: ignore[name-defined] # noqa: F821
+        begin = 0 if waiting == 0 else second if waiting == 1 and parts > 1 else ALL_LANES
         if begin > 0:
             now(play, _PREDICT, LEARN, step, 0, begin, 0, 0)  # type: ignore[name-defined] # noqa: F821
-        state[_LEARNED] = post(play, _PREDICT, LEARN, step, begin, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
+        if begin < ALL_LANES:
+            state[_LEARNED] = post(play, _PREDICT, LEARN, step, begin, ALL_LANES, 0, 0)  # type: ignore[name-defined] # noqa: F821
         for c in range(channels if number > 0 else 0):
             now(play, _HEADS, say + c, step, first, first, last, 0)  # type: ignore[name-defined] # noqa: F821
             for w in range(shape.coders):
@@ -272,9 +274,11 @@ def _post(play, stage, i, a, b, c, d, e):  # type: ignore[no-untyped-def]
     return posted
 
 
-def _busy(play):  # type: ignore[no-untyped-def]
-    """Whether a call behind is not done yet."""
-    return play.threaded and play.ring[POSTED] > acquire(play.ring.ctypes.data + 8 * DONE)  # type: ignore[name-defined] # noqa: F821
+def _pending(play):  # type: ignore[no-untyped-def]
+    """How many calls behind are not done yet."""
+    if not play.threaded:
+        return 0
+    return play.ring[POSTED] - acquire(play.ring.ctypes.data + 8 * DONE)  # type: ignore[name-defined] # noqa: F821
 
 
 def _emit_put(address: Value, number: Value) -> None:
@@ -292,7 +296,7 @@ def _kernels() -> dict[str, Any]:
         "now": _now,
         "wait": _wait,
         "post": _post,
-        "busy": _busy,
+        "pending": _pending,
         "see": _see,
     }
     for name, function in functions.items():
@@ -305,7 +309,7 @@ _BY_PYTHON: dict[str, Any] = {
     "now": lambda play, *call: play.do(None, *call),
     "post": lambda play, *call: play.do(play.behind, *call),
     "wait": lambda play, count: play.wait(count),
-    "busy": lambda play: play.behind.busy,
+    "pending": lambda play: play.behind.pending,
     "active_lanes": active_lanes,
     "parts_of": _parts_of,
 }
