@@ -263,14 +263,14 @@ class _Coder:
 
     Attributes:
         planes: uint8[H, W, known + C] of the tile, of its own: what is known, then what is coded.
-        network: the model. classes: of residuals, those of its counts.
+        network: the model.
         experts: what learns from the tile; None: the network's frequencies alone.
     """
 
     def __init__(self, planes: NDArray[np.uint8], network: Network, experts: Experts | None) -> None:
         planes = np.require(planes, np.uint8, ["C", "W"])  # compiled loops write into what they read
         self.planes = planes.copy() if planes.ctypes.data % 4 else planes  # and read whole words of it
-        self.network, self.classes, self.experts = network, network.classes, experts
+        self.network, self.experts = network, experts
 
 
 class _Writer(_Coder):
@@ -302,7 +302,7 @@ class _Writer(_Coder):
         """See `Coding`: append the symbols of some pixels to the words."""
         words = self._words
         if self.experts is None:
-            own = rows, centres, self.classes, self.planes, channel
+            own = rows, centres, self.network.classes, self.planes, channel
             calls = [Repeated(self.network.rows.put, 4, *own, words.state, words.words, self._spent)]
         else:
             calls = [self.experts.coding(channel, rows, centres, self.planes, words)]
@@ -334,7 +334,7 @@ class _Reader(_Coder):
         words = self._words
         if self.experts is not None:
             return [self.experts.coding(channel, rows, centres, self.planes, words)]
-        own = rows, centres, self.classes, self.planes, channel
+        own = rows, centres, self.network.classes, self.planes, channel
         return [Repeated(self.network.rows.take, 4, *own, words.state, words.words)]
 
     def check(self) -> None:

@@ -106,8 +106,11 @@ def shares(outputs: np.ndarray, q: int) -> np.ndarray:
 def test_counts_are_the_logistics_shares() -> None:
     outputs, centres, _ = drawn(200, 2)
     for own, q in zip(outputs, centres.tolist(), strict=True):
-        counts = reference.counts(own.tolist(), q)
-        np.testing.assert_allclose(counts / TOTAL, shares(own, q), atol=2e-5)  # 2^-16 at the last symbol
+        below, counts = reference.sums(own.tolist(), q), reference.counts(own.tolist(), q)
+        below[[0, -1]] = 0, TOTAL
+        np.testing.assert_allclose(np.diff(below) / TOTAL, shares(own, q), atol=1e-5)
+        kept = 256 / TOTAL  # each half keeps 1 for every symbol in it
+        np.testing.assert_allclose(counts / TOTAL, shares(own, q), atol=1e-5 + kept)
 
 
 def test_errors_are_the_derivatives_of_the_code_length() -> None:
