@@ -13,7 +13,7 @@ import numpy as np
 from pixcodec.exact.compiled import compiled
 from pixcodec.exact.emit import LANES
 from pixcodec.exact.expert_memory import numbers_from
-from pixcodec.exact.logistics import OUTPUTS
+from pixcodec.exact.logistics import MIXTURE, OUTPUTS
 from pixcodec.exact.range_coder import PRECISION, advance, put, quantile
 from pixcodec.exact.tables import SYMBOLS
 from pixcodec.exact.vectors import gathered, limited, load_int32x16, logistics_below, row_below, spread, store, where
@@ -24,11 +24,14 @@ _inlined = compiled(_nrt=False, inline="always")
 
 
 @_inlined
-def _side_by_side(first, last, mixtures, room):  # type: ignore[no-untyped-def]
-    """Put sixteen pixels' mixtures, from one on, into nine vectors; behind the last one it comes again."""
-    at = limited(numbers_from(first), 0, last)
+def side_by_side(first, last, mixtures, room, stride):  # type: ignore[no-untyped-def]
+    """Put sixteen pixels' mixtures, from one on, into nine vectors; behind the last one it comes again.
+
+    `mixtures` and `room` are addresses, `stride` bytes from one vector to the next.
+    """
+    at = limited(numbers_from(first), 0, last) * MIXTURE
     for k in range(OUTPUTS):
-        store(room.ctypes.data + _VECTOR * k, gathered(mixtures.ctypes.data + 4 * k, at * (mixtures.strides[0] >> 2)))
+        store(room + stride * k, gathered(mixtures + 4 * k, at))
 
 
 @_inlined
@@ -61,7 +64,7 @@ def put_lanes(  # type: ignore[no-untyped-def]
         for k in range(count):
             y = first + start + k
             symbols[k] = planes[y, step - 2 * y, channel]
-        _side_by_side(at + start, last, mixtures, room)
+        side_by_side(at + start, last, mixtures.ctypes.data, room.ctypes.data, _VECTOR)
         around = gathered(centres.ctypes.data, limited(numbers_from(at + start), 0, last))
         _find_intervals(load_int32x16(symbols.ctypes.data), around, room, ends)
         for k in range(count):
@@ -101,7 +104,7 @@ def code_length(mixtures, centres, _classes, symbols):  # type: ignore[no-untype
     room, ends = np.empty((OUTPUTS, LANES), np.int32), np.empty((2, LANES), np.int32)
     last, bits = symbols.size - 1, 0.0
     for start in range(0, symbols.size, LANES):
-        _side_by_side(start, last, mixtures, room)
+        side_by_side(start, last, mixtures.ctypes.data, room.ctypes.data, _VECTOR)
         at = limited(numbers_from(start), 0, last)
         _find_intervals(gathered(symbols.ctypes.data, at), gathered(centres.ctypes.data, at), room, ends)
         for k in range(min(LANES, symbols.size - start)):
@@ -114,7 +117,7 @@ def symbol_counts(mixtures, centres, _classes, counts):  # type: ignore[no-untyp
     """Fill `counts`, float32[n, 256] holding integers, with the frequencies of all symbols less 1."""
     room, ends = np.empty((OUTPUTS, LANES), np.int32), np.empty((2, LANES), np.int32)
     for i in range(counts.shape[0]):
-        _side_by_side(i, i, mixtures, room)
+        side_by_side(i, i, mixtures.ctypes.data, room.ctypes.data, _VECTOR)
         for start in range(0, SYMBOLS, LANES):
             _find_intervals(numbers_from(start), spread(np.int64(centres[i])), room, ends)
             for k in range(LANES):

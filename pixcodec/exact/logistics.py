@@ -124,22 +124,22 @@ def below(mixtures: Value, stride: Value, edges: Value) -> Value:
         stride: bytes from one vector to the next.
         edges: int32.
     """
-    numbers = [(mixtures + stride * k).load(FLOATS) for k in range(OUTPUTS)]
-    return _share([(numbers[w], numbers[m], numbers[h]) for w, m, h in zip(WEIGHTS, MEANS, SCALES, strict=True)], edges)
+    return _share([(mixtures + stride * k).load(FLOATS) for k in range(OUTPUTS)], edges)
 
 
 def row_below(mixture: Value, first: Value, step: Value) -> Value:
     """The same of a pixel, by the address of its mixture, at sixteen edges: one, and each a step further."""
     row = mixture.load(FLOATS)
-    numbers = [_spread(row, k) for k in range(OUTPUTS)]
     places = Value(row.builder, ir.Constant(INTS, [I32(k) for k in range(LANES)]))
     edges = places * step.to(I32).splat(INTS) + first.to(I32).splat(INTS)
-    return _share([(numbers[w], numbers[m], numbers[h]) for w, m, h in zip(WEIGHTS, MEANS, SCALES, strict=True)], edges)
+    return _share([_spread(row, k) for k in range(OUTPUTS)], edges)
 
 
-def _share(components: Sequence[tuple[Value, Value, Value]], edges: Value) -> Value:
-    """F, rounded down."""
-    (a, x), (b, y), (c, z) = ((w, _power(_bounded(_distance(edges, m, h))) + 1) for w, m, h in components)
+def _share(mixtures: Sequence[Value], edges: Value) -> Value:
+    """F, rounded down, by weights, means and h, three of each."""
+    a, b, c = (mixtures[k] for k in WEIGHTS)
+    components = zip((mixtures[k] for k in MEANS), (mixtures[k] for k in SCALES), strict=True)
+    x, y, z = (_power(_bounded(_distance(edges, mean, h))) + 1 for mean, h in components)
     share = ((a * (y * z) + b * (x * z)) + c * (x * y)) / (x * (y * z))
     return share.to(I32).least(TOTAL)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from pixcodec.exact import value_lists
 from pixcodec.exact.compiled import compiled
+from pixcodec.exact.cuts import side_by_side
 from pixcodec.exact.emit import LANES
 from pixcodec.exact.expert_memory import (
     BIT,
@@ -58,7 +59,6 @@ from pixcodec.exact.expert_memory import (
     present,
     vectors_of,
 )
-from pixcodec.exact.logistics import MIXTURE, OUTPUTS
 from pixcodec.exact.tables import LOG2, LOG_UNIT, PROBABILITY_BITS, SQUASH, SQUASH_OCTAVES
 from pixcodec.exact.vectors import (
     bits_of,
@@ -163,9 +163,7 @@ def _learned(cells, target, most):  # type: ignore[no-untyped-def]
 def take_mixtures(number, rows, work):  # type: ignore[no-untyped-def]
     """Lay the mixtures of some lanes, from the address of their rows, side by side."""
     for v in range(vectors_of(number)):
-        at = limited(numbers_from(LANES * v), 0, number - 1) * MIXTURE
-        for k in range(OUTPUTS):
-            store(work.mixtures.ctypes.data + _ROW * k + _VECTOR * v, gathered(rows + 4 * k, at))
+        side_by_side(LANES * v, number - 1, rows, work.mixtures.ctypes.data + _VECTOR * v, _ROW)
 
 
 @_inlined
