@@ -1,10 +1,10 @@
 """Which network is best at equal cost: python benchmarks/architectures.py --data DIR --cache DIR.
 
-Variants of the photo network, each with one thing changed, all with as nearly the same number of multiply-adds a pixel
-as their width can give, trained on the same crops in the same order; bits per sub-pixel of the validation windows.  The
-first one is trained twice, with other seeds: differences below those of the two say nothing.  Some are made of layers
-that exact networks do not have: whether they should is the question.  JSON after every variant; those that it holds
-already, of as many pixels, are not trained again.
+Variants of the photo network or of its training, each with one thing changed, all with as nearly the same number of
+multiply-adds a pixel as their width can give, trained on the same crops in the same order; bits per sub-pixel of the
+validation windows.  The first one is trained twice, with other seeds: differences below those of the two say nothing.
+Some are made of layers that exact networks do not have: whether they should is the question.  JSON after every variant;
+those that it holds already, of as many pixels, are not trained again.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 RECIPE = Path(loop.__file__).parent / "recipes" / "photo.json"
 SHAPE = {"features": 48, "blocks": 3, "head": 32, "output": "residual"}  # of the first variant: its cost is everybody's
 STEP = 2  # of widths
+RATE = 0.002  # of learning, at first
 SHORT = {"crop": 64, "batch": 2}  # so that there are some thousand steps: with 27,648 pixels in each, order was chance
 WIDE_TAPS: Taps = tuple((dy, dx) for dy in range(5) for dx in range(-4, 5) if (dy or dx <= 0) and 2 * dy >= dx)
 FEW_TAPS: Taps = ((0, -1), (1, -1), (1, 0), (1, 1), (0, -2))
@@ -102,6 +103,7 @@ class Variant:
         outputs: stands in for the configuration's.
         seen: of a channel's codes, the first so many the trunk sees.
         one_head: whether the last two layers of the three heads are the same.
+        optimiser: what it is trained by, in place of what the recipe says.
         seed: added to that of weights and crops.
         frozen: whether exact networks have all of its layers.
     """
@@ -112,6 +114,7 @@ class Variant:
     outputs: Callable[[], Any] | None = None
     seen: int | None = None
     one_head: bool = False
+    optimiser: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     frozen: bool = True
 
@@ -150,6 +153,11 @@ VARIANTS = {
     "81 classes": Variant({"edges": [33, 36, 40, 46, 54, 66, 82, 104]}),
     "classes by a smooth basis": Variant(outputs=SmoothClasses),
     "3 logistics": Variant({"output": "logistics"}),
+    "3 logistics, twice the rate": Variant({"output": "logistics"}, optimiser={"rate": 2 * RATE}),
+    "3 logistics, Muon": Variant({"output": "logistics"}, optimiser={"name": "muon"}),
+    "3 logistics, Muon at twice the rate": Variant(
+        {"output": "logistics"}, optimiser={"name": "muon", "rate": 2 * RATE}
+    ),
 }
 
 
@@ -214,6 +222,7 @@ def _shaped(base: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
     """The recipe of a variant, of the first one's width."""
     recipe = copy.deepcopy(dict(base))
     recipe["network"] |= SHAPE | dict(variant.network)
+    recipe["optimiser"] |= variant.optimiser
     recipe["data"]["seed"] += variant.seed
     return recipe
 
@@ -292,7 +301,7 @@ def main(arguments: Sequence[str]) -> int:
     loop.keep_memory()
     base = checkpoint.load_recipe(options.recipe)
     base["pixels"] = options.pixels
-    base["optimiser"] |= {"rate": 0.002, "decay": 1.0, "warm_up": 200}
+    base["optimiser"] |= {"rate": RATE, "decay": 1.0, "warm_up": 200}
     base["data"] |= SHORT
     base["validate_minutes"] = base["checkpoint_minutes"] = 1e6
     budget = budget_of(base)

@@ -6,8 +6,8 @@ centre, and the logarithms s of the scales, in 1/256 of an octave of levels.  Wi
     F(e) = sum of a / (1 + 2^((m - e) h))
 
 is what all symbols below the edge e have of the frequencies.  Symbols are coded by halves (`cuts`, `experts`), so that
-F is asked at each cut alone: `below`.  For errors the lowest possible symbol has nothing below it, and the highest all;
-they are of classes of residuals (`frequencies`), each of which has the difference of its two edges.
+F is asked at each cut alone: `below`.  For errors a symbol has the difference of its two edges, and what lies beyond
+the first and the last symbol is theirs.
 
 All is binary32, one rounding an operation in the order of `reference/logistics.py`, the definition; powers of two are
 an exponent and a polynomial, so that sixteen edges are made at once and nothing is looked up.
@@ -144,12 +144,12 @@ def _share(mixtures: Sequence[Value], edges: Value) -> Value:
     return share.to(I32).least(TOTAL)
 
 
-def _emit_errors(outputs: Value, low: Value, next_low: Value, least: Value, out: Value) -> None:
-    """Errors of a pixel's outputs, zeros behind; of the class that came the first residual and that of the next."""
+def _emit_errors(outputs: Value, residual: Value, centre: Value, out: Value) -> None:
+    """Errors of a pixel's outputs, zeros behind, where a residual around a centre came."""
     parts = _Components(outputs)
     lower, upper = _mask(parts.means, WEIGHTS), MEANS
-    edge = low.to(I32).splat(INTS).where(lower, next_low.to(I32).splat(INTS))
-    smallest = least.to(I32).splat(INTS)
+    edge = residual.to(I32).splat(INTS).where(lower, (residual + 1).to(I32).splat(INTS))
+    smallest = (centre * -1).to(I32).splat(INTS)
     y = _bounded(_distance(edge, parts.means, parts.sharpness))
     y = y.where(edge > smallest, FAR).where(edge < smallest + SYMBOLS, -FAR)
     power = _power(y)
@@ -171,15 +171,14 @@ def _emit_errors(outputs: Value, low: Value, next_low: Value, least: Value, out:
     out.store(result.least(LARGEST_ERROR).most(-LARGEST_ERROR).rounded().to(I16))
 
 
-def _errors(outputs, _counts, centres, symbols, classes, errors):  # type: ignore[no-untyped-def]
+def _errors(outputs, _counts, centres, symbols, _classes, errors):  # type: ignore[no-untyped-def]
     """errors[n, outputs]: derivatives of the code length by the outputs, see `reference/logistics.py`."""
     for i in range(symbols.size):
         q = np.int64(centres[i])
-        j = classes.of[np.int64(symbols[i]) - q + SYMBOLS - 1]
         row_errors(  # type: ignore[name-defined] # noqa: F821
-            outputs.ctypes.data + i * outputs.strides[0], np.int64(classes.low[j]), np.int64(classes.high[j]) + 1, -q,
+            outputs.ctypes.data + i * outputs.strides[0], np.int64(symbols[i]) - q, q,
             errors.ctypes.data + i * errors.strides[0],
         )  # fmt: skip
 
 
-logistic_errors = specialise(_errors, "logistic_errors", row_errors=emitted([INTP] * 5, _emit_errors))
+logistic_errors = specialise(_errors, "logistic_errors", row_errors=emitted([INTP] * 4, _emit_errors))

@@ -135,19 +135,15 @@ class Logistics(Outputs):
     """Three logistic distributions around the centre: logits of weights, means / 8, logarithms of scales.
 
     A distribution of scale 1 has the weight 1 / (1 + 2^(m - e)) below e, a factor of two a level where it is small.  A
-    class has what lies between its edges, the farthest possible ones all that is beyond, a symbol an equal part of its
-    class and 2^-24 besides.
+    symbol has what lies between its edges, the first and the last possible one all that is beyond, and 2^-24 besides.
     """
 
     outputs, logits = 3 * COMPONENTS, COMPONENTS
 
     def __init__(self, edges: Sequence[int]) -> None:
+        """Edges matter to what the card says alone."""
         super().__init__()
-        classes = residual_classes(edges)
-        self.number = int(classes.max()) + 1
-        first = np.searchsorted(classes, np.arange(self.number + 1)) - (LEVELS - 1)
-        self.register_buffer("classes", torch.from_numpy(classes), persistent=False)
-        self.register_buffer("first", torch.from_numpy(first), persistent=False)
+        self.number = int(residual_classes(edges).max()) + 1
 
     def units(self) -> list[float]:
         """See `Outputs`."""
@@ -157,18 +153,17 @@ class Logistics(Outputs):
     def nats(self, logits: torch.Tensor, centre: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """See `Outputs`."""
         weights, means, scales = logits.float().view(-1, 3, COMPONENTS).unbind(1)
-        q = centre.long()
-        own = self.classes[values.long() - q + LEVELS - 1]
-        low, above = (self.first[own + k][:, None] for k in (0, 1))
-        least = -q[:, None]
+        value = values.long()[:, None]
+        edge = value - centre.long()[:, None] - 0.5
         limit = OCTAVES * math.log(2)
         sharp = math.log(2) * torch.exp(-scales.clamp(-limit, limit))
-        lower, upper = (torch.sigmoid((edge - 0.5 - MEAN_LEVELS * means) * sharp) for edge in (low, above))
-        lower = torch.where(low > least, lower, 0.0)
-        upper = torch.where(above < least + LEVELS, upper, 1.0)
-        mass = (torch.softmax(weights, 1) * (upper - lower)).sum(1)
-        size = torch.minimum(above, least + LEVELS) - torch.maximum(low, least)
-        return -torch.log(mass / size[:, 0] * (1 - 2.0**-16) + 2.0**-24)
+        lower, upper = ((edge + side - MEAN_LEVELS * means) * sharp for side in (0, 1))
+        lower = torch.where(value > 0, lower, -math.inf)
+        upper = torch.where(value < LEVELS - 1, upper, math.inf)
+        above = lower > 0  # the mean is below: the other tail is small there, and as exact
+        lower, upper = torch.where(above, -upper, lower), torch.where(above, -lower, upper)
+        mass = (torch.softmax(weights, 1) * (torch.sigmoid(upper) - torch.sigmoid(lower))).sum(1)
+        return -torch.log(mass * (1 - 2.0**-16) + 2.0**-24)
 
     def symbol_nats(self, logits: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
         """See `Outputs`."""

@@ -27,8 +27,7 @@ from torch import nn
 from pixcodec.errors import TrainingError
 from pixcodec.exact import torch_backend
 from pixcodec.nets.heads import BITS
-from pixcodec.nets.recurrence import Recurrence
-from pixcodec.training import checkpoint, distributed, tasks, terminal
+from pixcodec.training import checkpoint, distributed, optimisers, tasks, terminal
 from pixcodec.training.evaluate import Bits
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class Trainer:
         self.channels = int(self.task.card()["channels"])
         self.network = self.task.network.to(self.device).to(memory_format=torch.channels_last)
         self.settings: Mapping[str, Any] = self.recipe["optimiser"]
-        self.optimiser = make_optimiser(self.network, self.settings)
+        self.optimiser = optimisers.make(self.network, self.settings)
         self.start_average()
 
     @property
@@ -178,27 +177,6 @@ class Trainer:
                 mean.copy_(kept)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as problem:
             raise TrainingError(f"--resume needs a whole checkpoint, found {problem!r} in it; start anew") from None
-
-
-def make_optimiser(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """AdamW, or RMSProp as the paper has it (section 5.2); weights of products decay, others do not."""
-    decay = float(settings.get("weight_decay", 0.0))
-    states = {module.initial for module in network.modules() if isinstance(module, Recurrence)}
-    weights = {p for p in network.parameters() if p.dim() > 1} - states
-    groups = [
-        {"params": [p for p in network.parameters() if p in weights], "weight_decay": decay},
-        {"params": [p for p in network.parameters() if p not in weights], "weight_decay": 0.0},
-    ]
-    rate = float(settings["rate"])
-    try:
-        if settings["name"] == "adamw":
-            betas = tuple(settings.get("betas", (0.9, 0.98)))
-            return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
-        if settings["name"] == "rmsprop":
-            return torch.optim.RMSprop(groups, lr=rate, alpha=float(settings.get("alpha", 0.95)))
-    except (TypeError, ValueError) as problem:
-        raise TrainingError(f"the recipe's optimiser cannot be made: {problem}; correct it") from None
-    raise TrainingError(f'the optimiser must be "adamw" or "rmsprop", found {settings["name"]!r}; correct the recipe')
 
 
 def keep_memory() -> None:

@@ -9,15 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixcodec.exact import logistics as fast
-from pixcodec.exact.frequencies import TOTAL, class_table, row_size
+from pixcodec.exact.frequencies import TOTAL, class_table
 from pixcodec.exact.network import residual_classes
-from pixcodec.exact.reference import frequencies
 from pixcodec.exact.reference import logistics as reference
 from pixcodec.exact.rows import MIXTURES
 
-FORMS = {edges: {"output": "logistics", "edges": list(edges)} for edges in (nets.EDGES, (1,), (255,), (2, 3, 128))}
-FORMS[tuple(range(1, 256))] = {"output": "logistics", "edges": list(range(1, 256))}
-ALL_FORMS = pytest.mark.parametrize("form", FORMS.values(), ids=[str(len(edges)) for edges in FORMS])
 LIMIT = 32767
 
 
@@ -32,7 +28,7 @@ def drawn(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.clip(np.rint(outputs), -LIMIT, LIMIT).astype(np.int16), centres.astype(np.int32), symbols.astype(np.int32)
 
 
-TABLE = class_table(residual_classes(FORMS[nets.EDGES]))  # which mixtures do not ask
+TABLE = class_table(residual_classes({"output": "logistics", "edges": list(nets.EDGES)}))  # which nothing here asks
 
 
 def counts_of(outputs: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -58,37 +54,29 @@ def test_counts_agree_with_the_reference_and_fill_the_total() -> None:
     assert bits == pytest.approx((24 - np.log2(own)).sum(), rel=1e-12)
 
 
-@ALL_FORMS
-def test_errors_agree_with_the_reference(form: dict[str, object]) -> None:
-    outputs, centres, symbols = drawn(60, 1)
-    table = class_table(residual_classes(form))
+def errors_of(outputs: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+    """int16[n, 16] from outputs int16[n, 9]."""
     room = np.full((len(outputs), 64), 77, np.int16)  # what lies behind the outputs does not matter
     room[:, :9] = outputs
-    errors = np.zeros((len(outputs), 16), np.int16)
-    rows = np.empty((len(outputs), row_size(table.number)), np.int32)
-    fast.logistic_errors(room[:, :9], rows, centres, symbols, table, errors)
+    rows, errors = MIXTURES.room(centres.shape, TABLE), np.zeros((len(outputs), 16), np.int16)
+    fast.logistic_errors(room[:, :9], rows, centres, symbols, TABLE, errors)
+    return errors
+
+
+def test_errors_agree_with_the_reference() -> None:
+    outputs, centres, symbols = drawn(300, 1)
+    errors = errors_of(outputs, centres, symbols)
     for own, q, symbol, found in zip(outputs.tolist(), centres.tolist(), symbols.tolist(), errors, strict=True):
-        expected = reference.errors(own, frequencies.symbol_classes(form, q), symbol, q)
-        np.testing.assert_array_equal(found, [*expected, *[0] * 7])
+        np.testing.assert_array_equal(found, [*reference.errors(own, symbol, q), *[0] * 7])
 
 
 @settings(max_examples=60)
-@given(
-    st.lists(st.integers(-LIMIT, LIMIT), min_size=9, max_size=9),
-    st.integers(0, 255),
-    st.integers(0, 255),
-    st.sampled_from(list(FORMS)),
-)
-def test_whatever_the_outputs(outputs: list[int], q: int, symbol: int, edges: tuple[int, ...]) -> None:
-    form = FORMS[edges]
-    table, own = class_table(residual_classes(form)), np.zeros((1, 64), np.int16)
-    own[0, :9] = outputs
-    centre, errors = np.array([q], np.int32), np.zeros((1, 16), np.int16)
-    classes = frequencies.symbol_classes(form, q)
-    np.testing.assert_array_equal(counts_of(own[:, :9], centre)[0], reference.counts(outputs, q))
-    rows = np.empty((1, row_size(table.number)), np.int32)
-    fast.logistic_errors(own[:, :9], rows, centre, np.array([symbol], np.int32), table, errors)
-    np.testing.assert_array_equal(errors[0, :9], reference.errors(outputs, classes, symbol, q))
+@given(st.lists(st.integers(-LIMIT, LIMIT), min_size=9, max_size=9), st.integers(0, 255), st.integers(0, 255))
+def test_whatever_the_outputs(outputs: list[int], q: int, symbol: int) -> None:
+    own, centre = np.array([outputs], np.int16), np.array([q], np.int32)
+    np.testing.assert_array_equal(counts_of(own, centre)[0], reference.counts(outputs, q))
+    errors = errors_of(own, centre, np.array([symbol], np.int32))
+    np.testing.assert_array_equal(errors[0, :9], reference.errors(outputs, symbol, q))
 
 
 def shares(outputs: np.ndarray, q: int) -> np.ndarray:
@@ -115,10 +103,10 @@ def test_counts_are_the_logistics_shares() -> None:
 
 def test_errors_are_the_derivatives_of_the_code_length() -> None:
     outputs, centres, symbols = drawn(400, 3)
-    form, step, unit = FORMS[tuple(range(1, 256))], 1e-3, 1024 * 256 / np.log(2)
+    step, unit = 1e-3, 1024 * 256 / np.log(2)
     compared = 0
     for own, q, symbol in zip(outputs[100:], centres[100:].tolist(), symbols[100:].tolist(), strict=True):
-        found = reference.errors(own.tolist(), frequencies.symbol_classes(form, q), symbol, q)
+        found = reference.errors(own.tolist(), symbol, q)
         if np.abs(own[6:]).max() > 7 * 256 or shares(own, q)[symbol] < 2.0**-18:
             continue  # the limits of scales and of counts are no functions that have a derivative
         for k in range(9):

@@ -9,7 +9,6 @@ torch = pytest.importorskip("torch")
 
 from pixcodec.exact.network import residual_classes as exact_classes  # noqa: E402 - after the skip
 from pixcodec.exact.reference import logistics  # noqa: E402
-from pixcodec.exact.reference.frequencies import symbol_classes  # noqa: E402
 from pixcodec.nets.heads import (  # noqa: E402
     BITS,
     EDGES,
@@ -69,24 +68,33 @@ def test_code_lengths_are_those_of_the_softmax_over_the_possible_symbols(edges: 
         torch.testing.assert_close(ours, every[m], atol=1e-4, rtol=1e-5)
 
 
-@ALL_EDGES
-def test_probabilities_of_three_logistics_sum_to_one(edges: tuple[int, ...]) -> None:
-    outputs = Logistics(edges)
+def test_probabilities_of_three_logistics_sum_to_one() -> None:
+    outputs = Logistics(EDGES)
     nats = outputs.symbol_nats(logits_for(outputs, 2.0), CENTRES)
     sums = (-nats.double()).exp().sum(1)
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-4, rtol=0)
 
 
-@ALL_EDGES
-def test_three_logistics_are_those_of_exact_networks(edges: tuple[int, ...]) -> None:
-    outputs, form = Logistics(edges), {"output": "logistics", "edges": list(edges)}
-    assert outputs.number == int(exact_classes(form).max()) + 1
+def test_three_logistics_are_those_of_exact_networks() -> None:
+    outputs = Logistics(EDGES)
     integers = (logits_for(outputs, 1.0) / torch.tensor(outputs.units())).round()
     nats = outputs.symbol_nats(integers * torch.tensor(outputs.units()), CENTRES)
     for own, q, found in zip(integers.int().tolist(), CENTRES.tolist(), nats, strict=True):
-        counts, classes = logistics.counts(own, q), np.array(symbol_classes(form, q))
-        of_classes = [np.bincount(classes, each) for each in ((-found.double()).exp(), (counts + 1) / 2**24)]
-        np.testing.assert_allclose(*of_classes, atol=2e-5)  # in training each symbol of a class has the same
+        np.testing.assert_allclose((-found.double()).exp(), (logistics.counts(own, q) + 1) / 2**24, atol=2e-5)
+
+
+def test_both_tails_of_three_logistics_are_as_exact() -> None:
+    """A mean far below the value and one as far above give the same code length, and its gradient the other sign."""
+    outputs = Logistics(EDGES)
+    sides = []
+    for sign in (1, -1):
+        logits = torch.tensor([[0.0, -9, -9, sign * 0.01, 0, 0, 0, 0, 0]], requires_grad=True)
+        value = torch.tensor([128 + sign * 20], dtype=torch.uint8)
+        nats = outputs.nats(logits, torch.tensor([128], dtype=torch.uint8), value)
+        nats.sum().backward()
+        sides.append((nats.detach(), logits.grad[0, 3], logits.grad[0, 6]))
+    torch.testing.assert_close(sides[0], (sides[1][0], -sides[1][1], sides[1][2]), rtol=1e-5, atol=0)
+    assert float(sides[0][0]) > 10
 
 
 @pytest.mark.parametrize("outputs", [Residual(EDGES), Logistics(EDGES), Raw()])

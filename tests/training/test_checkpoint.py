@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from pixcodec.errors import TrainingError  # noqa: E402 - after the skip
 from pixcodec.nets.photo import Configuration, PhotoNet  # noqa: E402
-from pixcodec.training import checkpoint, loop, tasks  # noqa: E402
+from pixcodec.training import checkpoint, optimisers, tasks  # noqa: E402
 
 SHIPPED = sorted((Path(checkpoint.__file__).parent / "recipes").glob("*.json"))
 
@@ -25,7 +25,7 @@ def test_the_recipes_that_come_with_pixcodec_can_be_used(path: Path) -> None:
     assert recipe["name"] == path.stem
     assert float(recipe["pixels"]) > 0
     assert 0 < task.multiply_adds < task.training_multiply_adds <= 3 * task.multiply_adds
-    loop.make_optimiser(task.network, recipe["optimiser"])
+    optimisers.make(task.network, recipe["optimiser"])
 
 
 def test_weights_come_back_as_they_were_in_16_bits(tmp_path: Path) -> None:

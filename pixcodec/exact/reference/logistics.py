@@ -15,8 +15,8 @@ d_k = power(y_k) + 1, and below the edge lie
 of 2^24.  The interval of all symbols, 2^24, is cut in two at 128, each half at its middle and so on, eight times: where
 the mixture has what lies below the cut, but so that each half keeps 1 for every symbol in it.
 
-Errors are of the class that came, with l and u its own edge and the next: b = 1 / d and c = power(y) b, where y is 28
-if no possible residual is smaller than the edge and -28 if none is as large; and with g = -y (b c), D_k = b_u - b_l if
+Errors are of the symbol that came, with l and u the edges below it and above: b = 1 / d and c = power(y) b, where y is
+28 below the symbol 0 and -28 above 255; and with g = -y (b c), D_k = b_u - b_l if
 y_l > 0, else c_l - c_u, and x_k = a_k D_k,
 
     t_k = a_k (1024 / (X + 1)),  X = (x_0 + x_1) + x_2
@@ -77,12 +77,6 @@ class Components:
         return ((a[0] * (e * f) + a[1] * (d * f)) + a[2] * (d * e)) / (d * (e * f))
 
 
-def _edges(classes: Sequence[int], each: int, q: int) -> tuple[int, int]:
-    """First residual of a class's possible symbols, and the one behind their last."""
-    first = classes.index(each)
-    return first - q, first + classes.count(each) - q
-
-
 def sums(outputs: Sequence[int], q: int) -> np.ndarray:
     """int64[257]: what lies below the values 0 to 256, rounded down; no cut asks for the first and the last."""
     edges = np.arange(SYMBOLS + 1, dtype=np.float32) - F(q)
@@ -106,14 +100,14 @@ def counts(outputs: Sequence[int], q: int) -> np.ndarray:
     return result
 
 
-def errors(outputs: Sequence[int], classes: Sequence[int], symbol: int, q: int) -> np.ndarray:
+def errors(outputs: Sequence[int], symbol: int, q: int) -> np.ndarray:
     """int64[9] where a symbol came."""
     components = Components(outputs)
     a, h = components.a, components.h
     sides = []
-    for edge in _edges(classes, classes[symbol], q):
-        beyond = F(FAR) if edge <= -q else F(-FAR) if edge > 255 - q else None
-        y = [components.distance(k, F(edge)) if beyond is None else beyond for k in range(3)]
+    for value in (symbol, symbol + 1):
+        beyond = {0: F(FAR), SYMBOLS: F(-FAR)}.get(value)
+        y = [components.distance(k, F(value - q)) if beyond is None else beyond for k in range(3)]
         b = [ONE / (power(each) + ONE) for each in y]
         c = [power(each) * below for each, below in zip(y, b, strict=True)]
         sides.append((y, b, c, [-y[k] * (b[k] * c[k]) for k in range(3)]))
