@@ -252,9 +252,9 @@ class _KnownInputs:
     def logits(self, channel: int, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int16]:
         """Of these pixels, int16[pixels, classes]."""
         features, codes = self._features[rows, columns], self._codes[channel][rows, columns]
-        target, width = self._heads.inputs[channel][0, : rows.size], features.shape[1]
-        target[:, :width] = features
-        target[:, width : width + codes.shape[1]] = codes.astype(np.int16) - self._offset
+        target, column = self._heads.inputs[channel][0, : rows.size], self._heads.column
+        target[:, : features.shape[1]] = features
+        target[:, column : column + codes.shape[1]] = codes.astype(np.int16) - self._offset
         return self._heads.logits(channel, rows.size)
 
 

@@ -34,12 +34,13 @@ class Heads(Protocol):
 
     Attributes:
         inputs: for each channel [1, lanes, inputs or more], whose first rows get the step's features and, behind them,
-            codes; the same one for all where nobody looks back.
+            codes, from `column` on; the same one for all where nobody looks back.
         unsigned_offset, signed_offset: added to features 0..255 and to codes -128..127 there.
         kernel: a compiled function (`head_kernel`) that gives the outputs, if there is one.
     """
 
     inputs: list[np.ndarray]
+    column: int
     unsigned_offset: int
     signed_offset: int
     kernel: Callable[..., None] | None
@@ -83,7 +84,7 @@ class FixedHeads:
         """For steps of at most `lanes` pixels."""
         self.network, self.backend = network, backend
         self.unsigned_offset, self.signed_offset = backend.unsigned_offset, backend.signed_offset
-        head = network.heads[-1]
+        head, self.column = network.heads[-1], network.features
         width, self._number = head.hidden.bias.size, head.output.bias.size
         inputs = aligned((1, lanes, padded(head.input.weight.shape[1], TERMS)), backend.stored)
         self.inputs = [inputs] * len(network.heads)
@@ -134,7 +135,7 @@ def _all_layers(source, rows, first, second, last, a, b, logits):  # type: ignor
     """A head's layers one after the other; `first`, `second` and `last` are weights, biases and scales."""
     zero = np.zeros(1, np.int64)
     weight, bias, scale = first
-    to_bytes_layer(source, zero, zero, rows, weight, bias, a[0], 0, scale, logits, scale)  # type: ignore[name-defined] # noqa: F821
+    first_layer(source, zero, zero, rows, weight, bias, a[0], 0, scale, logits, scale)  # type: ignore[name-defined] # noqa: F821
     weight, bias, scale = second
     to_bytes_layer(a, zero, zero, rows, weight, bias, b[0], 0, scale, logits, scale)  # type: ignore[name-defined] # noqa: F821
     weight, bias, scale = last
@@ -142,15 +143,18 @@ def _all_layers(source, rows, first, second, last, a, b, logits):  # type: ignor
 
 
 @lru_cache
-def head_kernel(kind: str, last: str) -> Callable[..., None]:
+def head_kernel(kind: str, last: str, unsigned: int | None = None) -> Callable[..., None]:
     """`head(source, rows, first, second, last, a, b, logits)` by two of `products.FORMS`: all but the last, and it.
+
+    Of the first one `unsigned` is as for `products.layer_kernel`.
 
     Returns:
         A compiled function.  source, a and b are [1, lanes, inputs or more] of the instruction's type, logits int16
         [lanes, classes or more]; of each product (weight, bias, scale) as of `products.layer_kernel`.
     """
+    name = f"head_{kind}_{last}" if unsigned is None else f"head_{kind}_{last}_{unsigned}"
     layers = {"to_bytes_layer": layer_kernel(kind, "bytes"), "to_logits_layer": layer_kernel(last, "logits")}
-    return specialise(_all_layers, f"head_{kind}_{last}", **layers)
+    return specialise(_all_layers, name, first_layer=layer_kernel(kind, "bytes", unsigned), **layers)
 
 
 def in_panels(numbers: np.ndarray, size: int) -> np.ndarray:

@@ -6,7 +6,7 @@ gradients are exact integer products of activations and errors over the step's p
 (Kingma and Ba, 2015) are binary32, each operation rounded once in the order of `reference/learn.py`, the definition.
 Products see the weights rounded to 1/128: 15 bits, so that rates far below one step of int8 still count.
 
-All products are of int16 with sums in int32, exact in any order under the bounds that `check` proves.
+All products are of 16 bits with sums in int32, exact in any order under the bounds that `check` proves.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from llvmlite import ir
 
 from pixcodec.errors import ModelError
+from pixcodec.exact.adam import update_kernel
 from pixcodec.exact.compiled import compiled, specialise
 from pixcodec.exact.emit import I16, I32, INTP, INTS, LANES, Value, aligned, emitted, loop
+from pixcodec.exact.grouping import grouped
 from pixcodec.exact.heads import head_kernel, in_panels
 from pixcodec.exact.logistics import logistic_errors
 from pixcodec.exact.matmul import padded
@@ -33,7 +34,6 @@ from pixcodec.exact.products import (
     fitting,
     layer_kernel,
     pack,
-    update_kernel,
     wide_product_kind,
 )
 from pixcodec.exact.ring import Repeated
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from pixcodec.exact.products import ProductForm
     from pixcodec.exact.rows import Form
 
-SHORTS = ir.VectorType(I16, LANES)
 _compiled = compiled()
 TEACHERS = 1024  # pixels of a step that are learned from, the first ones: sums of more could leave int32
 WIDEST = 256  # inputs of a product: likewise
@@ -90,32 +89,6 @@ def _errors(outputs, counts, centres, symbols, classes, errors):  # type: ignore
 class_errors = specialise(_errors, "class_errors", row_errors=emitted([INTP] * 6, _emit_errors))
 
 
-def _emit_group(first: Value, second: Value, width: Value, out: Value) -> None:
-    """Two rows of int16 side by side, element by element."""
-    order = [place + k for place in range(LANES) for k in (0, LANES)]
-    with loop(0, width, LANES) as k:
-        a, b = ((row + k * 2).load(SHORTS) for row in (first, second))
-        (out + k * 4).store(a.shuffled(b, order))
-
-
-def _group(source, rows, width, target):  # type: ignore[no-untyped-def]
-    """Rows in groups of as many as an instruction takes terms, zeros behind the last row and column."""
-    terms = target.shape[2]
-    for g in range((rows + terms - 1) // terms):
-        first = g * terms
-        if terms == 2 and first + 1 < rows:
-            pair(  # type: ignore[name-defined] # noqa: F821
-                source.ctypes.data + first * source.strides[0], source.ctypes.data + (first + 1) * source.strides[0],
-                width, target.ctypes.data + g * target.strides[0],
-            )  # fmt: skip
-        else:
-            for t in range(terms):
-                for k in range(width):
-                    target[g, k, t] = source[first + t, k] if first + t < rows else 0
-        if width < target.shape[1]:
-            target[g, width, :] = 0
-
-
 @_compiled
 def _pack_back(coarse, back):  # type: ignore[no-untyped-def]
     """The weights that carry errors back, from outputs to inputs, as the kernels take weights; in whole groups."""
@@ -142,61 +115,76 @@ def _learn(  # type: ignore[no-untyped-def]
     errors_layer(of_outputs, zero, zero, rows, layers[2][6], bias, of_b[0], 0, scale, b[0], scale)  # type: ignore[name-defined] # noqa: F821
     errors_layer(of_b, zero, zero, rows, layers[1][6], bias, of_a[0], 0, scale, a[0], scale)  # type: ignore[name-defined] # noqa: F821
     for n, seen in enumerate((source, a, b)):
-        weights, first, second, relative, fine, coarse, _, coarse_groups, back_groups, inputs = layers[n]
-        group(seen[0], rows, inputs, groups[0])  # type: ignore[name-defined] # noqa: F821
-        group(errors[n][0], rows, weights.shape[1], groups[1])  # type: ignore[name-defined] # noqa: F821
+        weights, first, second, relative, fine, coarse, _, coarse_groups, back_groups, inputs, signed = layers[n]
+        group_seen(seen[0], rows, inputs, groups[0])  # type: ignore[name-defined] # noqa: F821
+        group_errors(errors[n][0], rows, weights.shape[1], groups[1])  # type: ignore[name-defined] # noqa: F821
         if n < 2:
             update(  # type: ignore[name-defined] # noqa: F821
                 groups[0], groups[1], rows, inverse, b1, b2, rates[n] * step, epsilon, weights, first, second, relative,
-                fine, coarse,
+                fine, coarse, signed,
             )  # fmt: skip
         else:
             update_last(  # type: ignore[name-defined] # noqa: F821
                 groups[0], groups[1], rows, inverse, b1, b2, rates[n] * step, epsilon, weights, first, second, relative,
-                fine, coarse,
+                fine, coarse, signed,
             )  # fmt: skip
         if n > 0:
             _pack_back(coarse_groups, back_groups)
 
 
 @lru_cache
-def _kernels(kind: str, last: str, errors: Any) -> tuple[Callable[..., None], Callable[..., None]]:
+def _kernels(
+    kind: str, last: str, errors: Any, unsigned: int | None
+) -> tuple[Callable[..., None], Callable[..., None]]:
     """A head's outputs, and what it learns by their errors, by two of `products.FORMS`: all products but the last, it.
 
-    Both are of an instruction for 16 bits.
+    Both are of an instruction for 16 bits; `unsigned` is as for `products.layer_kernel`.
     """
+    seen, errors_of, carried = *grouped(FORMS[kind]), "errors_of_bytes" if FORMS[kind].halves else "errors"
     learn = specialise(
         _learn,
         f"learn_{kind}_{last}_{errors.name}",
         output_errors=errors,
-        group=specialise(_group, "group", pair=emitted([INTP] * 4, _emit_group)),
-        errors_layer=layer_kernel(kind, "errors"),
+        group_seen=seen,
+        group_errors=errors_of,
+        errors_layer=layer_kernel(_back(kind), carried),
         update=update_kernel(kind),
         update_last=update_kernel(last),
     )
-    return head_kernel(kind, last), learn
+    return head_kernel(kind, last, unsigned), learn
+
+
+def _back(kind: str) -> str:
+    """By which of `products.FORMS` errors are carried back, which have 16 bits as well as weights."""
+    return "dot512" if FORMS[kind].halves else kind
 
 
 class _Layer:
     """One product of a head: weights that learn, their moments, and their packed forms."""
 
-    def __init__(self, product: Product, form: ProductForm, back: ProductForm) -> None:
-        """Sums are made by `form`, errors carried back by `back`."""
+    def __init__(self, product: Product, form: ProductForm, back: ProductForm, column: int | None = None) -> None:
+        """Sums are made by `form`, errors carried back by `back`; inputs from `column` on are signed codes."""
         weight, scale = product.weight[0], product.scale
-        self.inputs = weight.shape[0]
         inputs, outputs = (padded(size, unit) for size, unit in zip(weight.shape, (2, form.width), strict=True))
+        self.inputs, self.signed, places = weight.shape[0], inputs, np.arange(weight.shape[0])
+        if form.halves:
+            unsigned = weight.shape[0] if column is None else column
+            self.signed = padded(unsigned, NARROW)
+            places[unsigned:] += self.signed - unsigned
+            self.inputs = inputs = padded(int(places[-1]) + 1, LANES)
         self.weights, self.first, self.second = (aligned((inputs, outputs), np.float32) for _ in range(3))
-        self.weights[: weight.shape[0], : weight.shape[1]] = weight
+        self.weights[places, : weight.shape[1]] = weight
         self.relative = in_panels((scale * np.float32(RELATIVE)) / scale.max(), outputs)
-        fine = np.rint(self.weights * np.float32(FINE)).astype(np.int16)
         self.coarse = aligned((inputs, outputs), np.int16)
         self.coarse[:] = np.rint(self.weights * self.relative)
-        self.forward = pack(form, fine[None])
         lanes = padded(inputs, NARROW)
+        fine = np.zeros((lanes if form.halves else inputs, outputs), np.int16)
+        fine[:inputs] = np.rint(self.weights * np.float32(FINE))
+        self.forward = pack(form, fine[None])
         self.back = aligned(
             (lanes // back.width, 1, -(-weight.shape[1] // back.terms), back.width, back.terms), np.int16
         )
-        group = np.int32 if form.terms == 2 else np.int16
+        group = np.int32 if back.terms == 2 else np.int16
         self._groups = self.coarse.view(group), self.back.view(group)[..., 0]
         _pack_back(*self._groups)
         bias, scale = product.bias * np.int32(FINE), scale * np.float32(1 / FINE)
@@ -206,7 +194,7 @@ class _Layer:
         """What `_learn` takes of it."""
         return (
             self.weights, self.first, self.second, self.relative, self.forward, self.coarse, self.back, *self._groups,
-            self.inputs,
+            self.inputs, self.signed,
         )  # fmt: skip
 
 
@@ -223,26 +211,35 @@ class LearningHeads:
         self._number = network.heads[-1].output.bias.size
         last = fitting(kind, self._number)
         errors = logistic_errors if network.logistics else class_errors
-        self.kernel, self._learn = self._run, _ = _kernels(kind, last, errors)
-        form = FORMS[kind]
+        form, form_of_last, back = FORMS[kind], FORMS[last], FORMS[_back(kind)]
         self._classes, self._form = network.classes, network.rows
         self._layers = [
-            [_Layer(head.input, form, form), _Layer(head.hidden, form, form), _Layer(head.output, FORMS[last], form)]
+            [
+                _Layer(head.input, form, back, network.features),
+                _Layer(head.hidden, form, back),
+                _Layer(head.output, form_of_last, back),
+            ]
             for head in network.heads
         ]
+        self.column = self._layers[0][0].signed if form.halves else network.features
+        unsigned = self.column // NARROW if form.halves else None
+        self.kernel, self._learn = self._run, _ = _kernels(kind, last, errors, unsigned)
         self._products = [[layer.product for layer in layers] for layers in self._layers]
         self._learned = [tuple(layer.learned() for layer in layers) for layers in self._layers]
-        head = network.heads[-1]
-        inputs, width = padded(head.input.weight.shape[1], LANES), padded(head.hidden.bias.size, NARROW)
-        outputs, teachers = columns(self._number), padded(min(lanes, TEACHERS), 2)
-        self.inputs = [aligned((1, lanes, inputs), np.int16) for _ in network.heads]
-        self._hidden = [tuple(aligned((1, lanes, width), np.int16) for _ in range(2)) for _ in network.heads]
+        head, teachers = network.heads[-1], padded(min(lanes, TEACHERS), NARROW)
+        inputs = padded(self._layers[-1][0].inputs, NARROW if form.halves else LANES)
+        width = padded(head.hidden.bias.size, NARROW)
+        outputs, rows = columns(self._number), padded(lanes, NARROW)
+        stored = form.stored
+        self.inputs = [aligned((1, rows, inputs), stored) for _ in network.heads]
+        self._hidden = [tuple(aligned((1, rows, width), stored) for _ in range(2)) for _ in network.heads]
         self._outputs = [aligned((lanes, outputs), np.int16) for _ in network.heads]
         self._errors = tuple(aligned((1, teachers, size), np.int16) for size in (width, width, outputs))
-        self._groups = tuple(
-            aligned((-(-teachers // form.terms), size, form.terms), np.int16)
-            for size in (max(inputs, width), max(width, outputs))
-        )
+        sizes = max(inputs, width), max(width, outputs)
+        shapes: tuple[tuple[int, ...], ...] = ((sizes[0], teachers), (teachers // 4, 8 * sizes[1]))
+        if not form.halves:
+            shapes = tuple((-(-teachers // form.terms), size, form.terms) for size in sizes)
+        self._groups = tuple(aligned(shape, np.uint8 if form.halves else np.int16) for shape in shapes)
         widest = max(padded(inputs, NARROW), width, outputs)
         self._no_bias, self._no_scale = np.zeros(widest, np.int32), np.zeros(widest, np.float32)
         self._powers = np.ones((len(network.heads), 2), np.float32)
@@ -309,7 +306,10 @@ class ComparedHeads(LearningHeads):
         super().__init__(network, lanes)
         self.bits = np.zeros(2)
         self._begin = [tuple((weight.copy(), *others) for weight, *others in products) for products in self._products]
-        self._own = *(aligned(hidden.shape, np.int16) for hidden in self._hidden[0]), np.zeros_like(self._outputs[0])
+        self._own = (
+            *(aligned(hidden.shape, hidden.dtype) for hidden in self._hidden[0]),
+            np.zeros_like(self._outputs[0]),
+        )
         self._rows = self._form.room((lanes,), self._classes)
         self._steps = [0] * len(network.heads)
 

@@ -69,21 +69,6 @@ def _sum(parts: Value) -> Value:
     return (_spread(parts, 0) + _spread(parts, 1)) + _spread(parts, 2)
 
 
-class _Components:
-    """The components of a pixel: weights, means and h, three of each, and once more behind them."""
-
-    def __init__(self, outputs: Value) -> None:
-        """From the address of the outputs; those that would lie behind the ninth are read, too."""
-        v = outputs.load(SHORTS).to(I32)
-        top = _spread(v, 0).most(_spread(v, 1)).most(_spread(v, 2))
-        below = (v - top).most(-FAR * LOGIT_UNIT)
-        octaves = (v * -1).most(-OCTAVES * LOGIT_UNIT).least(OCTAVES * LOGIT_UNIT)
-        powers = _power(below.where(_mask(v, WEIGHTS), octaves).to(F32) * (1 / LOGIT_UNIT))
-        self.weights = _spread(powers * (powers.of(TOTAL) / _sum(powers)), *WEIGHTS, *WEIGHTS)
-        self.means = _spread(v.to(F32) * (1 / MEAN_UNIT), *MEANS, *MEANS)
-        self.sharpness = _spread(powers, *SCALES, *SCALES)
-
-
 def _distance(edge: Value, mean: Value, sharpness: Value) -> Value:
     """From the edge below a residual up to a mean, in bits."""
     return (mean - (edge.to(F32) - 0.5)) * sharpness
@@ -94,10 +79,14 @@ def _bounded(distance: Value) -> Value:
 
 
 def _emit_mixture(outputs: Value, out: Value) -> None:
-    """The nine numbers that `below` takes of a pixel, and others behind them."""
-    parts = _Components(outputs)
-    result = parts.weights.shuffled(parts.means, [*WEIGHTS, *(LANES + k for k in range(LANES - COMPONENTS))])
-    out.store(result.shuffled(parts.sharpness, [*range(SCALES[0]), *(LANES + k for k in range(LANES - SCALES[0]))]))
+    """Weights, means and h of a pixel, and others behind them; outputs behind the ninth are read, too."""
+    v = outputs.load(SHORTS).to(I32)
+    top = _spread(v, 0).most(_spread(v, 1)).most(_spread(v, 2))
+    below = (v - top).most(-FAR * LOGIT_UNIT)
+    octaves = (v * -1).most(-OCTAVES * LOGIT_UNIT).least(OCTAVES * LOGIT_UNIT)
+    powers = _power(below.where(_mask(v, WEIGHTS), octaves).to(F32) * (1 / LOGIT_UNIT))
+    weights, means = powers * (powers.of(TOTAL) / _sum(powers)), v.to(F32) * (1 / MEAN_UNIT)
+    out.store(weights.where(_mask(v, WEIGHTS), means.where(_mask(v, MEANS), powers)))
 
 
 def _make_mixtures(outputs, _centres, _classes, _symbols, mixtures):  # type: ignore[no-untyped-def]
@@ -144,24 +133,25 @@ def _share(mixtures: Sequence[Value], edges: Value) -> Value:
     return share.to(I32).least(TOTAL)
 
 
-def _emit_errors(outputs: Value, residual: Value, centre: Value, out: Value) -> None:
+def _emit_errors(mixture: Value, residual: Value, centre: Value, out: Value) -> None:
     """Errors of a pixel's outputs, zeros behind, where a residual around a centre came."""
-    parts = _Components(outputs)
-    lower, upper = _mask(parts.means, WEIGHTS), MEANS
+    row = mixture.load(FLOATS)
+    weights, means, sharpness = (_spread(row, *part, *part) for part in (WEIGHTS, MEANS, SCALES))
+    lower, upper = _mask(row, WEIGHTS), MEANS
     edge = residual.to(I32).splat(INTS).where(lower, (residual + 1).to(I32).splat(INTS))
     smallest = (centre * -1).to(I32).splat(INTS)
-    y = _bounded(_distance(edge, parts.means, parts.sharpness))
+    y = _bounded(_distance(edge, means, sharpness))
     y = y.where(edge > smallest, FAR).where(edge < smallest + SYMBOLS, -FAR)
     power = _power(y)
     below = y.of(1) / (power + 1)
     above = power * below
     slope = (y * -1) * (below * above)
     own = (_spread(below, *upper) - below).where(y > 0, above - _spread(above, *upper))
-    whole = _sum(parts.weights * own)
-    weight = parts.weights * (y.of(ERROR) / (whole + 1))
+    whole = _sum(weights * own)
+    weight = weights * (y.of(ERROR) / (whole + 1))
     errors = (
         (weight * (whole * float(ONE_COUNT) - own), WEIGHTS),
-        (((weight * own) * parts.sharpness) * (above - _spread(below, *upper)), MEANS),
+        (((weight * own) * sharpness) * (above - _spread(below, *upper)), MEANS),
         ((weight * float(LN2)) * (_spread(slope, *upper) - slope), SCALES),
     )
     result = y.of(0)
@@ -171,12 +161,12 @@ def _emit_errors(outputs: Value, residual: Value, centre: Value, out: Value) -> 
     out.store(result.least(LARGEST_ERROR).most(-LARGEST_ERROR).rounded().to(I16))
 
 
-def _errors(outputs, _counts, centres, symbols, _classes, errors):  # type: ignore[no-untyped-def]
+def _errors(_outputs, mixtures, centres, symbols, _classes, errors):  # type: ignore[no-untyped-def]
     """errors[n, outputs]: derivatives of the code length by the outputs, see `reference/logistics.py`."""
     for i in range(symbols.size):
         q = np.int64(centres[i])
         row_errors(  # type: ignore[name-defined] # noqa: F821
-            outputs.ctypes.data + i * outputs.strides[0], np.int64(symbols[i]) - q, q,
+            mixtures.ctypes.data + i * mixtures.strides[0], np.int64(symbols[i]) - q, q,
             errors.ctypes.data + i * errors.strides[0],
         )  # fmt: skip
 

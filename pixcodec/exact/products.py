@@ -18,9 +18,7 @@ from llvmlite.binding import llvm_version_info
 from pixcodec.exact import matrix_tiles
 from pixcodec.exact.compiled import specialise
 from pixcodec.exact.emit import (
-    ALIGNMENT,
     F32,
-    FLOAT32,
     I8,
     I16,
     I32,
@@ -28,7 +26,6 @@ from pixcodec.exact.emit import (
     Value,
     Variable,
     aligned,
-    constant,
     emitted,
     loop,
     processor_features,
@@ -43,15 +40,14 @@ BYTE = 255
 ERROR = 4096  # the error of a class that has all probability and did not come
 ERROR_SHIFT = 8  # of an error carried back
 FINE = 128.0  # parts of a weight
-LARGEST = 127.0  # weight
-FLUSH = 1e-20  # moments smaller than this become zero
 
 
 @dataclass(frozen=True)
 class ProductForm:
     """An instruction for products: int32 lanes, terms that it adds to a lane, type of a stored activation, its name.
 
-    The name is LLVM's of a function; with constraints, those of inline assembly, it is the assembler's.
+    The name is LLVM's of a function; with constraints, those of inline assembly, it is the assembler's.  Weights of 16
+    bits may be in two halves: of a group of terms, all lower bytes and behind them the upper ones, rounded.
     """
 
     lanes: int
@@ -61,6 +57,7 @@ class ProductForm:
     rows: int  # of a register tile
     vectors: int  # of a register tile
     constraints: str = ""
+    halves: bool = False
 
     @property
     def width(self) -> int:
@@ -71,6 +68,11 @@ class ProductForm:
     def group(self) -> int:
         """Bytes of the terms of a lane."""
         return self.terms * int(np.dtype(self.stored).itemsize)
+
+    @property
+    def group_bytes(self) -> int:
+        """Bytes of a panel's weights of a group of terms."""
+        return self.group * self.width * (1 + self.halves)
 
     @property
     def sums(self) -> ir.Type:
@@ -85,6 +87,7 @@ class ProductForm:
 
 PRODUCTS = {
     "amx": ProductForm(16, 4, np.uint8, "llvm.x86.tdpbusd", 16, 4),  # of whole tiles, see `matrix_tiles`
+    "amx16": ProductForm(16, 4, np.uint8, "llvm.x86.tdpbusd", 16, 2, halves=True),  # inputs in whole tiles
     "vnni512": ProductForm(16, 4, np.uint8, "llvm.x86.avx512.vpdpbusd.512", 6, 4),
     "vnni256": ProductForm(8, 4, np.uint8, "llvm.x86.avx512.vpdpbusd.256", 3, 4),
     "dot512": ProductForm(16, 2, np.int16, "vpdpwssd", 6, 4, "=v,0,v,v"),
@@ -96,13 +99,25 @@ PRODUCTS = {
 
 
 FEW, NARROW, WIDE = 16, 64, 80  # outputs are padded to the first, or to a multiple of one of the others
-# Behind an instruction's name: panels of five vectors, or of sixteen outputs.  Rows of their tiles:
+# Behind an instruction's name: panels of five vectors (a fifth of it in halves), or of sixteen outputs.  Rows of their
+# tiles:
 FIVE, SLIM = "x5", "x1"
 _FIVES = {"amx": 16, "vnni512": 5, "vnni256": 2, "dot512": 5, "dot256": 2, "madd512": 4, "madd256": 2, "plain": 3}
-_SLIM = {"amx": 16, "vnni512": 12, "vnni256": 6, "dot512": 12, "dot256": 6, "madd512": 12, "madd256": 6, "plain": 8}
+_SLIM = {
+    "amx": 16,
+    "amx16": 16,
+    "vnni512": 12,
+    "vnni256": 6,
+    "dot512": 12,
+    "dot256": 6,
+    "madd512": 12,
+    "madd256": 6,
+    "plain": 8,
+}
 FORMS = (
     PRODUCTS
     | {f"{kind}{FIVE}": replace(PRODUCTS[kind], rows=r, vectors=5) for kind, r in _FIVES.items()}
+    | {f"amx16{FIVE}": replace(PRODUCTS["amx16"], vectors=1)}
     | {f"{k}{SLIM}": replace(PRODUCTS[k], rows=r, vectors=FEW // PRODUCTS[k].lanes) for k, r in _SLIM.items()}
 )
 
@@ -133,7 +148,8 @@ def product_kind() -> str | None:
 
 def wide_product_kind() -> str:
     """The best instruction here for operands of 16 bits."""
-    return {"amx": "dot512", "vnni512": "dot512", "vnni256": "dot256"}.get(kind := product_kind() or "plain", kind)
+    wide = {"amx": "amx16", "vnni512": "dot512", "vnni256": "dot256"}
+    return wide.get(kind := product_kind() or "plain", kind)
 
 
 Sums = list[list[Variable]]
@@ -182,7 +198,7 @@ def _each(form: ProductForm, sums: Sums) -> list[tuple[int, int, Value]]:
     return [(r, form.lanes * j, total.get()) for r, row in enumerate(sums) for j, total in enumerate(row)]
 
 
-def _of_outputs(form: ProductForm, base: Value, j: int) -> Value:
+def of_outputs(form: ProductForm, base: Value, j: int) -> Value:
     """binary32 of the outputs from j on."""
     return (base + 4 * j).load(vector(F32, form.sums))
 
@@ -204,14 +220,14 @@ class _Finish:
         """Stored activations 0..255."""
         size = np.dtype(form.stored).itemsize
         for r, j, total in _each(form, sums):
-            code = scaled(total, _of_outputs(form, scale, j), 0, BYTE)
+            code = scaled(total, of_outputs(form, scale, j), 0, BYTE)
             (out + out_bytes * r + size * j).store(code.to(form.element))
 
     @staticmethod
     def logits(form: ProductForm, sums: Sums, out: Value, out_bytes: Value, scale: Value, *_: Value) -> None:
         """int16."""
         for r, j, total in _each(form, sums):
-            logit = scaled(total, _of_outputs(form, scale, j), -STREAM, STREAM)
+            logit = scaled(total, of_outputs(form, scale, j), -STREAM, STREAM)
             (out + out_bytes * r + 2 * j).store(logit.to(I16))
 
     @staticmethod
@@ -222,7 +238,7 @@ class _Finish:
         """The residual stream `other`, int16, and what it becomes in 8 bits by the scale at `alpha`."""
         size, factor = np.dtype(form.stored).itemsize, alpha.load(F32).splat(vector(F32, form.sums))
         for r, j, total in _each(form, sums):
-            now = scaled(total, _of_outputs(form, scale, j), -STREAM, STREAM)
+            now = scaled(total, of_outputs(form, scale, j), -STREAM, STREAM)
             place = other + other_bytes * r + 2 * j
             if before:
                 now = (now + place.load(vector(I16, form.sums)).to(I32)).most(-STREAM).least(STREAM)
@@ -240,10 +256,25 @@ class _Finish:
         __: Value,
     ) -> None:  # fmt: skip
         """Errors that are carried back to the activations `other`, int16, where the ReLU let them pass."""
+        _Finish._carried(form, sums, out, out_bytes, other, other_bytes, I16)
+
+    @staticmethod
+    def errors_of_bytes(
+        form: ProductForm, sums: Sums, out: Value, out_bytes: Value, _: Value, other: Value, other_bytes: Value,
+        __: Value,
+    ) -> None:  # fmt: skip
+        """The same of activations that are bytes."""
+        _Finish._carried(form, sums, out, out_bytes, other, other_bytes, I8)
+
+    @staticmethod
+    def _carried(
+        form: ProductForm, sums: Sums, out: Value, out_bytes: Value, other: Value, other_bytes: Value, kind: ir.Type
+    ) -> None:
         for r, j, total in _each(form, sums):
-            passed = (other + other_bytes * r + 2 * j).load(vector(I16, form.sums)) > 0
+            activation = (other + other_bytes * r + kind.width // 8 * j).load(vector(kind, form.sums))
             error = ((total + (1 << ERROR_SHIFT - 1)) >> ERROR_SHIFT).most(1 - ERROR).least(ERROR - 1)
-            (out + out_bytes * r + 2 * j).store(error.to(I16).where(passed, 0))
+            passed = activation.equals(0)
+            (out + out_bytes * r + 2 * j).store(error.of(0).where(passed, error).to(I16))
 
 
 def _tile(form: ProductForm, rows: int, finish: Callable[..., None]) -> Any:
@@ -294,16 +325,26 @@ def _matrix_panel(  # type: ignore[no-untyped-def]
             places, taps, rows, row_bytes, steps, group_bytes, w, b, out, out_bytes, factor, other, other_bytes, alpha
         )
         return
-    configure(depth)  # type: ignore[name-defined] # noqa: F821
+    whole_panel(  # type: ignore[name-defined] # noqa: F821
+        places, taps, rows, row_bytes, steps, group_bytes, w, b, out, out_bytes, factor, other, other_bytes, alpha
+    )
+
+
+def _whole_panel(  # type: ignore[no-untyped-def]
+    places, taps, rows, row_bytes, steps, group_bytes, w, b, out, out_bytes, factor, other, other_bytes, alpha
+):  # fmt: skip
+    """The same of inputs that are whole tiles, of few lanes by tiles of as many."""
+    depth, lanes = min(steps, ROWS), min(rows, ROWS)  # type: ignore[name-defined] # noqa: F821
+    configure(depth, lanes)  # type: ignore[name-defined] # noqa: F821
     m = 0
     while m < rows:
-        begin = min(m, rows - ROWS)  # type: ignore[name-defined] # noqa: F821
+        begin = min(m, rows - lanes)
         matrix_tile(  # type: ignore[name-defined] # noqa: F821
-            places, taps, begin * row_bytes, row_bytes, steps // depth, depth * group_bytes, w, b, m - begin,
+            places, taps, begin * row_bytes, row_bytes, steps // depth, depth * group_bytes, w, b, m - begin, lanes,
             out + begin * out_bytes, out_bytes, factor, other + begin * other_bytes, other_bytes, alpha,
         )  # fmt: skip
-        m = begin + ROWS  # type: ignore[name-defined] # noqa: F821
-    configure(0)  # type: ignore[name-defined] # noqa: F821
+        m = begin + lanes
+    configure(0, 0)  # type: ignore[name-defined] # noqa: F821
 
 
 def _layer(source, slots, starts, rows, weight, bias, out, first, scale, other, alpha):  # type: ignore[no-untyped-def]
@@ -323,19 +364,23 @@ def _layer(source, slots, starts, rows, weight, bias, out, first, scale, other, 
         )  # fmt: skip
 
 
-def _panel_kernel(kind: str, finish: str) -> Callable[..., None]:
-    """`_panel` or `_matrix_panel`."""
-    form, make = FORMS[kind], getattr(_Finish, finish)
-    if kind.startswith("amx"):
-        few = _panel_kernel(kind.replace("amx", "vnni512"), finish)
-        tiles = {"configure": matrix_tiles.configure(), "matrix_tile": matrix_tiles.tile(form, make)}
-        return specialise(_matrix_panel, f"panel_{finish}_{kind}", ROWS=form.rows, few_lanes=few, **tiles)
-    tiles = {"block_tile": _tile(form, form.rows, make), "row_tile": _tile(form, 1, make)}
-    return specialise(_panel, f"panel_{finish}_{kind}", BLOCK=form.rows, **tiles)
+def _panel_kernel(kind: str, finish: str, unsigned: int | None) -> Callable[..., None]:
+    """`_panel`, or by tiles of matrices."""
+    form, make, name = FORMS[kind], getattr(_Finish, finish), f"panel_{finish}_{kind}"
+    if not kind.startswith("amx"):
+        tiles = {"block_tile": _tile(form, form.rows, make), "row_tile": _tile(form, 1, make)}
+        return specialise(_panel, name, BLOCK=form.rows, **tiles)
+    name = f"{name}_{unsigned}" if unsigned is not None else name
+    tiles = {"configure": matrix_tiles.configure(), "matrix_tile": matrix_tiles.tile(form, make, unsigned)}
+    whole = specialise(_whole_panel, f"whole_{name}", ROWS=form.rows, **tiles)
+    if form.halves:
+        return whole
+    few = _panel_kernel(kind.replace("amx", "vnni512"), finish, None)
+    return specialise(_matrix_panel, name, ROWS=form.rows, few_lanes=few, whole_panel=whole)
 
 
 @lru_cache
-def layer_kernel(kind: str, finish: str) -> Callable[..., None]:
+def layer_kernel(kind: str, finish: str, unsigned: int | None = None) -> Callable[..., None]:
     """`layer(source, slots, starts, rows, weight, bias, out, first, scale, other, alpha)` by one of `FORMS`.
 
     out[first : first + rows] = finish(bias + sum over taps i of source[slots[i], starts[i] : starts[i] + rows] W[i])
@@ -343,108 +388,38 @@ def layer_kernel(kind: str, finish: str) -> Callable[..., None]:
     Args:
         kind: of the product.
         finish: what is made of the sums, see `_Finish`.
+        unsigned: of forms with weights in halves: so many whole tiles of inputs are codes from 0, those behind them
+            signed ones; by default there are none of these.
 
     Returns:
         A compiled function.  source is [depth, lanes, inputs or more], weight packed by `pack`, bias int32[outputs],
         scale float32[outputs], out and other [lanes, outputs or more], alpha float32[1]; outputs are whole panels.
     """
-    return specialise(_layer, f"{finish}_{kind}", panel=_panel_kernel(kind, finish))
+    name = f"{finish}_{kind}" if unsigned is None else f"{finish}_{kind}_{unsigned}"
+    return specialise(_layer, name, panel=_panel_kernel(kind, finish, unsigned))
 
 
-def _update_tile(form: ProductForm, rows: int) -> Any:
-    """Intrinsic: gradients of some inputs and a panel of outputs, and their step of Adam (see `learn`)."""
-
-    def emit(
-        x: Value, x_step: Value, e: Value, e_step: Value, steps: Value, inverse: Value, b1: Value, b2: Value,
-        rate: Value, epsilon: Value, weights: Value, first: Value, second: Value, relative: Value, row_bytes: Value,
-        fine: Value, coarse: Value, coarse_bytes: Value,
-    ) -> None:  # fmt: skip
-        floats, size = vector(F32, form.sums), 2 * form.terms
-        zero = Value(x.builder, constant(form.sums, 0))
-        sums = [[Variable(zero) for _ in range(form.vectors)] for _ in range(rows)]
-        for each in (weights, first, second):
-            for r, k in np.ndindex(rows, 4 * form.width // ALIGNMENT):
-                (each + row_bytes * r + ALIGNMENT * k).prefetch()
-        accumulate(form, sums, (x, size, x_step), (e, e_step), steps)
-        inverse, b1, b2, rate, epsilon = (each.splat(floats) for each in (inverse, b1, b2, rate, epsilon))
-        for j in range(form.vectors):
-            factor, rounded = _of_outputs(form, relative, form.lanes * j), []
-            for r in range(rows):
-                w, m, v = (each + row_bytes * r + 4 * form.lanes * j for each in (weights, first, second))
-                g, before, squares = sums[r][j].get().to(F32) * inverse, m.load(floats), v.load(floats)
-                mean = before + (g - before) * b1
-                square = squares + (g * g - squares) * b2
-                mean = mean.where(mean.called(f"llvm.fabs.v{form.lanes}f32") > FLUSH, 0.0)
-                square = square.where(square > FLUSH, 0.0)
-                m.store(mean)
-                v.store(square)
-                change = (rate * mean) / (square.called(f"llvm.sqrt.v{form.lanes}f32") + epsilon)
-                weight = (w.load(floats) - change).most(-LARGEST).least(LARGEST)
-                w.store(weight)
-                rounded.append((weight * FINE).rounded().to(I16))
-                (coarse + coarse_bytes * r + 2 * form.lanes * j).store((weight * factor).rounded().to(I16))
-            for r in range(0, rows, form.terms):
-                group = rounded[r]
-                if form.terms == 2:
-                    order = [place + k for place in range(form.lanes) for k in (0, form.lanes)]
-                    group = group.shuffled(rounded[r + 1], order)
-                (fine + (r // form.terms * form.width + form.lanes * j) * size).store(group)
-
-    return emitted([*[INTP] * 5, *[FLOAT32] * 5, *[INTP] * 8], emit)
-
-
-def _update(  # type: ignore[no-untyped-def]
-    x, e, rows, inverse, b1, b2, rate, epsilon, weights, first, second, relative, fine, coarse
-):
-    """A step of Adam of all weights of a product; see `update_kernel`."""
-    inputs = weights.shape[0]
-    panels, _, _, width, terms = fine.shape
-    steps, row_bytes, coarse_bytes = (rows + terms - 1) // terms, weights.strides[0], coarse.strides[0]
-    for p in range(panels):
-        here, i = 4 * p * width, 0
-        while i < inputs:
-            at = here + i * row_bytes
-            packed = fine.ctypes.data + p * fine.strides[0] + i // terms * fine.strides[2]
-            seen, errors = x.ctypes.data + i * x.strides[1], e.ctypes.data + p * width * e.strides[1]
-            rough = coarse.ctypes.data + i * coarse_bytes + 2 * p * width
-            if i + BLOCK <= inputs:  # type: ignore[name-defined] # noqa: F821
-                block_tile(  # type: ignore[name-defined] # noqa: F821
-                    seen, x.strides[0], errors, e.strides[0], steps, inverse, b1, b2, rate, epsilon,
-                    weights.ctypes.data + at, first.ctypes.data + at, second.ctypes.data + at,
-                    relative.ctypes.data + here, row_bytes, packed, rough, coarse_bytes,
-                )  # fmt: skip
-                i += BLOCK  # type: ignore[name-defined] # noqa: F821
-            else:
-                pair_tile(  # type: ignore[name-defined] # noqa: F821
-                    seen, x.strides[0], errors, e.strides[0], steps, inverse, b1, b2, rate, epsilon,
-                    weights.ctypes.data + at, first.ctypes.data + at, second.ctypes.data + at,
-                    relative.ctypes.data + here, row_bytes, packed, rough, coarse_bytes,
-                )  # fmt: skip
-                i += 2
-
-
-@lru_cache
-def update_kernel(kind: str) -> Callable[..., None]:
-    """`update(x, e, rows, inverse, b1, b2, rate, epsilon, weights, first, second, relative, fine, coarse)`.
-
-    Returns:
-        A function compiled for one of `FORMS` of 16 bits.  x, int16[groups, inputs, terms], and e, int16[groups,
-        outputs, terms], hold activations and errors of `rows` pixels, in groups of as many as the instruction takes
-        terms; weights and their moments are float32[inputs, outputs], inputs even; fine are the weights in 1/128,
-        packed as by `pack`, coarse, int16[inputs, outputs], by `relative`, float32[outputs].
-    """
-    form = FORMS[kind]
-    rows = form.rows // 2 * 2
-    return specialise(
-        _update, f"update_{kind}", BLOCK=rows, block_tile=_update_tile(form, rows), pair_tile=_update_tile(form, 2)
-    )
+def in_halves(numbers: list[Value]) -> tuple[Value, Value]:
+    """Words of four numbers' lower and upper bytes: a number is 256 times its upper one and its lower one, signed."""
+    bytes_of = numbers, [(each + 128) >> 8 for each in numbers]
+    low, high = ([(byte & 255) << 8 * k for k, byte in enumerate(each)] for each in bytes_of)
+    return (low[0] | low[1]) | (low[2] | low[3]), (high[0] | high[1]) | (high[2] | high[3])
 
 
 def pack(form: ProductForm, weight: np.ndarray) -> np.ndarray:
-    """int8[taps, inputs, outputs] in whole panels and groups: [panels, taps, groups, outputs of a panel, terms]."""
+    """Integers [taps, inputs, outputs] in whole panels and groups: [panels, taps, groups, outputs of a panel, terms].
+
+    With weights in halves a group's bytes are in another order (`in_halves`).
+    """
     taps, inputs, outputs = weight.shape
     grouped = weight.reshape(taps, inputs // form.terms, form.terms, outputs // form.width, form.width)
-    stored = np.int8 if form.stored is np.uint8 else np.int16
-    packed = aligned((outputs // form.width, taps, inputs // form.terms, form.width, form.terms), stored)
-    packed[...] = grouped.transpose(3, 0, 1, 4, 2)
+    grouped = grouped.transpose(3, 0, 1, 4, 2)
+    stored = np.int8 if form.stored is np.uint8 and not form.halves else np.int16
+    packed = aligned(grouped.shape, stored)
+    if form.halves:
+        groups = packed.view(np.int8).reshape(*grouped.shape[:3], 2, *grouped.shape[3:])
+        groups[..., 0, :, :] = grouped & 255
+        groups[..., 1, :, :] = (grouped + 128) >> 8
+    else:
+        packed[...] = grouped
     return packed

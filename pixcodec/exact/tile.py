@@ -75,11 +75,11 @@ def _say(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """A head and its rows at lanes of a step, whose predictions are there, and the channels before."""
     source, products, a, b, logits, outputs = head
-    width, centre, places, offset = codes
+    width, column, centre, places, offset = codes
     at, behind = start - first, stop - first + 1
     place(features[at:behind, :width], behind - at, shifts[0], source[0, at:])
     head_codes(
-        fixed, centre, inputs[step % inputs.shape[0]], shifts[1], places, channel, source[0, at:], width, centres[at:],
+        fixed, centre, inputs[step % inputs.shape[0]], shifts[1], places, channel, source[0, at:], column, centres[at:],
         start, stop, offset,
     )  # fmt: skip
     if raw:
@@ -174,7 +174,8 @@ class Tile:
         parameters = network.parameters
         if self._heads.kernel is None:
             return Repeated(self._say_by_steps, 4, channel)
-        codes = network.features, parameters.centre[channel], network.places, self._heads.signed_offset
+        heads = self._heads
+        codes = network.features, heads.column, parameters.centre[channel], network.places, heads.signed_offset
         inputs = trunk.inputs[:, :, : network.first.weight.shape[1]]
         return Repeated(
             _saying(self._heads.kernel, network.rows.make), 4, channel, self._predictors.fixed[channel], codes, inputs,

@@ -163,7 +163,7 @@ class Wavefront:
         known, inputs = self._codes[:, : network.first.weight.shape[1]], heads.inputs[channel][0]
         place(self._features[:, : network.features], rows, self.shifts[0], inputs)
         head_codes(
-            predictors.fixed[channel], centre, known, self.shifts[1], network.places, channel, inputs, network.features,
+            predictors.fixed[channel], centre, known, self.shifts[1], network.places, channel, inputs, heads.column,
             self.centres, first, last, heads.signed_offset,
         )  # fmt: skip
         return heads.logits(channel, rows), (self._zeros if network.raw else self.centres)[:rows]

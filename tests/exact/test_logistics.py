@@ -59,6 +59,7 @@ def errors_of(outputs: np.ndarray, centres: np.ndarray, symbols: np.ndarray) -> 
     room = np.full((len(outputs), 64), 77, np.int16)  # what lies behind the outputs does not matter
     room[:, :9] = outputs
     rows, errors = MIXTURES.room(centres.shape, TABLE), np.zeros((len(outputs), 16), np.int16)
+    MIXTURES.make(room[:, :9], centres, TABLE, 256, rows)
     fast.logistic_errors(room[:, :9], rows, centres, symbols, TABLE, errors)
     return errors
 
