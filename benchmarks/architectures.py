@@ -301,7 +301,7 @@ def main(arguments: Sequence[str]) -> int:
     loop.keep_memory()
     base = checkpoint.load_recipe(options.recipe)
     base["pixels"] = options.pixels
-    base["optimiser"] |= {"rate": RATE, "decay": 1.0, "warm_up": 200}
+    base["optimiser"] |= {"name": "adamw", "rate": RATE, "decay": 1.0, "warm_up": 200}
     base["data"] |= SHORT
     base["validate_minutes"] = base["checkpoint_minutes"] = 1e6
     budget = budget_of(base)
