@@ -253,28 +253,19 @@ class _Finish:
     @staticmethod
     def errors(
         form: ProductForm, sums: Sums, out: Value, out_bytes: Value, _: Value, other: Value, other_bytes: Value,
-        __: Value,
+        __: Value, *, kind: ir.Type = I16,
     ) -> None:  # fmt: skip
-        """Errors that are carried back to the activations `other`, int16, where the ReLU let them pass."""
-        _Finish._carried(form, sums, out, out_bytes, other, other_bytes, I16)
-
-    @staticmethod
-    def errors_of_bytes(
-        form: ProductForm, sums: Sums, out: Value, out_bytes: Value, _: Value, other: Value, other_bytes: Value,
-        __: Value,
-    ) -> None:  # fmt: skip
-        """The same of activations that are bytes."""
-        _Finish._carried(form, sums, out, out_bytes, other, other_bytes, I8)
-
-    @staticmethod
-    def _carried(
-        form: ProductForm, sums: Sums, out: Value, out_bytes: Value, other: Value, other_bytes: Value, kind: ir.Type
-    ) -> None:
+        """Errors that are carried back to the activations `other`, of a type, where the ReLU let them pass."""
         for r, j, total in _each(form, sums):
             activation = (other + other_bytes * r + kind.width // 8 * j).load(vector(kind, form.sums))
             error = ((total + (1 << ERROR_SHIFT - 1)) >> ERROR_SHIFT).most(1 - ERROR).least(ERROR - 1)
-            passed = activation.equals(0)
-            (out + out_bytes * r + 2 * j).store(error.of(0).where(passed, error).to(I16))
+            stopped = activation.equals(0)
+            (out + out_bytes * r + 2 * j).store(error.of(0).where(stopped, error).to(I16))
+
+    @staticmethod
+    def errors_of_bytes(form: ProductForm, sums: Sums, *rest: Value) -> None:
+        """As `errors`, to activations that are bytes."""
+        _Finish.errors(form, sums, *rest, kind=I8)
 
 
 def _tile(form: ProductForm, rows: int, finish: Callable[..., None]) -> Any:

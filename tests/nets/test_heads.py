@@ -68,15 +68,18 @@ def test_code_lengths_are_those_of_the_softmax_over_the_possible_symbols(edges: 
         torch.testing.assert_close(ours, every[m], atol=1e-4, rtol=1e-5)
 
 
-def test_probabilities_of_three_logistics_sum_to_one() -> None:
-    outputs = Logistics(EDGES)
+@ALL_EDGES
+def test_probabilities_of_three_logistics_sum_to_one(edges: tuple[int, ...]) -> None:
+    outputs = Logistics(edges)
     nats = outputs.symbol_nats(logits_for(outputs, 2.0), CENTRES)
     sums = (-nats.double()).exp().sum(1)
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-4, rtol=0)
 
 
-def test_three_logistics_are_those_of_exact_networks() -> None:
-    outputs = Logistics(EDGES)
+@ALL_EDGES
+def test_three_logistics_are_those_of_exact_networks(edges: tuple[int, ...]) -> None:
+    outputs, form = Logistics(edges), {"output": "logistics", "edges": list(edges)}
+    assert outputs.number == int(exact_classes(form).max()) + 1
     integers = (logits_for(outputs, 1.0) / torch.tensor(outputs.units())).round()
     nats = outputs.symbol_nats(integers * torch.tensor(outputs.units()), CENTRES)
     for own, q, found in zip(integers.int().tolist(), CENTRES.tolist(), nats, strict=True):

@@ -38,6 +38,13 @@ def test_the_optimiser_is_the_recipes() -> None:
         optimiser = optimisers.make(network, {**settings, "name": name})
         assert type(optimiser) is kind
         assert {group["lr"] for group in optimiser.param_groups} == {0.1}
+        if name == "muon":  # which has matrices of its own in their place, products before all else
+            products, others = ([p for p in network.parameters() if (p.dim() > 1) == many] for many in (True, False))
+            own = [group["weight_decay"] for group in optimiser.param_groups for _ in group["params"]]
+            assert own == [0.3] * len(products) + [0.0] * len(others)
+            continue
+        decays = {id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
+        assert decays == {id(p): 0.3 if p.dim() > 1 else 0.0 for p in network.parameters()}
     adamw = optimisers.make(network, {**settings, "name": "adamw", "betas": [0.5, 0.6]})
     assert adamw.param_groups[0]["betas"] == (0.5, 0.6)
     muon = optimisers.make(network, {**settings, "name": "muon", "betas": [0.5, 0.6], "momentum": 0.8})
